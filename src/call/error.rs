@@ -1,0 +1,175 @@
+//! Why a call failed: a stable code, whose fault it was, a sentence for the caller, and the detail for the log.
+
+use crate::output::ShapeError;
+use crate::params::BadArguments;
+use crate::source::SourceError;
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The caller's: other arguments would work.
+    Caller,
+    /// Ours.
+    Gateway,
+    /// The system behind a source.
+    Upstream,
+}
+
+/// Stable codes, for logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The arguments were refused.
+    InvalidArguments,
+    /// There is nothing for these arguments.
+    NotFound,
+    /// The source cannot be reached.
+    Unavailable,
+    /// The deadline passed.
+    Timeout,
+    /// The upstream answered with a failure.
+    UpstreamStatus,
+    /// The upstream's answer cannot be used.
+    UpstreamReply,
+    /// The answer is too large.
+    TooLarge,
+    /// The source refused the operation.
+    Refused,
+    /// A fault of our own or of the configuration.
+    Internal,
+}
+
+impl Code {
+    /// The code as a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArguments => "invalid_arguments",
+            Self::NotFound => "not_found",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::UpstreamStatus => "upstream_status",
+            Self::UpstreamReply => "upstream_reply",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn origin(self) -> Origin {
+        match self {
+            Self::InvalidArguments | Self::NotFound => Origin::Caller,
+            Self::Unavailable | Self::Timeout | Self::UpstreamStatus | Self::UpstreamReply | Self::Refused => {
+                Origin::Upstream
+            }
+            Self::TooLarge | Self::Internal => Origin::Gateway,
+        }
+    }
+}
+
+/// A failed call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// What kind of failure.
+    pub code: Code,
+    /// A sentence for the caller: what was wrong and what would work. No hosts, no SQL, no upstream bodies.
+    pub message: String,
+    /// For the log only.
+    pub detail: String,
+}
+
+impl CallError {
+    fn new(code: Code, message: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { code, message: message.into(), detail: detail.into() }
+    }
+
+    /// Refused arguments.
+    #[must_use]
+    pub fn arguments(bad: BadArguments) -> Self {
+        Self::new(Code::InvalidArguments, bad.0, "")
+    }
+
+    /// Our own fault, with the detail for the log.
+    #[must_use]
+    pub fn internal(detail: impl Into<String>) -> Self {
+        let message = "This server failed on its side. Another try will hardly help; tell the person who runs it.";
+        Self::new(Code::Internal, message, detail)
+    }
+
+    /// A failed attempt on the named source.
+    #[must_use]
+    pub fn source(error: SourceError, source: &str) -> Self {
+        let detail = error.to_string();
+        match error {
+            SourceError::Argument(sentence) => Self::new(Code::InvalidArguments, sentence, ""),
+            SourceError::NotFound => {
+                Self::new(Code::NotFound, "Nothing was found for these arguments. Check them, or look for others.", "")
+            }
+            SourceError::Unavailable(_) => {
+                let message = format!("The source `{source}` cannot be reached right now. Try again in a moment.");
+                Self::new(Code::Unavailable, message, detail)
+            }
+            SourceError::Timeout(limit) => {
+                let message = format!(
+                    "The source `{source}` gave no answer within {}. Try again, or ask for less.",
+                    crate::units::Period(round(limit))
+                );
+                Self::new(Code::Timeout, message, detail)
+            }
+            SourceError::Status { status, .. } => Self::new(Code::UpstreamStatus, status_sentence(status, source), detail),
+            SourceError::BadReply { reason, .. } => {
+                let message = format!("The source `{source}` gave an answer that cannot be used: {reason}.");
+                Self::new(Code::UpstreamReply, message, detail)
+            }
+            SourceError::TooLarge(max) => {
+                let message = format!("The answer of the source `{source}` is larger than {max} bytes. Ask for less.");
+                Self::new(Code::TooLarge, message, detail)
+            }
+            SourceError::Refused(_) => {
+                let message = format!("The source `{source}` refused this operation. Check the arguments.");
+                Self::new(Code::Refused, message, detail)
+            }
+            SourceError::Internal(_) => {
+                let message = format!("The operation on the source `{source}` failed. Tell the person who runs this server.");
+                Self::new(Code::Internal, message, detail)
+            }
+        }
+    }
+
+    /// A reply that could not be shaped.
+    #[must_use]
+    pub fn shape(error: ShapeError) -> Self {
+        match error {
+            ShapeError::TooLarge { max } => {
+                let message = format!("The result is larger than {max} bytes and cannot be shortened. Ask for less.");
+                Self::new(Code::TooLarge, message, "")
+            }
+            ShapeError::Select(detail) => {
+                let message = "The answer does not have the form this tool expects. Tell the person who runs this server.";
+                Self::new(Code::UpstreamReply, message, detail)
+            }
+        }
+    }
+}
+
+/// Whole milliseconds below a second, whole seconds above.
+fn round(limit: std::time::Duration) -> std::time::Duration {
+    if limit.as_millis() < 1000 {
+        std::time::Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(0))
+    } else {
+        std::time::Duration::from_secs_f64(limit.as_secs_f64().round())
+    }
+}
+
+fn status_sentence(status: u16, source: &str) -> String {
+    match status {
+        401 | 403 => format!(
+            "The source `{source}` refused this server's own credentials (status {status}). Tell the person who runs it."
+        ),
+        429 => format!("The source `{source}` takes no more requests for now (status 429). Wait before trying again."),
+        400..=499 => format!("The source `{source}` refused the request (status {status}). Check the arguments."),
+        300..=399 => format!("The source `{source}` answered with a redirect (status {status}), which is not followed."),
+        _ => format!("The source `{source}` failed (status {status}). Try again in a moment."),
+    }
+}

@@ -1,0 +1,43 @@
+//! One call: a caller, a route, arguments, and what becomes of it. `run` is the whole path, read top to bottom.
+
+mod error;
+mod run;
+
+pub use crate::output::{Content, Outcome};
+pub use error::{CallError, Code, Origin};
+pub use run::{Call, Input, run};
+
+/// Who stands behind a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The person who started us over stdio or from the shell.
+    Local,
+    /// Somebody who reached the port of a server that says `auth: none`, or loopback.
+    Anonymous,
+}
+
+/// The id under which one call appears in the log and in messages: eight letters and digits, not a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    /// A fresh one.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(fastrand::u64(..))
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without letters that read alike.
+        const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        let mut rest = self.0;
+        for _ in 0..8 {
+            let letter = LETTERS.get((rest % 32) as usize).copied().unwrap_or(b'a');
+            write!(f, "{}", char::from(letter))?;
+            rest /= 32;
+        }
+        Ok(())
+    }
+}

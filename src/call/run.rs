@@ -1,0 +1,88 @@
+//! The path of a call, in its order; the reason stands beside each step.
+
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{CallError, Caller, Origin, Outcome, RequestId};
+use crate::live::Route;
+use crate::output;
+use crate::params::Arguments;
+use crate::policy::PolicyPlan;
+use crate::source::{Attempt, SourceError};
+
+/// The arguments of a call as they came.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// A JSON object, or nothing.
+    Json(Option<&'a RawValue>),
+    /// Texts: URI variables, prompt arguments.
+    Texts(Vec<(&'a str, &'a str)>),
+    /// Already bound, by the prompt that fetches data.
+    Bound(&'a Arguments),
+}
+
+/// Who calls, and under which id.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// Who.
+    pub caller: &'a Caller,
+    /// The id in the log and in messages.
+    pub id: RequestId,
+}
+
+/// Runs one call on a route.
+///
+/// # Errors
+/// [`CallError`]; it was logged already.
+pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
+    let started = Instant::now();
+    let result = steps(route, input, started).await;
+    let source = route.plan.op.source().unwrap_or("-");
+    let (name, id, ms) = (&route.plan.name, call.id, started.elapsed().as_millis());
+    match &result {
+        Ok(_) => debug!(request = %id, route = %name, source, ms, "call done"),
+        Err(e) if e.code.origin() == Origin::Caller => {
+            debug!(request = %id, route = %name, source, ms, code = e.code.as_str(), "call refused");
+        }
+        Err(e) => {
+            warn!(request = %id, route = %name, source, ms, code = e.code.as_str(), detail = ?e.detail, "call failed");
+        }
+    }
+    result
+}
+
+async fn steps(route: &Route, input: Input<'_>, started: Instant) -> Result<Outcome, CallError> {
+    let plan = &*route.plan;
+    let PolicyPlan { timeout } = &plan.policy;
+    let source = plan.op.source().unwrap_or("static");
+
+    // Bind first: nothing below sees an argument that was not checked.
+    let bound;
+    let arguments = match input {
+        Input::Bound(arguments) => arguments,
+        Input::Json(raw) => {
+            bound = plan.params.bind(raw).map_err(CallError::arguments)?;
+            &bound
+        }
+        Input::Texts(texts) => {
+            bound = plan.params.bind_texts(texts).map_err(CallError::arguments)?;
+            &bound
+        }
+    };
+
+    // The deadline bounds everything below.
+    let attempt = Attempt {
+        deadline: started + timeout.0,
+        max_rows: plan.output.max_rows,
+        max_bytes: plan.output.max_bytes,
+    };
+    let execute = route.backend.execute(arguments, attempt);
+    let reply = match tokio::time::timeout_at(attempt.deadline, execute).await {
+        Ok(reply) => reply.map_err(|e| CallError::source(e, source))?,
+        Err(_) => return Err(CallError::source(SourceError::Timeout(timeout.0), source)),
+    };
+
+    // Shape last: what leaves is small and says what was left out.
+    output::shape(reply, &plan.output).map_err(CallError::shape)
+}

@@ -1,0 +1,221 @@
+//! The configuration as the user writes it: root types, the loader (the only place that reads files and environment), and its
+//! JSON Schema. Doc comments here are the schema's descriptions.
+
+mod load;
+mod schema;
+mod server;
+
+pub use load::{Environment, Loaded, load, load_text};
+pub use schema::schema;
+pub use server::{AuthConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig, ServerConfig};
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diag::Spanned;
+use crate::file::FileRef;
+use crate::output::OutputConfig;
+use crate::params::{ParamConfig, PromptParamConfig};
+use crate::policy::PolicyConfig;
+use crate::source::fixed::FixedConfig;
+use crate::source::rest::RestOpConfig;
+use crate::source::sql::SqlOpConfig;
+use crate::source::vector::VectorOpConfig;
+use crate::source::{OpConfigs, SourceConfig};
+use crate::yaml::{Entries, JsonNode};
+
+/// A Sidegate configuration: sources, and the tools, resources and prompts served from them.
+///
+/// `${NAME}`, `${NAME:-default}` and `${file:path}` work in every scalar value; `$${` is a literal `${`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Sidegate")]
+pub struct Config {
+    /// The server itself.
+    pub server: ServerConfig,
+    /// Who may call over HTTP. `none` says that everybody who reaches the port may.
+    pub auth: Option<Spanned<AuthConfig>>,
+    /// Configured connections, by name.
+    pub sources: Entries<SourceConfig>,
+    /// What every route starts from.
+    pub defaults: DefaultsConfig,
+    /// Tools by name.
+    pub tools: Entries<ToolConfig>,
+    /// Resources by URI; a URI with `{name}` is a template.
+    pub resources: Entries<ResourceConfig>,
+    /// Prompts by name.
+    pub prompts: Entries<PromptConfig>,
+    /// The folder that relative paths start from.
+    #[serde(skip)]
+    pub base: PathBuf,
+}
+
+/// A policy and an output block that every route starts from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Defaults")]
+pub struct DefaultsConfig {
+    /// Policies.
+    pub policy: PolicyConfig,
+    /// Output.
+    pub output: OutputConfig,
+}
+
+/// A tool: what the model sees, and one operation behind it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Tool")]
+pub struct ToolConfig {
+    /// A name for people.
+    pub title: Option<String>,
+    /// What the tool does, for the model.
+    pub description: Option<String>,
+    /// Its parameters by name.
+    pub params: Entries<ParamConfig>,
+    /// A verbatim JSON Schema instead of `params`.
+    pub input_schema: Option<Spanned<JsonNode>>,
+    /// A request.
+    pub rest: Option<RestOpConfig>,
+    /// A statement.
+    pub sql: Option<SqlOpConfig>,
+    /// A search.
+    pub vector: Option<VectorOpConfig>,
+    /// Content that stands here.
+    #[serde(rename = "static")]
+    pub fixed: Option<FixedConfig>,
+    /// What of the reply reaches the model.
+    pub output: OutputConfig,
+    /// Policies.
+    pub policy: PolicyConfig,
+    /// Hints about the tool's behaviour; what is not written follows from the operation.
+    pub annotations: AnnotationsConfig,
+}
+
+/// Hints for clients (MCP 2026-07-28, server/tools). Not a security measure.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Annotations")]
+pub struct AnnotationsConfig {
+    /// It changes nothing.
+    pub read_only: Option<bool>,
+    /// It may destroy or overwrite.
+    pub destructive: Option<bool>,
+    /// A second call with the same arguments changes nothing more.
+    pub idempotent: Option<bool>,
+    /// It reaches beyond this server.
+    pub open_world: Option<bool>,
+}
+
+/// A resource or, when its URI has variables, a resource template.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Resource")]
+pub struct ResourceConfig {
+    /// Its name. Default: the URI.
+    pub name: Option<String>,
+    /// A name for people.
+    pub title: Option<String>,
+    /// What it is.
+    pub description: Option<String>,
+    /// Media type of its content.
+    pub mime_type: Option<String>,
+    /// What the variables of the URI may be. A variable that is not named here is a text.
+    pub params: Entries<ParamConfig>,
+    /// A request.
+    pub rest: Option<RestOpConfig>,
+    /// A statement.
+    pub sql: Option<SqlOpConfig>,
+    /// A search.
+    pub vector: Option<VectorOpConfig>,
+    /// Content that stands here.
+    #[serde(rename = "static")]
+    pub fixed: Option<FixedConfig>,
+    /// What of the reply reaches the client.
+    pub output: OutputConfig,
+    /// Policies.
+    pub policy: PolicyConfig,
+}
+
+/// A prompt: messages with arguments, and data fetched before they are rendered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Prompt")]
+pub struct PromptConfig {
+    /// A name for people.
+    pub title: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its arguments by name; all are texts.
+    pub params: Entries<PromptParamConfig>,
+    /// Values fetched before rendering, by name.
+    pub data: Entries<DataConfig>,
+    /// The messages in order.
+    pub messages: Vec<Spanned<MessageConfig>>,
+    /// Policies.
+    pub policy: PolicyConfig,
+}
+
+/// A value that a prompt fetches.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Data")]
+pub struct DataConfig {
+    /// A request.
+    pub rest: Option<RestOpConfig>,
+    /// A statement.
+    pub sql: Option<SqlOpConfig>,
+    /// A search.
+    pub vector: Option<VectorOpConfig>,
+    /// Content that stands here.
+    #[serde(rename = "static")]
+    pub fixed: Option<FixedConfig>,
+    /// What of the reply the templates see.
+    pub output: OutputConfig,
+}
+
+/// One message: exactly one of the two roles.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Message")]
+pub struct MessageConfig {
+    /// What the user says: a Jinja template.
+    pub user: Option<Spanned<String>>,
+    /// What the assistant says: a Jinja template.
+    pub assistant: Option<Spanned<String>>,
+}
+
+macro_rules! ops {
+    ($($type:ty),*) => {$(
+        impl $type {
+            /// The operation, whichever kind it is.
+            #[must_use]
+            pub fn ops(&self) -> OpConfigs<'_> {
+                OpConfigs {
+                    rest: self.rest.as_ref(),
+                    sql: self.sql.as_ref(),
+                    vector: self.vector.as_ref(),
+                    fixed: self.fixed.as_ref(),
+                }
+            }
+        }
+    )*};
+}
+ops!(ToolConfig, ResourceConfig, DataConfig);
+
+impl Config {
+    /// Every file that the configuration names, for the loader to read.
+    pub(crate) fn files(&mut self) -> impl Iterator<Item = &mut FileRef> {
+        let sources = self.sources.0.iter_mut().flat_map(|(_, source)| {
+            let sql = source.sql.as_mut().and_then(|s| s.init.as_mut());
+            let vector = source.vector.as_mut().and_then(|v| v.sqlite.init.as_mut());
+            sql.into_iter().chain(vector)
+        });
+        let tools = self.tools.0.iter_mut().map(|(_, t)| &mut t.fixed);
+        let resources = self.resources.0.iter_mut().map(|(_, r)| &mut r.fixed);
+        let data = self.prompts.0.iter_mut().flat_map(|(_, p)| p.data.0.iter_mut().map(|(_, d)| &mut d.fixed));
+        let fixed = tools.chain(resources).chain(data);
+        sources.chain(fixed.filter_map(|f| f.as_mut().and_then(|f| f.file.as_mut())))
+    }
+}

@@ -1,0 +1,114 @@
+//! `server:` and `auth:` as written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diag::Spanned;
+use crate::units::{Period, Size};
+
+/// The server itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Server")]
+pub struct ServerConfig {
+    /// `serverInfo.name`. Default `sidegate`.
+    pub name: Option<String>,
+    /// A name for people.
+    pub title: Option<String>,
+    /// `serverInfo.version`. Default: Sidegate's own.
+    pub version: Option<String>,
+    /// What the server is for, told to the model by clients that do so.
+    pub instructions: Option<String>,
+    /// The HTTP side.
+    pub http: HttpConfig,
+    /// Lists of tools, resources and prompts.
+    pub lists: ListsConfig,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// The HTTP side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Http")]
+pub struct HttpConfig {
+    /// Address and port. Default `127.0.0.1:8080`. Beyond loopback it needs `auth`.
+    pub listen: Option<Spanned<String>>,
+    /// The path of the MCP endpoint. Default `/mcp`.
+    pub path: Option<Spanned<String>>,
+    /// `Host` names that are served, without port. Loopback names always are.
+    pub allowed_hosts: Vec<Spanned<String>>,
+    /// `Origin`s of web pages that may call, such as `https://claude.ai`. Loopback origins always may.
+    pub allowed_origins: Vec<Spanned<String>>,
+    /// The largest request body. Default `4MiB`.
+    pub max_body: Option<Spanned<Size>>,
+    /// Calls at the same time; more get 503 with `Retry-After`. Default 512.
+    pub max_concurrent_calls: Option<Spanned<u32>>,
+    /// How long running calls may take to end after SIGTERM. Default `20s`.
+    pub drain: Option<Period>,
+}
+
+/// Lists of tools, resources and prompts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Lists")]
+pub struct ListsConfig {
+    /// How long clients may keep them (`ttlMs`). Default `30s`.
+    pub ttl: Option<Period>,
+}
+
+/// The log. It goes to stderr unless a file is given; in stdio mode stdout carries the protocol and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Log")]
+pub struct LogConfig {
+    /// Default `info`.
+    pub level: Option<LogLevelConfig>,
+    /// `text` for people (default), `json` for machines.
+    pub format: Option<LogFormatConfig>,
+    /// A file instead of stderr, relative to this file's folder.
+    pub file: Option<Spanned<String>>,
+    /// The file is rotated at this size. Default `100MiB`.
+    pub max_size: Option<Spanned<Size>>,
+    /// How many rotated files are kept. Default 5.
+    pub keep: Option<Spanned<u32>>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "LogLevel")]
+pub enum LogLevelConfig {
+    /// What failed.
+    Error,
+    /// And what is odd.
+    Warn,
+    /// And what happened.
+    #[default]
+    Info,
+    /// And every call.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "LogFormat")]
+pub enum LogFormatConfig {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Who may call over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Auth")]
+pub enum AuthConfig {
+    /// Everybody who reaches the port, said out loud.
+    None,
+}

@@ -1,0 +1,16 @@
+#![doc = "wip"]
+pub mod diag;
+pub mod file;
+pub mod name;
+pub mod output;
+pub mod params;
+pub mod secret;
+pub mod source;
+pub mod template;
+pub mod units;
+pub mod yaml;
+pub mod config;
+pub mod policy;
+pub mod call;
+pub mod live;
+pub mod plan;

@@ -1,0 +1,150 @@
+//! Live: a plan with its open sources, and the pointer through which everybody sees the current one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
+use crate::source::{Backend, OpenError, Source, SourcePlan};
+
+/// A compiled route bound to its live source.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The plan it was made from.
+    pub plan: Arc<RoutePlan>,
+    /// What an attempt executes.
+    pub backend: Backend,
+}
+
+/// A tool in use.
+#[derive(Debug)]
+pub struct Tool {
+    /// Its plan.
+    pub plan: ToolPlan,
+    /// Its route.
+    pub route: Route,
+}
+
+/// A resource or template in use.
+#[derive(Debug)]
+pub struct Resource {
+    /// Its plan.
+    pub plan: ResourcePlan,
+    /// Its route.
+    pub route: Route,
+}
+
+/// A prompt in use.
+#[derive(Debug)]
+pub struct Prompt {
+    /// Its plan.
+    pub plan: PromptPlan,
+    /// Its data routes by name.
+    pub data: Vec<(String, Route)>,
+}
+
+/// Everything that is in use now. A call holds it to its end, so that one call sees one generation.
+#[derive(Debug)]
+pub struct Live {
+    /// Counts up with every plan that was put to use.
+    pub generation: u64,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Open sources by name.
+    pub sources: HashMap<String, (SourcePlan, Source)>,
+    tools: HashMap<String, Tool>,
+    /// Resources by URI.
+    resources: HashMap<String, Resource>,
+    templates: Vec<Resource>,
+    prompts: HashMap<String, Prompt>,
+}
+
+impl Live {
+    /// Opens a plan. Sources that are equal to those of `previous` go on with their pools.
+    ///
+    /// # Errors
+    /// If a source cannot be made at all; one that is merely down opens and heals.
+    pub fn open(plan: Plan, previous: Option<&Self>) -> Result<Self, OpenError> {
+        let mut sources = HashMap::new();
+        for (name, source) in &plan.sources {
+            let kept = previous.and_then(|p| p.sources.get(name)).filter(|(known, _)| known == source);
+            let live = match kept {
+                Some((_, live)) => live.clone(),
+                None => source.open(name)?,
+            };
+            sources.insert(name.clone(), (source.clone(), live));
+        }
+        let route = |plan: &Arc<RoutePlan>| {
+            let source = plan.op.source().and_then(|name| sources.get(name)).map(|(_, s)| s);
+            let backend = plan.op.bind(source).ok_or_else(|| OpenError {
+                name: plan.op.source().unwrap_or_default().to_owned(),
+                reason: format!("`{}` cannot be bound to it", plan.name),
+            })?;
+            Ok(Route { plan: plan.clone(), backend })
+        };
+        let mut tools = HashMap::with_capacity(plan.tools.len());
+        for tool in &plan.tools {
+            let live = Tool { plan: tool.clone(), route: route(&tool.route)? };
+            tools.insert(tool.route.name.clone(), live);
+        }
+        let mut resources = HashMap::new();
+        let mut templates = Vec::new();
+        for resource in &plan.resources {
+            let live = Resource { plan: resource.clone(), route: route(&resource.route)? };
+            if resource.is_template() {
+                templates.push(live);
+            } else {
+                resources.insert(resource.uri.clone(), live);
+            }
+        }
+        let mut prompts = HashMap::new();
+        for prompt in &plan.prompts {
+            let data = prompt.data.iter().map(|(name, plan)| Ok((name.clone(), route(plan)?)));
+            let data = data.collect::<Result<_, OpenError>>()?;
+            prompts.insert(prompt.name.clone(), Prompt { plan: prompt.clone(), data });
+        }
+        let generation = previous.map_or(1, |p| p.generation + 1);
+        Ok(Self { generation, plan: Arc::new(plan), sources, tools, resources, templates, prompts })
+    }
+
+    /// A tool by name.
+    #[must_use]
+    pub fn tool(&self, name: &str) -> Option<&Tool> {
+        self.tools.get(name)
+    }
+
+    /// A prompt by name.
+    #[must_use]
+    pub fn prompt(&self, name: &str) -> Option<&Prompt> {
+        self.prompts.get(name)
+    }
+
+    /// The resource of a URI and the values of its variables. A plain URI comes before any template, and templates are
+    /// tried in written order.
+    #[must_use]
+    pub fn resource(&self, uri: &str) -> Option<(&Resource, Vec<(&str, String)>)> {
+        if let Some(resource) = self.resources.get(uri) {
+            return Some((resource, Vec::new()));
+        }
+        self.templates.iter().find_map(|r| r.plan.template.matches(uri).map(|values| (r, values)))
+    }
+}
+
+/// The pointer to the current [`Live`], swapped whole.
+#[derive(Clone, Debug)]
+pub struct LiveHandle(Arc<ArcSwap<Live>>);
+
+impl LiveHandle {
+    /// Starts with one.
+    #[must_use]
+    pub fn new(live: Live) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(live)))
+    }
+
+    /// The current one.
+    #[must_use]
+    pub fn load(&self) -> Arc<Live> {
+        self.0.load_full()
+    }
+}

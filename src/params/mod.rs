@@ -1,0 +1,9 @@
+//! Declared parameters: their JSON Schema, and a call's arguments checked against it, completed and put in order.
+
+mod bind;
+mod config;
+mod plan;
+
+pub use bind::{Arguments, BadArguments};
+pub use config::{ParamConfig, PromptParamConfig};
+pub use plan::{InputSchema, Param, ParamsPlan, Scope, compile, compile_prompt, compile_verbatim};

@@ -1,0 +1,377 @@
+//! Parameters after compile: the schema the model sees, its validator, and the order of the values.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::{ParamConfig, PromptParamConfig};
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::yaml::{Entries, JsonNode};
+
+/// How many subschemas and levels one schema may have.
+const MAX_SUBSCHEMAS: usize = 2_000;
+const MAX_SCHEMA_DEPTH: usize = 32;
+
+/// One parameter in its place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Whether a call without it is refused.
+    pub required: bool,
+    /// The value when absent.
+    pub default: Option<Value>,
+    /// The pinned value; such a parameter is hidden from the model.
+    pub fixed: Option<Value>,
+    /// The JSON types it may have; empty if the schema does not say.
+    pub types: Vec<String>,
+}
+
+/// A JSON Schema and its compiled validator. Equality and output are those of the schema.
+#[derive(Clone)]
+pub struct InputSchema {
+    /// The schema as the model sees it.
+    pub value: Value,
+    validator: Arc<jsonschema::Validator>,
+}
+
+impl InputSchema {
+    /// The compiled validator.
+    #[must_use]
+    pub fn validator(&self) -> &jsonschema::Validator {
+        &self.validator
+    }
+}
+
+impl std::fmt::Debug for InputSchema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl PartialEq for InputSchema {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Serialize for InputSchema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+/// All parameters of a route, in the order in which arguments are kept.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParamsPlan {
+    /// The parameters.
+    pub params: Vec<Param>,
+    /// The schema of the visible ones.
+    pub schema: InputSchema,
+    /// Whether arguments that are not declared are refused.
+    pub closed: bool,
+}
+
+/// The names that templates of one route may use, and which of them were used.
+#[derive(Debug)]
+pub struct Scope {
+    /// What the names belong to, for messages: `tool get_order`.
+    pub owner: String,
+    params: Vec<(String, Vec<String>, bool)>,
+    used: Vec<bool>,
+}
+
+impl Scope {
+    /// The scope of a route's parameters.
+    #[must_use]
+    pub fn new(owner: String, params: &ParamsPlan) -> Self {
+        let list = params.params.iter();
+        let params: Vec<_> = list
+            .map(|p| {
+                let always = p.required || p.default.is_some() || p.fixed.is_some();
+                (p.name.clone(), p.types.clone(), always)
+            })
+            .collect();
+        Self {
+            owner,
+            used: vec![false; params.len()],
+            params,
+        }
+    }
+
+    /// The place of a parameter among the arguments; marks it as used.
+    pub fn resolve(&mut self, name: &str) -> Option<usize> {
+        let index = self.params.iter().position(|p| p.0 == name)?;
+        if let Some(used) = self.used.get_mut(index) {
+            *used = true;
+        }
+        Some(index)
+    }
+
+    /// The names in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.params.iter().map(|p| p.0.as_str())
+    }
+
+    /// Names that nothing resolved.
+    pub fn unused(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.params.iter().zip(&self.used);
+        pairs.filter(|(_, used)| !**used).map(|(p, _)| p.0.as_str())
+    }
+
+    /// The declared JSON types of a parameter.
+    #[must_use]
+    pub fn types(&self, index: usize) -> &[String] {
+        self.params.get(index).map_or(&[], |p| p.1.as_slice())
+    }
+
+    /// Whether a call always has a value for it.
+    #[must_use]
+    pub fn always_present(&self, index: usize) -> bool {
+        self.params.get(index).is_some_and(|p| p.2)
+    }
+}
+
+/// Compiles the parameters of a tool or resource.
+pub fn compile(
+    config: &Entries<ParamConfig>,
+    owner: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<ParamsPlan> {
+    let mut params = Vec::new();
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    let mut sound = true;
+    for (name, param) in config.iter() {
+        if !crate::name::is_valid(name) {
+            sound = false;
+            let message = format!("`{}` cannot be the name of a parameter", name.value);
+            let help = "a letter or `_`, then letters, digits, `_`, `-`, `.`";
+            diagnostics.push(Diagnostic::error("bad-name", message).at(name.span, "").help(help));
+        }
+        sound &= check_param(name, param, diagnostics);
+        let default = param.keyword("default").map(|v| v.to_value());
+        let fixed = param.fixed.as_ref().map(|v| v.to_value());
+        let is_required = !param.optional && default.is_none() && fixed.is_none();
+        if fixed.is_none() {
+            let schema: Map<String, Value> =
+                param.schema.iter().map(|(k, v)| (k.value.clone(), v.to_value())).collect();
+            properties.insert(name.value.clone(), Value::Object(schema));
+            if is_required {
+                required.push(Value::from(name.value.as_str()));
+            }
+        }
+        params.push(Param {
+            name: name.value.clone(),
+            required: is_required,
+            default,
+            fixed,
+            types: param.keyword("type").map(|t| types(&t.to_value())).unwrap_or_default(),
+        });
+    }
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), json!("object"));
+    if !properties.is_empty() {
+        schema.insert("properties".to_owned(), Value::Object(properties));
+    }
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), Value::Array(required));
+    }
+    schema.insert("additionalProperties".to_owned(), json!(false));
+    let at = config.iter().next().map(|(n, _)| n.span).unwrap_or_default();
+    if !sound {
+        return None;
+    }
+    let schema = validator(Value::Object(schema), at, owner, diagnostics)?;
+    let plan = ParamsPlan {
+        params,
+        schema,
+        closed: true,
+    };
+    check_defaults(config, &plan, diagnostics).then_some(plan)
+}
+
+/// Parameters from a verbatim `input_schema`.
+pub fn compile_verbatim(
+    config: &Spanned<JsonNode>,
+    owner: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<ParamsPlan> {
+    let value = config.to_value();
+    if value.get("type") != Some(&json!("object")) {
+        let message = "an input schema has `type: object` at its root";
+        diagnostics.push(Diagnostic::error("bad-schema", message).at(config.span, ""));
+        return None;
+    }
+    let required: Vec<&str> = value
+        .get("required")
+        .and_then(Value::as_array)
+        .map(|list| list.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let properties = value.get("properties").and_then(Value::as_object);
+    let params = properties
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| Param {
+            name: name.clone(),
+            required: required.contains(&name.as_str()),
+            default: schema.get("default").cloned(),
+            fixed: None,
+            types: schema.get("type").map(types).unwrap_or_default(),
+        })
+        .collect();
+    let closed = value.get("additionalProperties") == Some(&json!(false));
+    let schema = validator(value, config.span, owner, diagnostics)?;
+    Some(ParamsPlan {
+        params,
+        schema,
+        closed,
+    })
+}
+
+/// Parameters of a prompt: all texts.
+pub fn compile_prompt(
+    config: &Entries<PromptParamConfig>,
+    owner: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<ParamsPlan> {
+    let as_params = config.iter().map(|(name, p)| {
+        let text = |t: &str| Spanned::new(JsonNode::Text(t.to_owned()), name.span);
+        let key = |k: &str| Spanned::new(k.to_owned(), name.span);
+        let mut schema = vec![(key("type"), text("string"))];
+        if let Some(description) = &p.description {
+            schema.push((key("description"), text(description)));
+        }
+        if let Some(default) = &p.default {
+            let value = Spanned::new(JsonNode::Text(default.value.clone()), default.span);
+            schema.push((key("default"), value));
+        }
+        if let Some(allowed) = &p.allowed {
+            let list = JsonNode::List(allowed.iter().map(|a| text(a)).collect());
+            schema.push((key("enum"), Spanned::new(list, name.span)));
+        }
+        let param = ParamConfig {
+            optional: p.optional,
+            fixed: None,
+            schema,
+        };
+        (name.clone(), param)
+    });
+    compile(&Entries(as_params.collect()), owner, diagnostics)
+}
+
+fn types(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(many) => {
+            many.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What the keys of one parameter must not say together.
+fn check_param(name: &Spanned<String>, param: &ParamConfig, diagnostics: &mut Diagnostics) -> bool {
+    let before = diagnostics.errors();
+    if let Some(fixed) = &param.fixed {
+        for (key, clash) in [("optional", param.optional), ("default", param.keyword("default").is_some())] {
+            if clash {
+                let message = format!("`{}` is pinned by `const`, so `{key}` says nothing", name.value);
+                diagnostics.push(Diagnostic::error("const-and-more", message).at(fixed.span, "pinned here"));
+            }
+        }
+    }
+    if let (true, Some(default)) = (param.optional, param.keyword("default")) {
+        let message = format!("`{}` has both `optional` and `default`", name.value);
+        let help = "with a default it is never absent: drop `optional`";
+        diagnostics.push(Diagnostic::error("optional-and-default", message).at(default.span, "").help(help));
+    }
+    const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "array", "object", "null"];
+    if let Some(kind) = param.keyword("type") {
+        for wrong in types(&kind.to_value()).iter().filter(|t| !TYPES.contains(&t.as_str())) {
+            let message = format!("`{wrong}` is not a JSON Schema type");
+            let help = crate::name::did_you_mean(wrong, TYPES, "types");
+            diagnostics.push(Diagnostic::error("bad-type", message).at(kind.span, "").help(help));
+        }
+    }
+    diagnostics.errors() == before
+}
+
+/// A default or constant that its own schema refuses would fail on every call.
+fn check_defaults(
+    config: &Entries<ParamConfig>,
+    plan: &ParamsPlan,
+    diagnostics: &mut Diagnostics,
+) -> bool {
+    let before = diagnostics.errors();
+    for ((name, param), planned) in config.iter().zip(&plan.params) {
+        let (Some(value), Some(written)) = (
+            planned.default.as_ref().or(planned.fixed.as_ref()),
+            param.keyword("default").or(param.fixed.as_ref()),
+        ) else {
+            continue;
+        };
+        let schema: Map<String, Value> =
+            param.schema.iter().map(|(k, v)| (k.value.clone(), v.to_value())).collect();
+        if let Ok(one) = jsonschema::draft202012::new(&Value::Object(schema))
+            && let Err(error) = one.validate(value)
+        {
+            let message = format!("the value given for `{}` does not fit its own schema: {error}", name.value);
+            diagnostics.push(Diagnostic::error("bad-default", message).at(written.span, ""));
+        }
+    }
+    diagnostics.errors() == before
+}
+
+/// Compiles a schema; references out of the document, and schemas too large to be meant, are refused.
+fn validator(
+    value: Value,
+    at: Span,
+    owner: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<InputSchema> {
+    let mut count = 0;
+    if let Err(why) = bounded(&value, 0, &mut count) {
+        diagnostics.push(Diagnostic::error("bad-schema", format!("the schema of {owner} {why}")).at(at, ""));
+        return None;
+    }
+    let built = jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .should_validate_formats(true)
+        .build(&value);
+    match built {
+        Ok(validator) => Some(InputSchema {
+            value,
+            validator: Arc::new(validator),
+        }),
+        Err(error) => {
+            let path = error.instance_path().to_string();
+            let place = if path.is_empty() { String::new() } else { format!(" (at `{path}`)") };
+            let message = format!("the schema of {owner} is not valid JSON Schema: {error}{place}");
+            diagnostics.push(Diagnostic::error("bad-schema", message).at(at, ""));
+            None
+        }
+    }
+}
+
+fn bounded(value: &Value, depth: usize, count: &mut usize) -> Result<(), &'static str> {
+    if depth > MAX_SCHEMA_DEPTH {
+        return Err("nests more than 32 levels");
+    }
+    match value {
+        Value::Object(map) => {
+            *count += 1;
+            if *count > MAX_SUBSCHEMAS {
+                return Err("has more than 2000 subschemas");
+            }
+            let reference = map.get("$ref").and_then(Value::as_str);
+            if reference.is_some_and(|r| !r.starts_with('#')) {
+                return Err("refers outside itself; only `#/…` references are followed");
+            }
+            map.values().try_for_each(|v| bounded(v, depth + 1, count))
+        }
+        Value::Array(items) => items.iter().try_for_each(|v| bounded(v, depth + 1, count)),
+        _ => Ok(()),
+    }
+}

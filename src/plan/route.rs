@@ -1,0 +1,322 @@
+//! Tools and resources after compile: one operation each, with its parameters, policies and output.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::{Config, ResourceConfig, ToolConfig};
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::output::{OutputConfig, OutputPlan};
+use crate::params::{self, ParamConfig, ParamsPlan, Scope};
+use crate::policy::{PolicyConfig, PolicyPlan};
+use crate::source::{self, OpConfigs, OpPlan, SourcePlans};
+use crate::template::UriTemplate;
+use crate::yaml::{Entries, JsonNode};
+
+/// What a route is exposed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noun {
+    /// A tool.
+    Tool,
+    /// A resource or resource template.
+    Resource,
+    /// A value that a prompt fetches.
+    PromptData,
+}
+
+/// The compiled way from one exposed name to one operation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RoutePlan {
+    /// What it is exposed as.
+    pub noun: Noun,
+    /// The exposed name.
+    pub name: String,
+    /// Its parameters.
+    pub params: ParamsPlan,
+    /// Its operation.
+    pub op: OpPlan,
+    /// What of the reply reaches the caller.
+    pub output: OutputPlan,
+    /// What stands before the operation.
+    pub policy: PolicyPlan,
+}
+
+/// A compiled tool.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ToolPlan {
+    /// Its route.
+    pub route: Arc<RoutePlan>,
+    /// A name for people.
+    pub title: Option<String>,
+    /// What it does.
+    pub description: Option<String>,
+    /// Hints: read only, destructive, idempotent, open world.
+    pub annotations: [bool; 4],
+    /// The schema of structured results, where it is known.
+    pub output_schema: Option<Value>,
+    /// Parameters that clients repeat in a header.
+    pub header_params: Vec<HeaderParam>,
+}
+
+/// A parameter with `x-mcp-header` (MCP 2026-07-28, transports/streamable-http).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeaderParam {
+    /// The header, in lower case: `mcp-param-…`.
+    pub header: String,
+    /// The names that lead to the value in the arguments.
+    pub path: Vec<String>,
+}
+
+/// A compiled resource or template.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ResourcePlan {
+    /// Its route.
+    pub route: Arc<RoutePlan>,
+    /// The URI or URI template as written.
+    pub uri: String,
+    /// The same, split.
+    pub template: UriTemplate,
+    /// Its name.
+    pub name: String,
+    /// A name for people.
+    pub title: Option<String>,
+    /// What it is.
+    pub description: Option<String>,
+    /// Media type of its content.
+    pub mime_type: Option<String>,
+}
+
+impl ResourcePlan {
+    /// Whether the URI has variables.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        self.template.variables().next().is_some()
+    }
+}
+
+/// The parts of a route that all nouns have.
+pub(super) struct RouteParts<'a> {
+    pub noun: Noun,
+    pub name: &'a str,
+    pub at: Span,
+    pub owner: String,
+    pub params: ParamsPlan,
+    pub ops: OpConfigs<'a>,
+    pub output: &'a OutputConfig,
+    pub policy: &'a PolicyConfig,
+    /// Whether a parameter that nothing uses is a mistake.
+    pub all_used: bool,
+}
+
+pub(super) fn compile_route(
+    parts: RouteParts<'_>,
+    config: &Config,
+    sources: &SourcePlans,
+    diagnostics: &mut Diagnostics,
+) -> Option<RoutePlan> {
+    let RouteParts { noun, name, at, owner, params, ops, output, policy, all_used } = parts;
+    let mut scope = Scope::new(owner, &params);
+    let before = diagnostics.errors();
+    let op = source::compile_op(ops, at, sources, &mut scope, diagnostics);
+    let fixed = ops.fixed.is_some();
+    if all_used && !fixed && diagnostics.errors() == before {
+        for unused in scope.unused() {
+            let message = format!("the parameter `{unused}` of {} is used nowhere", scope.owner);
+            let help = format!("use it as `{{{unused}}}` (in SQL `:{unused}`), or remove it");
+            diagnostics.push(Diagnostic::error("unused-param", message).at(at, "").help(help));
+        }
+    }
+    let mut output_plan = output.compile(&config.defaults.output, diagnostics);
+    // What stands in the configuration is as large as its author wanted, unless the route itself says otherwise.
+    if fixed && output.max_bytes.is_none() {
+        output_plan.max_bytes = usize::MAX;
+    }
+    let policy = policy.compile(&config.defaults.policy, diagnostics);
+    Some(RoutePlan { noun, name: name.to_owned(), params, op: op?, output: output_plan, policy })
+}
+
+pub(super) fn compile_tool(
+    name: &Spanned<String>,
+    tool: &ToolConfig,
+    config: &Config,
+    sources: &SourcePlans,
+    diagnostics: &mut Diagnostics,
+) -> Option<ToolPlan> {
+    super::check_name("tool", name, diagnostics);
+    let owner = format!("tool `{}`", name.value);
+    if tool.description.as_deref().is_none_or(|d| d.trim().is_empty()) {
+        let message = format!("{owner} has no description");
+        let help = "the model chooses tools by their descriptions";
+        diagnostics.push(Diagnostic::warning("no-description", message).at(name.span, "").help(help));
+    }
+    let params = tool_params(tool, &owner, diagnostics)?;
+    let header_params = header_params(&params, name.span, diagnostics);
+    let parts = RouteParts {
+        noun: Noun::Tool,
+        name,
+        at: name.span,
+        owner,
+        params,
+        ops: tool.ops(),
+        output: &tool.output,
+        policy: &tool.policy,
+        all_used: tool.input_schema.is_none(),
+    };
+    let route = compile_route(parts, config, sources, diagnostics)?;
+    let written = &tool.annotations;
+    let reads = written.read_only.unwrap_or(route.op.reads_only());
+    let annotations = [
+        reads,
+        written.destructive.unwrap_or(!reads),
+        written.idempotent.unwrap_or(route.op.idempotent()),
+        written.open_world.unwrap_or(route.op.open_world()),
+    ];
+    let output_schema = if route.output.select.is_none() { route.op.output_schema() } else { None };
+    Some(ToolPlan {
+        route: Arc::new(route),
+        title: tool.title.clone(),
+        description: tool.description.clone(),
+        annotations,
+        output_schema,
+        header_params,
+    })
+}
+
+fn tool_params(tool: &ToolConfig, owner: &str, diagnostics: &mut Diagnostics) -> Option<ParamsPlan> {
+    match &tool.input_schema {
+        None => params::compile(&tool.params, owner, diagnostics),
+        Some(schema) => {
+            if let Some((first, _)) = tool.params.iter().next() {
+                let message = format!("{owner} has both `params` and `input_schema`");
+                let problem = Diagnostic::error("one-of", message);
+                diagnostics.push(problem.at(first.span, "parameters").at(schema.span, "the schema"));
+                return None;
+            }
+            params::compile_verbatim(schema, owner, diagnostics)
+        }
+    }
+}
+
+/// Finds `x-mcp-header` in `properties` chains, and refuses what clients must drop a tool for.
+fn header_params(params: &ParamsPlan, at: Span, diagnostics: &mut Diagnostics) -> Vec<HeaderParam> {
+    let mut found = Vec::new();
+    let mut problems = Vec::new();
+    collect_headers(&params.schema.value, &mut Vec::new(), &mut found, &mut problems);
+    for (index, param) in found.iter().enumerate() {
+        if found.iter().take(index).any(|p: &HeaderParam| p.header == param.header) {
+            problems.push(format!("two parameters have the same `x-mcp-header` (`{}`)", param.header));
+        }
+    }
+    for message in problems {
+        diagnostics.push(Diagnostic::error("bad-mcp-header", message).within(at, "x-mcp-header", ""));
+    }
+    found
+}
+
+fn collect_headers(schema: &Value, path: &mut Vec<String>, found: &mut Vec<HeaderParam>, problems: &mut Vec<String>) {
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        path.push(name.clone());
+        if let Some(header) = property.get("x-mcp-header") {
+            let token = header.as_str().filter(|h| {
+                !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+            });
+            let scalar = matches!(
+                property.get("type").and_then(Value::as_str),
+                Some("string" | "integer" | "boolean")
+            );
+            match token {
+                Some(token) if scalar => found.push(HeaderParam {
+                    header: format!("mcp-param-{}", token.to_ascii_lowercase()),
+                    path: path.clone(),
+                }),
+                Some(_) => problems.push(format!("`x-mcp-header` on `{name}` needs the type string, integer or boolean")),
+                None => problems.push(format!("the `x-mcp-header` of `{name}` is not a header name part")),
+            }
+        }
+        collect_headers(property, path, found, problems);
+        path.pop();
+    }
+}
+
+pub(super) fn compile_resource(
+    uri: &Spanned<String>,
+    resource: &ResourceConfig,
+    config: &Config,
+    sources: &SourcePlans,
+    diagnostics: &mut Diagnostics,
+) -> Option<ResourcePlan> {
+    let template = match UriTemplate::parse(uri) {
+        Ok(template) => template,
+        Err((why, near)) => {
+            let message = format!("this URI template cannot be used: {why}");
+            diagnostics.push(Diagnostic::error("bad-uri-template", message).within(uri.span, near, ""));
+            return None;
+        }
+    };
+    let scheme = uri.split(':').next().filter(|s| s.len() < uri.len());
+    let scheme_fits = scheme.is_some_and(|s| {
+        s.starts_with(|c: char| c.is_ascii_alphabetic())
+            && s.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    });
+    if !scheme_fits || uri.contains(char::is_whitespace) {
+        let message = format!("`{}` is not a URI", uri.value);
+        let help = "a scheme, `:`, and the rest: `shop://orders/{id}`";
+        diagnostics.push(Diagnostic::error("bad-uri", message).at(uri.span, "").help(help));
+        return None;
+    }
+    let owner = format!("resource `{}`", uri.value);
+    let params = params::compile(&uri_params(uri, &template, resource, diagnostics)?, &owner, diagnostics)?;
+    let parts = RouteParts {
+        noun: Noun::Resource,
+        name: uri,
+        at: uri.span,
+        owner,
+        params,
+        ops: resource.ops(),
+        output: &resource.output,
+        policy: &resource.policy,
+        all_used: true,
+    };
+    let route = compile_route(parts, config, sources, diagnostics)?;
+    Some(ResourcePlan {
+        route: Arc::new(route),
+        uri: uri.value.clone(),
+        name: resource.name.clone().unwrap_or_else(|| uri.value.clone()),
+        title: resource.title.clone(),
+        description: resource.description.clone(),
+        mime_type: resource.mime_type.clone().or_else(|| resource.fixed.as_ref().and_then(|f| f.mime_type.clone())),
+        template,
+    })
+}
+
+/// The URI's variables as parameters: texts, unless `params` says more of them.
+fn uri_params(
+    uri: &Spanned<String>,
+    template: &UriTemplate,
+    resource: &ResourceConfig,
+    diagnostics: &mut Diagnostics,
+) -> Option<Entries<ParamConfig>> {
+    let mut sound = true;
+    for (name, param) in resource.params.iter() {
+        if param.fixed.is_none() && !template.variables().any(|v| v == name.value) {
+            sound = false;
+            let message = format!("`{}` is not a variable of the URI", name.value);
+            let help = crate::name::did_you_mean(name, template.variables(), "variables");
+            diagnostics.push(Diagnostic::error("unknown-param", message).at(name.span, "").help(help));
+        }
+    }
+    let variables = template.variables().map(|name| {
+        let written = resource.params.iter().find(|(n, _)| n.value == name).cloned();
+        written.unwrap_or_else(|| {
+            let name = Spanned::new(name.to_owned(), uri.span);
+            let text = Spanned::new(JsonNode::Text("string".to_owned()), uri.span);
+            let kind = Spanned::new("type".to_owned(), uri.span);
+            (name, ParamConfig { schema: vec![(kind, text)], ..ParamConfig::default() })
+        })
+    });
+    let pinned = resource.params.iter().filter(|(_, p)| p.fixed.is_some()).cloned();
+    let all = variables.chain(pinned).collect();
+    sound.then_some(Entries(all))
+}

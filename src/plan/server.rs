@@ -1,0 +1,184 @@
+//! The server's own settings after compile.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::config::{Config, HttpConfig, LogFormatConfig, LogLevelConfig};
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::units::{Period, Size};
+
+/// `server:` and `auth:` with every default in place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServerPlan {
+    /// `serverInfo.name`
+    pub name: String,
+    /// `serverInfo.title`
+    pub title: Option<String>,
+    /// `serverInfo.version`
+    pub version: String,
+    /// `instructions`
+    pub instructions: Option<String>,
+    /// Where HTTP listens.
+    pub listen: SocketAddr,
+    /// The path of the MCP endpoint.
+    pub path: String,
+    /// Host names that pass besides loopback ones, in lower case.
+    pub allowed_hosts: Vec<String>,
+    /// Origins that pass besides loopback ones, in lower case.
+    pub allowed_origins: Vec<String>,
+    /// The largest request body.
+    pub max_body: Size,
+    /// Calls at the same time.
+    pub max_concurrent_calls: usize,
+    /// The grace after SIGTERM.
+    pub drain: Period,
+    /// `ttlMs` of lists.
+    pub list_ttl: Period,
+    /// The log.
+    pub log: LogPlan,
+    /// Whether the file says `auth: none`.
+    pub open: bool,
+}
+
+/// `server.log` with every default in place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LogPlan {
+    /// How much.
+    pub level: LogLevelConfig,
+    /// How lines look.
+    pub format: LogFormatConfig,
+    /// The file, if not stderr.
+    pub file: Option<PathBuf>,
+    /// Rotated at this size.
+    pub max_size: Size,
+    /// Rotated files kept.
+    pub keep: usize,
+}
+
+pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<ServerPlan> {
+    let server = &config.server;
+    let http = &server.http;
+    let listen = listen(http.listen.as_ref(), config.auth.is_some(), diagnostics);
+    let path = path(http, diagnostics);
+    check_hosts(http, diagnostics);
+    let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
+    for (value, span, key) in [
+        http.max_body.map(|s| (s.value.0 as u64, s.span, "max_body")),
+        http.max_concurrent_calls.map(|c| (u64::from(c.value), c.span, "max_concurrent_calls")),
+        server.log.max_size.map(|s| (s.value.0 as u64 / 1024, s.span, "max_size")),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        if value == 0 {
+            let message = format!("`{key}` is too small to be of use");
+            diagnostics.push(Diagnostic::error("too-small", message).at(span, ""));
+        }
+    }
+    let log = &server.log;
+    Some(ServerPlan {
+        name: server.name.clone().unwrap_or_else(|| "sidegate".to_owned()),
+        title: server.title.clone(),
+        version: server.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+        instructions: server.instructions.clone(),
+        listen: listen?,
+        path: path?,
+        allowed_hosts: http.allowed_hosts.iter().map(|h| h.to_ascii_lowercase()).collect(),
+        allowed_origins: origins.into_iter().collect::<Option<_>>()?,
+        max_body: http.max_body.map_or(Size::mib(4), |s| s.value),
+        max_concurrent_calls: http.max_concurrent_calls.map_or(512, |c| c.value as usize),
+        drain: http.drain.unwrap_or(Period::seconds(20)),
+        list_ttl: server.lists.ttl.unwrap_or(Period::seconds(30)),
+        log: LogPlan {
+            level: log.level.unwrap_or_default(),
+            format: log.format.unwrap_or_default(),
+            file: log.file.as_ref().map(|f| config.base.join(&f.value)),
+            max_size: log.max_size.map_or(Size::mib(100), |s| s.value),
+            keep: log.keep.map_or(5, |k| k.value as usize),
+        },
+        open: config.auth.is_some(),
+    })
+}
+
+fn listen(written: Option<&Spanned<String>>, open: bool, diagnostics: &mut Diagnostics) -> Option<SocketAddr> {
+    let Some(written) = written else {
+        return Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
+    };
+    let text = written.value.replace("localhost:", "127.0.0.1:");
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let message = "this is not an address with a port";
+        let help = "such as `127.0.0.1:8080`, `[::1]:8080` or `0.0.0.0:8080`";
+        diagnostics.push(Diagnostic::error("bad-address", message).at(written.span, "").help(help));
+        return None;
+    };
+    if let Some(problem) = beyond_loopback(address, open) {
+        diagnostics.push(problem.at(written.span, "reachable from other machines"));
+        return None;
+    }
+    Some(address)
+}
+
+/// The refusal of an address that other machines can reach while nobody said who may call.
+#[must_use]
+fn beyond_loopback(address: SocketAddr, open: bool) -> Option<Diagnostic> {
+    if open || address.ip().is_loopback() {
+        return None;
+    }
+    let message = "listening beyond loopback needs `auth`";
+    let help = "say `auth: none` at the top level if everybody who reaches the port may call";
+    Some(Diagnostic::error("open-without-auth", message).help(help))
+}
+
+impl ServerPlan {
+    /// Moves the listener, as `--listen` does, under the same rule as the file.
+    ///
+    /// # Errors
+    /// The refusal, if the address is beyond loopback without `auth`.
+    pub fn listen_on(&mut self, address: SocketAddr) -> Result<(), Box<Diagnostic>> {
+        match beyond_loopback(address, self.open) {
+            Some(problem) => Err(Box::new(problem)),
+            None => {
+                self.listen = address;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn path(http: &HttpConfig, diagnostics: &mut Diagnostics) -> Option<String> {
+    let Some(written) = &http.path else { return Some("/mcp".to_owned()) };
+    let plain = written.starts_with('/')
+        && written.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'));
+    if !plain || matches!(written.as_str(), "/healthz" | "/readyz") {
+        let message = "this cannot be the endpoint's path";
+        let help = "such as `/mcp`; `/healthz` and `/readyz` are taken";
+        diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));
+        return None;
+    }
+    Some(written.value.clone())
+}
+
+fn check_hosts(http: &HttpConfig, diagnostics: &mut Diagnostics) {
+    for host in &http.allowed_hosts {
+        if host.is_empty() || host.contains([':', '/', '*', '@', ' ']) && !host.starts_with('[') {
+            let message = format!("`{}` is not a host name", host.value);
+            let help = "the name alone, without scheme, port or `*`";
+            diagnostics.push(Diagnostic::error("bad-host", message).at(host.span, "").help(help));
+        }
+    }
+}
+
+/// An origin is scheme, host and port, nothing more (RFC 6454 section 6.2).
+fn origin(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let parsed = url::Url::parse(written).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
+    let origin = parsed.map(|u| u.origin().ascii_serialization());
+    if origin.as_deref() != Some(written.to_ascii_lowercase().as_str()) {
+        let message = format!("`{}` is not an origin", written.value);
+        let help = "scheme, host and port only, such as `https://claude.ai`";
+        diagnostics.push(Diagnostic::error("bad-origin", message).at(written.span, "").help(help));
+        return None;
+    }
+    origin
+}

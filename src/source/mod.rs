@@ -1,0 +1,458 @@
+//! Sources and what they execute. The kinds are closed enums over one contract, [`SourceKind`]; a new kind is a folder
+//! here and one line in each match of this file.
+
+pub mod fixed;
+mod http;
+pub mod rest;
+pub mod sql;
+mod sqlite;
+pub mod vector;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::output::Reply;
+use crate::params::{Arguments, Scope};
+use crate::yaml::Entries;
+
+use fixed::{Fixed, FixedConfig};
+use rest::{Rest, RestConfig, RestOp, RestOpConfig, RestPlan};
+use sql::{Sql, SqlConfig, SqlOp, SqlOpConfig, SqlPlan};
+use vector::{Vector, VectorConfig, VectorOp, VectorOpConfig, VectorPlan};
+
+/// What every kind of source provides. Never a trait object: the enums below store the kinds.
+pub trait SourceKind: Sized + Send + Sync {
+    /// The source as written.
+    type Config;
+    /// The source after compile: checked, comparable, no I/O.
+    type Plan: Clone + PartialEq + Serialize + std::fmt::Debug;
+    /// An operation on it as written.
+    type OpConfig;
+    /// A prepared operation.
+    type Op: Clone + PartialEq + Serialize + std::fmt::Debug;
+
+    /// Compiles a source. Pure.
+    fn compile(config: &Self::Config, cx: &mut SourceCx<'_>) -> Option<Self::Plan>;
+
+    /// Compiles an operation on a source. Pure.
+    fn compile_op(config: &Self::OpConfig, source: &Self::Plan, cx: &mut OpCx<'_>) -> Option<Self::Op>;
+
+    /// Makes the live source. A source that is down opens all the same and heals by itself.
+    ///
+    /// # Errors
+    /// Only what no later moment can heal, such as a TLS stack that does not start.
+    fn open(name: &str, plan: &Self::Plan) -> Result<Self, OpenError>;
+
+    /// One try of an operation. The only upstream I/O of a call.
+    fn execute(
+        &self,
+        op: &Self::Op,
+        arguments: &Arguments,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<Reply, SourceError>> + Send;
+
+    /// Whether the source answers now.
+    fn probe(&self) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// Limits of one try.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// When the whole call must be over.
+    pub deadline: Instant,
+    /// How many rows or matches may be read.
+    pub max_rows: usize,
+    /// About how many bytes of rows may be read.
+    pub max_bytes: usize,
+}
+
+impl Attempt {
+    /// The time left, shortened to `limit`.
+    #[must_use]
+    pub fn left(&self, limit: Duration) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).min(limit)
+    }
+}
+
+/// What compiling a source needs.
+pub struct SourceCx<'a> {
+    /// The source's name.
+    pub name: &'a Spanned<String>,
+    /// The folder that relative paths start from.
+    pub base: &'a Path,
+    /// Where problems go.
+    pub diagnostics: &'a mut Diagnostics,
+}
+
+/// What compiling an operation needs.
+pub struct OpCx<'a> {
+    /// The parameters that placeholders may name.
+    pub scope: &'a mut Scope,
+    /// The place of the source's definition, for second carets.
+    pub source_at: Span,
+    /// Where problems go.
+    pub diagnostics: &'a mut Diagnostics,
+}
+
+/// A live source could not be made.
+#[derive(Debug, Error)]
+#[error("source `{name}`: {reason}")]
+pub struct OpenError {
+    /// The source.
+    pub name: String,
+    /// Why, for the log.
+    pub reason: String,
+}
+
+/// Why one try failed. The texts in it are for the log; what the caller reads is decided in `call`.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// The argument cannot stand in its slot; the sentence is for the caller.
+    #[error("{0}")]
+    Argument(String),
+    /// Nothing there: no row, a 404.
+    #[error("nothing found")]
+    NotFound,
+    /// It cannot be reached or is not ready.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// It answered with a failure status.
+    #[error("status {status}: {body}")]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// The start of the body, for the log.
+        body: String,
+    },
+    /// It answered with something that cannot be used.
+    #[error("unusable answer: {reason}: {detail}")]
+    BadReply {
+        /// What is wrong with it, in words that give nothing away.
+        reason: &'static str,
+        /// For the log.
+        detail: String,
+    },
+    /// Its answer is larger than the source may give.
+    #[error("answer larger than {0} bytes")]
+    TooLarge(usize),
+    /// It refused the operation (a constraint, a write on a read-only source).
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Our own fault.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// A configured connection of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Source")]
+pub struct SourceConfig {
+    /// An HTTP API.
+    pub rest: Option<RestConfig>,
+    /// A database.
+    pub sql: Option<SqlConfig>,
+    /// A collection for vector search.
+    pub vector: Option<VectorConfig>,
+}
+
+/// The operation of a route as written: exactly one of the kinds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpConfigs<'a> {
+    /// A request.
+    pub rest: Option<&'a RestOpConfig>,
+    /// A statement.
+    pub sql: Option<&'a SqlOpConfig>,
+    /// A search.
+    pub vector: Option<&'a VectorOpConfig>,
+    /// Content of its own.
+    pub fixed: Option<&'a FixedConfig>,
+}
+
+/// A compiled source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourcePlan {
+    /// An HTTP API.
+    Rest(RestPlan),
+    /// A database.
+    Sql(SqlPlan),
+    /// A collection.
+    Vector(VectorPlan),
+}
+
+/// A compiled operation, with the name of its source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpPlan {
+    /// A request.
+    Rest(String, RestOp),
+    /// A statement.
+    Sql(String, SqlOp),
+    /// A search.
+    Vector(String, VectorOp),
+    /// Content of its own.
+    Fixed(Fixed),
+}
+
+/// A live source.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// An HTTP API.
+    Rest(Arc<Rest>),
+    /// A database.
+    Sql(Arc<Sql>),
+    /// A collection.
+    Vector(Arc<Vector>),
+}
+
+/// An operation bound to its live source: what an attempt executes.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// A request.
+    Rest(Arc<Rest>, RestOp),
+    /// A statement.
+    Sql(Arc<Sql>, SqlOp),
+    /// A search.
+    Vector(Arc<Vector>, VectorOp),
+    /// Content of its own.
+    Fixed(Fixed),
+}
+
+/// Says that exactly one kind is wanted where none or several were written.
+fn one_kind(what: &str, at: Span, written: &[&str], kinds: &str) -> Diagnostic {
+    let message = match written {
+        [] => format!("{what} has no kind"),
+        _ => format!("{what} has more than one kind: `{}`", written.join("`, `")),
+    };
+    Diagnostic::error("one-kind", message)
+        .at(at, "")
+        .help(format!("give exactly one of {kinds}"))
+}
+
+/// Compiles a source of any kind.
+pub fn compile(
+    name: &Spanned<String>,
+    config: &SourceConfig,
+    base: &Path,
+    diagnostics: &mut Diagnostics,
+) -> Option<SourcePlan> {
+    let mut cx = SourceCx {
+        name,
+        base,
+        diagnostics,
+    };
+    match (&config.rest, &config.sql, &config.vector) {
+        (Some(c), None, None) => Rest::compile(c, &mut cx).map(SourcePlan::Rest),
+        (None, Some(c), None) => Sql::compile(c, &mut cx).map(SourcePlan::Sql),
+        (None, None, Some(c)) => Vector::compile(c, &mut cx).map(SourcePlan::Vector),
+        (rest, sql, vector) => {
+            let written = [rest.is_some().then_some("rest"), sql.is_some().then_some("sql"), vector.is_some().then_some("vector")];
+            let written: Vec<&str> = written.into_iter().flatten().collect();
+            let what = format!("source `{}`", name.value);
+            diagnostics.push(one_kind(&what, name.span, &written, "`rest`, `sql`, `vector`"));
+            None
+        }
+    }
+}
+
+/// The sources that operations may name: their plans if they compiled, and where they are defined.
+pub type SourcePlans = Entries<Option<SourcePlan>>;
+
+/// Compiles an operation of any kind. `owner_at` is the place of the route's name.
+pub fn compile_op(
+    configs: OpConfigs<'_>,
+    owner_at: Span,
+    sources: &SourcePlans,
+    scope: &mut Scope,
+    diagnostics: &mut Diagnostics,
+) -> Option<OpPlan> {
+    match (configs.rest, configs.sql, configs.vector, configs.fixed) {
+        (Some(op), None, None, None) => {
+            let (at, plan) = find(&op.source, "rest", sources, diagnostics)?;
+            let SourcePlan::Rest(plan) = plan else { return None };
+            let mut cx = OpCx { scope, source_at: at, diagnostics };
+            Some(OpPlan::Rest(op.source.value.clone(), Rest::compile_op(op, plan, &mut cx)?))
+        }
+        (None, Some(op), None, None) => {
+            let (at, plan) = find(&op.source, "sql", sources, diagnostics)?;
+            let SourcePlan::Sql(plan) = plan else { return None };
+            let mut cx = OpCx { scope, source_at: at, diagnostics };
+            Some(OpPlan::Sql(op.source.value.clone(), Sql::compile_op(op, plan, &mut cx)?))
+        }
+        (None, None, Some(op), None) => {
+            let (at, plan) = find(&op.source, "vector", sources, diagnostics)?;
+            let SourcePlan::Vector(plan) = plan else { return None };
+            let mut cx = OpCx { scope, source_at: at, diagnostics };
+            Some(OpPlan::Vector(op.source.value.clone(), Vector::compile_op(op, plan, &mut cx)?))
+        }
+        (None, None, None, Some(op)) => Fixed::compile(op, owner_at, diagnostics).map(OpPlan::Fixed),
+        (rest, sql, vector, fixed) => {
+            let written = [
+                rest.is_some().then_some("rest"),
+                sql.is_some().then_some("sql"),
+                vector.is_some().then_some("vector"),
+                fixed.is_some().then_some("static"),
+            ];
+            let written: Vec<&str> = written.into_iter().flatten().collect();
+            let kinds = "`rest`, `sql`, `vector`, `static`";
+            diagnostics.push(one_kind(&scope.owner, owner_at, &written, kinds));
+            None
+        }
+    }
+}
+
+/// Finds a source by name and checks its kind. A source that did not compile was complained about already.
+fn find<'a>(
+    name: &Spanned<String>,
+    kind: &str,
+    sources: &'a SourcePlans,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Span, &'a SourcePlan)> {
+    let Some((defined, plan)) = sources.iter().find(|(n, _)| n.value == name.value) else {
+        let help = crate::name::did_you_mean(&name.value, sources.names(), "sources");
+        let message = format!("there is no source `{}`", name.value);
+        diagnostics.push(Diagnostic::error("unknown-source", message).at(name.span, "").help(help));
+        return None;
+    };
+    let plan = plan.as_ref()?;
+    if plan.kind() != kind {
+        let message = format!("`{}` is a {} source, but a `{kind}` operation names it", name.value, plan.kind());
+        let of_kind = sources.iter().filter(|(_, p)| p.as_ref().is_some_and(|p| p.kind() == kind));
+        let names: Vec<&str> = of_kind.map(|(n, _)| n.value.as_str()).collect();
+        let problem = Diagnostic::error("wrong-kind", message)
+            .at(name.span, format!("used for `{kind}` here"))
+            .at(defined.span, "defined here");
+        let help = (!names.is_empty()).then(|| format!("`{kind}` sources: `{}`", names.join("`, `")));
+        diagnostics.push(problem.maybe_help(help));
+        return None;
+    }
+    Some((defined.span, plan))
+}
+
+impl SourcePlan {
+    /// The kind's key in the configuration.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Rest(_) => "rest",
+            Self::Sql(_) => "sql",
+            Self::Vector(_) => "vector",
+        }
+    }
+
+    /// Makes the live source.
+    ///
+    /// # Errors
+    /// As [`SourceKind::open`].
+    pub fn open(&self, name: &str) -> Result<Source, OpenError> {
+        Ok(match self {
+            Self::Rest(plan) => Source::Rest(Arc::new(Rest::open(name, plan)?)),
+            Self::Sql(plan) => Source::Sql(Arc::new(Sql::open(name, plan)?)),
+            Self::Vector(plan) => Source::Vector(Arc::new(Vector::open(name, plan)?)),
+        })
+    }
+}
+
+impl OpPlan {
+    /// The source's name, if it has one.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            Self::Rest(name, _) | Self::Sql(name, _) | Self::Vector(name, _) => Some(name),
+            Self::Fixed(_) => None,
+        }
+    }
+
+    /// Whether the operation only reads, as far as its kind can tell (GET, a statement on a read-only connection).
+    #[must_use]
+    pub fn reads_only(&self) -> bool {
+        match self {
+            Self::Rest(_, op) => op.reads_only(),
+            Self::Sql(_, op) => !op.writes(),
+            Self::Vector(..) | Self::Fixed(_) => true,
+        }
+    }
+
+    /// Whether a second run changes nothing more.
+    #[must_use]
+    pub fn idempotent(&self) -> bool {
+        match self {
+            Self::Rest(_, op) => op.idempotent(),
+            _ => self.reads_only(),
+        }
+    }
+
+    /// Whether it reaches beyond what this gateway holds itself.
+    #[must_use]
+    pub const fn open_world(&self) -> bool {
+        matches!(self, Self::Rest(..))
+    }
+
+    /// The JSON Schema of what it gives, where the kind knows it.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<Value> {
+        match self {
+            Self::Sql(_, op) => op.output_schema(),
+            Self::Vector(_, op) => Some(op.output_schema()),
+            Self::Rest(..) | Self::Fixed(_) => None,
+        }
+    }
+
+    /// Binds the operation to its live source; `None` if the source is of another kind (compile refuses that).
+    #[must_use]
+    pub fn bind(&self, source: Option<&Source>) -> Option<Backend> {
+        match (self, source) {
+            (Self::Rest(_, op), Some(Source::Rest(s))) => Some(Backend::Rest(s.clone(), op.clone())),
+            (Self::Sql(_, op), Some(Source::Sql(s))) => Some(Backend::Sql(s.clone(), op.clone())),
+            (Self::Vector(_, op), Some(Source::Vector(s))) => Some(Backend::Vector(s.clone(), op.clone())),
+            (Self::Fixed(fixed), None) => Some(Backend::Fixed(fixed.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl Source {
+    /// Whether the source answers now.
+    ///
+    /// # Errors
+    /// Why not, for the log.
+    pub async fn probe(&self) -> Result<(), SourceError> {
+        match self {
+            Self::Rest(source) => source.probe().await,
+            Self::Sql(source) => source.probe().await,
+            Self::Vector(source) => source.probe().await,
+        }
+    }
+}
+
+impl Backend {
+    /// One try of the operation.
+    ///
+    /// # Errors
+    /// [`SourceError`] as described there.
+    pub async fn execute(&self, arguments: &Arguments, attempt: Attempt) -> Result<Reply, SourceError> {
+        match self {
+            Self::Rest(source, op) => source.execute(op, arguments, attempt).await,
+            Self::Sql(source, op) => source.execute(op, arguments, attempt).await,
+            Self::Vector(source, op) => source.execute(op, arguments, attempt).await,
+            Self::Fixed(fixed) => Ok(fixed.reply()),
+        }
+    }
+}
+
+/// A path from the configuration, from the folder of its file if it is relative.
+fn resolve(base: &Path, path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { base.join(path) }
+}

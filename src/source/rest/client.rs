@@ -1,0 +1,193 @@
+//! The live REST source: fills a request, sends it once, and reads what came back.
+
+use percent_encoding::utf8_percent_encode;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::config::{RestConfig, RestOpConfig};
+use super::plan::{self, Body, Method, RestOp, RestPlan};
+use crate::output::Reply;
+use crate::params::Arguments;
+use crate::source::http::{self, Answer};
+use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+
+/// A live REST source: a pooled client and what every request carries.
+#[derive(Debug)]
+pub struct Rest {
+    plan: RestPlan,
+    client: reqwest::Client,
+    headers: HeaderMap,
+    /// `key=value` for every query, encoded.
+    query_key: Option<String>,
+}
+
+impl SourceKind for Rest {
+    type Config = RestConfig;
+    type Plan = RestPlan;
+    type OpConfig = RestOpConfig;
+    type Op = RestOp;
+
+    fn compile(config: &RestConfig, cx: &mut SourceCx<'_>) -> Option<RestPlan> {
+        plan::compile(config, cx)
+    }
+
+    fn compile_op(config: &RestOpConfig, _: &RestPlan, cx: &mut OpCx<'_>) -> Option<RestOp> {
+        plan::compile_op(config, cx)
+    }
+
+    fn open(name: &str, plan: &RestPlan) -> Result<Self, OpenError> {
+        let client = http::client(plan.base.starts_with("https:")).map_err(|reason| OpenError {
+            name: name.to_owned(),
+            reason,
+        })?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*;q=0.5"));
+        for header in &plan.headers {
+            headers.insert(header.name.clone(), header.value.clone());
+        }
+        let query_key = plan.query_key.as_ref().map(|(name, key)| {
+            let encode = |text| utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
+            format!("{}={}", encode(name), encode(key.expose()))
+        });
+        Ok(Self { plan: plan.clone(), client, headers, query_key })
+    }
+
+    async fn execute(
+        &self,
+        op: &RestOp,
+        arguments: &Arguments,
+        attempt: Attempt,
+    ) -> Result<Reply, SourceError> {
+        let request = self.request(op, arguments)?;
+        let limit = attempt.left(self.plan.timeout.0);
+        let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
+        reply(answer, op.method)
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        let url = Url::parse(&self.plan.base).map_err(|e| SourceError::Internal(e.to_string()))?;
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().unwrap_or(80);
+        tokio::net::TcpStream::connect((host, port))
+            .await
+            .map(drop)
+            .map_err(|e| SourceError::Unavailable(e.to_string()))
+    }
+}
+
+impl Rest {
+    fn request(&self, op: &RestOp, arguments: &Arguments) -> Result<reqwest::RequestBuilder, SourceError> {
+        let url = self.url(op, arguments)?;
+        let method = match op.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Delete => reqwest::Method::DELETE,
+            Method::Head => reqwest::Method::HEAD,
+        };
+        let mut headers = self.headers.clone();
+        for (name, template) in &op.headers {
+            if let Some(text) = template.render(arguments) {
+                let (name, value) = header(name, &text)?;
+                headers.insert(name, value);
+            }
+        }
+        let body = op.body.as_ref().map(|body| render_body(body, arguments));
+        let mut request = self.client.request(method, url);
+        if let Some((kind, body)) = body {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+            request = request.body(body);
+        }
+        Ok(request.headers(headers))
+    }
+
+    /// The URL of this call. What the URL software made of it must be what was built, byte for byte.
+    fn url(&self, op: &RestOp, arguments: &Arguments) -> Result<Url, SourceError> {
+        let mut text = self.plan.base.clone();
+        op.path.write(&mut text, arguments)?;
+        let path_end = text.len();
+        text.push('?');
+        op.query.write(&mut text, arguments);
+        if let Some(key) = &self.query_key {
+            if text.len() > path_end + 1 {
+                text.push('&');
+            }
+            text.push_str(key);
+        }
+        if text.len() == path_end + 1 {
+            text.pop();
+        }
+        let url = Url::parse(&text).map_err(|e| SourceError::Internal(e.to_string()))?;
+        if url.as_str() != text {
+            let message = "An argument cannot be used in the request's address as it is.";
+            return Err(SourceError::Argument(message.to_owned()));
+        }
+        Ok(url)
+    }
+}
+
+fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), SourceError> {
+    let bad = || {
+        let message = "An argument cannot be sent in a header: it holds a line break or another control character.";
+        SourceError::Argument(message.to_owned())
+    };
+    if text.chars().any(|c| c.is_control()) {
+        return Err(bad());
+    }
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| SourceError::Internal(e.to_string()))?;
+    Ok((name, HeaderValue::from_bytes(text.as_bytes()).map_err(|_| bad())?))
+}
+
+fn render_body(body: &Body, arguments: &Arguments) -> (&'static str, String) {
+    match body {
+        Body::Json(template) => {
+            let value = template.render(arguments).unwrap_or_default();
+            ("application/json", value.to_string())
+        }
+        Body::Form(pairs) => {
+            let mut text = String::new();
+            pairs.write(&mut text, arguments);
+            ("application/x-www-form-urlencoded", text)
+        }
+        Body::Text(template) => {
+            ("text/plain; charset=utf-8", template.render(arguments).unwrap_or_default())
+        }
+    }
+}
+
+/// What an answer is: JSON if it says so or says nothing and is; text; bytes; nothing.
+fn reply(answer: Answer, method: Method) -> Result<Reply, SourceError> {
+    let Answer { status, content_type, body } = answer;
+    match status {
+        200..=299 => {}
+        404 | 410 => return Err(SourceError::NotFound),
+        _ => return Err(SourceError::Status { status, body: http::excerpt(&body) }),
+    }
+    if body.is_empty() || method == Method::Head {
+        return Ok(Reply::Empty);
+    }
+    let kind = http::media_type(content_type.as_deref());
+    let kind = kind.as_deref().unwrap_or("");
+    let is_json = kind == "application/json" || kind.ends_with("+json");
+    let textual = kind.is_empty() || kind.starts_with("text/") || kind.ends_with("xml") || is_json;
+    if !textual {
+        return Ok(Reply::Bytes { data: body, mime: kind.to_owned() });
+    }
+    let Ok(text) = String::from_utf8(body.into()) else {
+        return Err(SourceError::BadReply { reason: "text that is not UTF-8", detail: kind.to_owned() });
+    };
+    let valid = || serde_json::from_str::<serde::de::IgnoredAny>(&text).map(drop);
+    match kind {
+        "text/html" | "application/xhtml+xml" => {
+            let detail = http::excerpt(text.as_bytes());
+            Err(SourceError::BadReply { reason: "an HTML page instead of data", detail })
+        }
+        _ if is_json => match valid() {
+            Ok(()) => Ok(Reply::Json(text)),
+            Err(error) => Err(SourceError::BadReply { reason: "JSON that is not valid", detail: error.to_string() }),
+        },
+        "" if valid().is_ok() => Ok(Reply::Json(text)),
+        _ => Ok(Reply::Text { text, mime: (!kind.is_empty()).then(|| kind.to_owned()) }),
+    }
+}

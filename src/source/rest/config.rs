@@ -1,0 +1,97 @@
+//! REST sources and requests as written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diag::Spanned;
+use crate::secret::Secret;
+use crate::units::{Period, Size};
+use crate::yaml::{Entries, JsonNode};
+
+/// An HTTP API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RestSource")]
+pub struct RestConfig {
+    /// Where the API is: `https://host/base`. Requests go nowhere else.
+    pub base_url: Spanned<String>,
+    /// Headers sent with every request.
+    #[serde(default)]
+    pub headers: Entries<Spanned<Secret>>,
+    /// What we show to the API. The caller's own token is never forwarded.
+    pub credentials: Option<Spanned<CredentialsConfig>>,
+    /// The most time one attempt may take. Default `10s`; the route's `policy.timeout` bounds the whole call.
+    pub timeout: Option<Period>,
+    /// The largest body that is read. Default `8MiB`.
+    pub max_response: Option<Size>,
+}
+
+/// Credentials: one of the three.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Credentials")]
+pub struct CredentialsConfig {
+    /// `Authorization: Bearer …`
+    pub bearer: Option<Spanned<Secret>>,
+    /// `Authorization: Basic …`
+    pub basic: Option<BasicConfig>,
+    /// A key in a header or a query parameter.
+    pub api_key: Option<ApiKeyConfig>,
+}
+
+/// User and password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "BasicCredentials")]
+pub struct BasicConfig {
+    /// The user.
+    pub username: String,
+    /// The password.
+    pub password: Spanned<Secret>,
+}
+
+/// A key and where it goes: one of `header` and `query`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ApiKeyCredentials")]
+pub struct ApiKeyConfig {
+    /// The header's name.
+    pub header: Option<Spanned<String>>,
+    /// The query parameter's name.
+    pub query: Option<Spanned<String>>,
+    /// The key.
+    pub value: Spanned<Secret>,
+}
+
+/// A request on a REST source: one method with its path, and at most one kind of body.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RestRequest")]
+pub struct RestOpConfig {
+    /// The source.
+    pub source: Spanned<String>,
+    /// GET this path under the base URL; `{name}` fills one segment, percent-encoded.
+    pub get: Option<Spanned<String>>,
+    /// POST to this path.
+    pub post: Option<Spanned<String>>,
+    /// PUT to this path.
+    pub put: Option<Spanned<String>>,
+    /// PATCH this path.
+    pub patch: Option<Spanned<String>>,
+    /// DELETE this path.
+    pub delete: Option<Spanned<String>>,
+    /// HEAD of this path.
+    pub head: Option<Spanned<String>>,
+    /// Query parameters. An absent or null argument leaves its entry out; a list repeats it.
+    #[serde(default)]
+    pub query: Entries<Spanned<JsonNode>>,
+    /// Headers of this request. An absent or null argument leaves its header out.
+    #[serde(default)]
+    pub headers: Entries<Spanned<String>>,
+    /// A JSON body. A value that is one placeholder keeps its JSON type; an absent argument leaves its entry out.
+    pub json: Option<Spanned<JsonNode>>,
+    /// A form body (`application/x-www-form-urlencoded`).
+    pub form: Option<Entries<Spanned<JsonNode>>>,
+    /// A plain text body.
+    pub text: Option<Spanned<String>>,
+}

@@ -1,0 +1,170 @@
+//! Paths and queries. What an argument may not do to a URL (climb, add a segment, end the path) it cannot: it is
+//! encoded or the call is refused before anything is sent.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::params::{Arguments, Scope};
+use crate::source::SourceError;
+use crate::template::{JsonTemplate, Template, value_text};
+use crate::yaml::{Entries, JsonNode};
+
+/// Everything but RFC 3986's unreserved characters.
+const ARGUMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What a path's own text may hold besides (sub-delims, `:`, `@`, and `%` of what is already encoded).
+const LITERAL: &AsciiSet = &ARGUMENT
+    .remove(b'!').remove(b'$').remove(b'&').remove(b'\'').remove(b'(').remove(b')').remove(b'*')
+    .remove(b'+').remove(b',').remove(b';').remove(b'=').remove(b':').remove(b'@').remove(b'%');
+
+/// A path under the base URL, split into segments.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct PathTemplate {
+    segments: Vec<Segment>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Segment {
+    /// Already encoded.
+    Text(String),
+    /// Filled and encoded as one segment.
+    Filled(Template),
+}
+
+impl PathTemplate {
+    pub(super) fn compile(
+        path: &Spanned<String>,
+        scope: &mut Scope,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
+        let Some(inner) = path.value.strip_prefix('/') else {
+            let problem = Diagnostic::error("bad-path", "a path starts with `/`").at(path.span, "");
+            diagnostics.push(problem.help(format!("write `/{}`", path.value)));
+            return None;
+        };
+        if let Some(sign) = ['?', '#'].iter().find(|c| inner.contains(**c)) {
+            let message = format!("`{sign}` cannot stand in a path");
+            let help = "write query parameters under `query:`, one to a line";
+            diagnostics.push(Diagnostic::error("bad-path", message).within(path.span, sign.to_string(), "").help(help));
+            return None;
+        }
+        let segments: Vec<_> =
+            inner.split('/').map(|s| Self::segment(s, path.span, scope, diagnostics)).collect();
+        segments.into_iter().collect::<Option<_>>().map(|segments| Self { segments })
+    }
+
+    fn segment(
+        text: &str,
+        span: Span,
+        scope: &mut Scope,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Segment> {
+        let spanned = Spanned::new(text.to_owned(), span);
+        let template = Template::compile(&spanned, scope, diagnostics)?;
+        for index in template.params() {
+            let name = scope.names().nth(index).unwrap_or_default().to_owned();
+            let whole = format!("{{{name}}}");
+            if !scope.always_present(index) {
+                let message = format!("`{name}` may be absent, but a path segment cannot be");
+                let help = "give it a default, or put it under `query:`";
+                diagnostics.push(Diagnostic::error("optional-in-path", message).within(span, whole, "").help(help));
+                return None;
+            }
+            if scope.types(index).iter().any(|t| t == "array" || t == "object") {
+                let message = format!("`{name}` is a list or an object and cannot be one path segment");
+                diagnostics.push(Diagnostic::error("structure-in-path", message).within(span, whole, ""));
+                return None;
+            }
+        }
+        match template.literal() {
+            Some("." | "..") => {
+                let message = "`.` and `..` cannot be path segments";
+                diagnostics.push(Diagnostic::error("bad-path", message).at(span, ""));
+                None
+            }
+            Some(text) => Some(Segment::Text(utf8_percent_encode(text, LITERAL).to_string())),
+            None => Some(Segment::Filled(template)),
+        }
+    }
+
+    /// Appends `/segment` for each segment.
+    pub(super) fn write(&self, url: &mut String, arguments: &Arguments) -> Result<(), SourceError> {
+        for segment in &self.segments {
+            url.push('/');
+            match segment {
+                Segment::Text(text) => url.push_str(text),
+                Segment::Filled(template) => {
+                    let filled = template.render(arguments).unwrap_or_default();
+                    check_segment(&filled)?;
+                    url.extend(utf8_percent_encode(&filled, ARGUMENT));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A filled segment that URL software would read as something else is refused.
+fn check_segment(text: &str) -> Result<(), SourceError> {
+    let refused = |why: &str| {
+        Err(SourceError::Argument(format!("An argument cannot be used in the request's path: {why}.")))
+    };
+    match text {
+        "" => refused("it is empty"),
+        "." | ".." => refused("`.` and `..` are not names"),
+        _ if text.chars().any(char::is_control) => refused("it holds a control character"),
+        _ => Ok(()),
+    }
+}
+
+/// Names with templated values: a query or a form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Pairs(Vec<(String, JsonTemplate)>);
+
+impl Pairs {
+    pub(super) fn compile(
+        entries: &Entries<Spanned<JsonNode>>,
+        scope: &mut Scope,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
+        let pairs: Vec<_> = entries
+            .iter()
+            .map(|(name, value)| {
+                if matches!(value.value, JsonNode::Map(_)) {
+                    let message = format!("`{}` is one value, not a block", name.value);
+                    diagnostics.push(Diagnostic::error("wrong-type", message).at(name.span, ""));
+                    return None;
+                }
+                let template = JsonTemplate::compile(value, scope, diagnostics)?;
+                Some((utf8_percent_encode(&name.value, ARGUMENT).to_string(), template))
+            })
+            .collect();
+        pairs.into_iter().collect::<Option<_>>().map(Self)
+    }
+
+    /// `a=1&b=2`, percent-encoded; absent and null values leave their entry out, lists repeat it.
+    pub(super) fn write(&self, out: &mut String, arguments: &Arguments) {
+        let start = out.len();
+        let mut push = |name: &str, value: &Value| {
+            if value.is_null() {
+                return;
+            }
+            if out.len() > start {
+                out.push('&');
+            }
+            out.push_str(name);
+            out.push('=');
+            out.extend(utf8_percent_encode(&value_text(value), ARGUMENT));
+        };
+        for (name, template) in &self.0 {
+            match template.render(arguments) {
+                None => {}
+                Some(Value::Array(items)) => items.iter().for_each(|item| push(name, item)),
+                Some(value) => push(name, &value),
+            }
+        }
+    }
+}

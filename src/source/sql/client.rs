@@ -1,0 +1,63 @@
+//! The live SQL source.
+
+use serde_json::json;
+
+use super::config::{RowConfig, SqlConfig, SqlOpConfig};
+use super::plan::{self, SqlOp, SqlPlan};
+use crate::output::{Reply, Rows};
+use crate::params::Arguments;
+use crate::source::sqlite::{Access, Bind, Sqlite, Statement};
+use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+
+/// A live database source.
+#[derive(Debug)]
+pub struct Sql {
+    plan: SqlPlan,
+    sqlite: Sqlite,
+}
+
+impl SourceKind for Sql {
+    type Config = SqlConfig;
+    type Plan = SqlPlan;
+    type OpConfig = SqlOpConfig;
+    type Op = SqlOp;
+
+    fn compile(config: &SqlConfig, cx: &mut SourceCx<'_>) -> Option<SqlPlan> {
+        plan::compile(config, cx)
+    }
+
+    fn compile_op(config: &SqlOpConfig, source: &SqlPlan, cx: &mut OpCx<'_>) -> Option<SqlOp> {
+        plan::compile_op(config, source, cx)
+    }
+
+    fn open(_: &str, plan: &SqlPlan) -> Result<Self, OpenError> {
+        Ok(Self { plan: plan.clone(), sqlite: Sqlite::open(&plan.sqlite) })
+    }
+
+    async fn execute(&self, op: &SqlOp, arguments: &Arguments, attempt: Attempt) -> Result<Reply, SourceError> {
+        let statement = Statement {
+            text: op.text.clone(),
+            binds: op.binds.iter().map(|i| Bind::Value(arguments.get(*i).cloned().unwrap_or_default())).collect(),
+            access: if op.write { Access::Write } else { Access::Read },
+            max_rows: if op.row == RowConfig::One { 1 } else { attempt.max_rows },
+            max_bytes: attempt.max_bytes,
+            limit: attempt.left(self.plan.statement_timeout.0),
+        };
+        let answer = self.sqlite.run(statement).await?;
+        Ok(match op.row {
+            RowConfig::Count => {
+                let count = answer.changed.unwrap_or(answer.rows.len() as u64);
+                Reply::Value(json!({ "count": count }))
+            }
+            RowConfig::One => Reply::Value(answer.rows.into_iter().next().ok_or(SourceError::NotFound)?),
+            RowConfig::Many if op.write && answer.rows.is_empty() => {
+                Reply::Value(json!({ "count": answer.changed.unwrap_or(0) }))
+            }
+            RowConfig::Many => Reply::Rows(Rows { member: "rows", items: answer.rows, more: answer.more }),
+        })
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        self.sqlite.probe().await
+    }
+}

@@ -1,0 +1,74 @@
+//! SQL sources and statements as written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diag::Spanned;
+use crate::file::FileRef;
+use crate::secret::Secret;
+use crate::units::Period;
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SqlSource")]
+pub struct SqlConfig {
+    /// `sqlite:path` (relative to this file's folder) or `sqlite::memory:`.
+    pub url: Spanned<Secret>,
+    /// SQLite: a script that is run once, when the file or memory database is empty.
+    pub init: Option<FileRef>,
+    /// Connections.
+    #[serde(default)]
+    pub pool: PoolConfig,
+    /// Default `true`: no statement can write, whatever its text; the engine enforces it.
+    pub read_only: Option<Spanned<bool>>,
+    /// The most time one statement may take; it is then stopped in the database. Default `10s`.
+    pub statement_timeout: Option<Period>,
+}
+
+/// Connections of a database source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Pool")]
+pub struct PoolConfig {
+    /// At the most. Default 10.
+    pub max: Option<Spanned<u32>>,
+    /// Kept open when idle. Default 0.
+    pub min: Option<Spanned<u32>>,
+    /// How long a call waits for a free one. Default `3s`.
+    pub acquire_timeout: Option<Period>,
+    /// Closed after being idle this long. Default `10m`.
+    pub idle_timeout: Option<Period>,
+    /// Closed at this age. Default `1h`.
+    pub max_lifetime: Option<Period>,
+}
+
+/// What a statement's rows become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Row")]
+pub enum RowConfig {
+    /// `{ rows: [...] }`
+    #[default]
+    Many,
+    /// The first row as an object; no row is "not found".
+    One,
+    /// `{ count: n }`: the rows returned, or changed by a write.
+    Count,
+}
+
+/// A statement on an SQL source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SqlStatement")]
+pub struct SqlOpConfig {
+    /// The source.
+    pub source: Spanned<String>,
+    /// One statement; `:name` is the bound value of a parameter.
+    pub query: Spanned<String>,
+    /// Needed, with `read_only: false` on the source, for anything but a read.
+    #[serde(default)]
+    pub write: Option<Spanned<bool>>,
+    /// `one`, `many` (default) or `count`.
+    pub row: Option<RowConfig>,
+}

@@ -1,0 +1,10 @@
+//! SQL: one statement per route, values only ever bound, read-only enforced by the engine.
+
+mod client;
+mod config;
+mod plan;
+mod statement;
+
+pub use client::Sql;
+pub use config::{PoolConfig, RowConfig, SqlConfig, SqlOpConfig};
+pub use plan::{SqlOp, SqlPlan};

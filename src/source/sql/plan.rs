@@ -1,0 +1,104 @@
+//! SQL after compile: connection options, and statements with numbered binds.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::config::{RowConfig, SqlConfig, SqlOpConfig};
+use super::statement::{self, Effect};
+use crate::diag::Diagnostic;
+use crate::source::sqlite::{SqlitePlan, SqlitePool};
+use crate::source::{OpCx, SourceCx};
+use crate::units::Period;
+
+/// A compiled SQL source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SqlPlan {
+    pub(super) sqlite: SqlitePlan,
+    pub(super) read_only: bool,
+    pub(super) statement_timeout: Period,
+}
+
+/// A compiled statement.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SqlOp {
+    pub(super) text: Arc<str>,
+    pub(super) binds: Vec<usize>,
+    pub(super) row: RowConfig,
+    pub(super) write: bool,
+}
+
+impl SqlOp {
+    /// Whether it is declared to write.
+    #[must_use]
+    pub const fn writes(&self) -> bool {
+        self.write
+    }
+
+    /// The schema of its result, as far as it is known without the database.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<Value> {
+        match (self.row, self.write) {
+            (RowConfig::Count, _) => Some(json!({
+                "type": "object",
+                "properties": { "count": { "type": "integer" } },
+                "required": ["count"]
+            })),
+            (RowConfig::One, _) => Some(json!({ "type": "object" })),
+            (RowConfig::Many, false) => Some(rows_schema("rows", &json!({ "type": "object" }))),
+            (RowConfig::Many, true) => None,
+        }
+    }
+}
+
+/// The schema of a list of objects that may be cut.
+pub(in crate::source) fn rows_schema(member: &str, item: &Value) -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            member: { "type": "array", "items": item },
+            "truncated": { "type": "boolean", "description": "Whether some were left out." },
+            "note": { "type": "string", "description": "What was left out, and how to see it." }
+        },
+        "required": [member]
+    })
+}
+
+pub(super) fn compile(config: &SqlConfig, cx: &mut SourceCx<'_>) -> Option<SqlPlan> {
+    let pool = SqlitePool::compile(&config.pool, cx.diagnostics)?;
+    let sqlite = SqlitePlan::compile(&config.url, config.init.as_ref(), pool, cx)?;
+    Some(SqlPlan {
+        sqlite,
+        read_only: config.read_only.is_none_or(|r| r.value),
+        statement_timeout: config.statement_timeout.unwrap_or(Period::seconds(10)),
+    })
+}
+
+pub(super) fn compile_op(config: &SqlOpConfig, source: &SqlPlan, cx: &mut OpCx<'_>) -> Option<SqlOp> {
+    let prepared = statement::prepare(&config.query, cx.scope, cx.diagnostics)?;
+    let write = config.write.is_some_and(|w| w.value);
+    if let (true, true, Some(at)) = (write, source.read_only, &config.write) {
+        let message = format!("this route writes, but the source `{}` is read-only", config.source.value);
+        let problem = Diagnostic::error("write-on-read-only", message)
+            .at(at.span, "")
+            .at(cx.source_at, "the source")
+            .help("say `read_only: false` on the source if it may be written");
+        cx.diagnostics.push(problem);
+        return None;
+    }
+    if !write && prepared.effect == Effect::Writes {
+        let message = "this statement does more than read";
+        let problem = Diagnostic::error("write-not-declared", message)
+            .at(config.query.span, "")
+            .help("say `write: true` beside the query, and `read_only: false` on the source");
+        cx.diagnostics.push(problem);
+        return None;
+    }
+    Some(SqlOp {
+        text: prepared.text.into(),
+        binds: prepared.binds,
+        row: config.row.unwrap_or_default(),
+        write,
+    })
+}

@@ -1,0 +1,187 @@
+//! A statement's text, read by a real SQL lexer at load: `:name` binds become numbered placeholders by splicing the
+//! original text (its tokens are never printed back), and a second statement is refused.
+
+use sqlparser::ast::Statement;
+use sqlparser::dialect::SQLiteDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::params::Scope;
+
+/// A statement with its binds found.
+pub(super) struct Prepared {
+    /// With `?1`, `?2`, … in the places of the names.
+    pub text: String,
+    /// The parameter of each number, in order.
+    pub binds: Vec<usize>,
+    /// Whether it certainly reads, certainly writes, or cannot be told from the text.
+    pub effect: Effect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Reads,
+    Writes,
+    Unknown,
+}
+
+/// A token with its byte range.
+struct Piece {
+    token: Token,
+    start: usize,
+    end: usize,
+}
+
+pub(super) fn prepare(
+    query: &Spanned<String>,
+    scope: &mut Scope,
+    diagnostics: &mut Diagnostics,
+) -> Option<Prepared> {
+    let text = query.value.as_str();
+    let pieces = match tokens(text) {
+        Ok(pieces) => pieces,
+        Err(why) => {
+            diagnostics.push(Diagnostic::error("bad-sql", format!("this SQL cannot be read: {why}")).at(query.span, ""));
+            return None;
+        }
+    };
+    one_statement(&pieces, text, query, diagnostics)?;
+    let mut out = String::with_capacity(text.len());
+    let mut binds: Vec<usize> = Vec::new();
+    let mut copied = 0;
+    let mut sound = true;
+    for pair in pieces.windows(2) {
+        let [first, second] = pair else { continue };
+        let (Token::Colon, Token::Word(word)) = (&first.token, &second.token) else {
+            continue;
+        };
+        if word.quote_style.is_some() || first.end != second.start {
+            continue;
+        }
+        let Some(index) = scope.resolve(&word.value) else {
+            sound = false;
+            let message = format!("`:{}` is not a parameter of {}", word.value, scope.owner);
+            let help = crate::name::did_you_mean(&word.value, scope.names(), "parameters here");
+            diagnostics.push(Diagnostic::error("unknown-param", message).within(query.span, format!(":{}", word.value), "").help(help));
+            continue;
+        };
+        let number = binds.iter().position(|b| *b == index).unwrap_or_else(|| {
+            binds.push(index);
+            binds.len() - 1
+        });
+        out.push_str(text.get(copied..first.start).unwrap_or(""));
+        out.push_str(&format!("?{}", number + 1));
+        copied = second.end;
+    }
+    out.push_str(text.get(copied..).unwrap_or(""));
+    if let Some(piece) = pieces.iter().find(|p| matches!(&p.token, Token::Placeholder(_))) {
+        sound = false;
+        let shown = text.get(piece.start..piece.end).unwrap_or("?").to_owned();
+        let message = format!("`{shown}` is a placeholder without a name");
+        diagnostics.push(Diagnostic::error("unnamed-bind", message).within(query.span, shown, "").help("write `:name` with the name of a parameter"));
+    }
+    let effect = effect(&out);
+    sound.then_some(Prepared { text: out, binds, effect })
+}
+
+/// Tokens with byte ranges; comments and spaces are left out.
+fn tokens(text: &str) -> Result<Vec<Piece>, String> {
+    let dialect = SQLiteDialect {};
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| e.to_string())?;
+    let lines: Vec<usize> =
+        std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+    let offset = |line: u64, column: u64| {
+        let start = usize::try_from(line).ok().and_then(|l| lines.get(l.wrapping_sub(1)).copied()).unwrap_or(0);
+        let column = usize::try_from(column).unwrap_or(1).saturating_sub(1);
+        let rest = text.get(start..).unwrap_or("");
+        start + rest.char_indices().nth(column).map_or(rest.len(), |(i, _)| i)
+    };
+    let visible = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+    Ok(visible
+        .map(|TokenWithSpan { token, span }| Piece {
+            token,
+            start: offset(span.start.line, span.start.column),
+            end: offset(span.end.line, span.end.column),
+        })
+        .collect())
+}
+
+fn one_statement(
+    pieces: &[Piece],
+    text: &str,
+    query: &Spanned<String>,
+    diagnostics: &mut Diagnostics,
+) -> Option<()> {
+    let message = match pieces.iter().position(|p| p.token == Token::SemiColon) {
+        _ if pieces.is_empty() => "there is no statement here",
+        Some(at) if at + 1 < pieces.len() => "a route runs one statement, this is more",
+        _ => return Some(()),
+    };
+    let second = pieces.iter().skip_while(|p| p.token != Token::SemiColon).nth(1);
+    let shown = second.and_then(|p| text.get(p.start..)).and_then(|t| t.lines().next());
+    let problem = Diagnostic::error("one-statement", message);
+    diagnostics.push(match shown {
+        Some(shown) => problem.within(query.span, shown.trim_end(), "the second one starts here"),
+        None => problem.at(query.span, ""),
+    });
+    None
+}
+
+/// What the statement does, by its parse. The engine's own read-only mode is the guard; this only makes the message come early.
+fn effect(text: &str) -> Effect {
+    let parser = Parser::new(&SQLiteDialect {}).with_recursion_limit(64);
+    let Ok(statements) = parser.try_with_sql(text).and_then(|mut p| p.parse_statements()) else {
+        return Effect::Unknown;
+    };
+    match statements.first() {
+        Some(Statement::Query(_) | Statement::Explain { analyze: false, .. }) => Effect::Reads,
+        Some(_) => Effect::Writes,
+        None => Effect::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Span;
+    use crate::params::{ParamConfig, compile};
+    use crate::yaml::Entries;
+
+    fn run(sql: &str) -> Result<(String, Vec<usize>, Effect), String> {
+        let mut diagnostics = Diagnostics::default();
+        let names = ["a", "b"].map(|n| (Spanned::new(n.to_owned(), Span::default()), ParamConfig::default()));
+        let params = compile(&Entries(names.to_vec()), "a test", &mut diagnostics).unwrap();
+        let mut scope = Scope::new("a test".to_owned(), &params);
+        let query = Spanned::new(sql.to_owned(), Span::default());
+        prepare(&query, &mut scope, &mut diagnostics)
+            .map(|p| (p.text, p.binds, p.effect))
+            .ok_or_else(|| diagnostics.sorted().iter().map(|d| d.message.clone()).collect())
+    }
+
+    #[test]
+    fn names_become_numbers_and_nothing_else_changes() {
+        let sql = "SELECT ':a', \":b\", x -- :a\n/* :b */ FROM t WHERE é = :b AND y = :a OR z = :b;";
+        let (text, binds, effect) = run(sql).unwrap();
+        assert_eq!(text, "SELECT ':a', \":b\", x -- :a\n/* :b */ FROM t WHERE é = ?1 AND y = ?2 OR z = ?1;");
+        assert_eq!(binds, [1, 0]);
+        assert_eq!(effect, Effect::Reads);
+    }
+
+    #[test]
+    fn stacked_unknown_and_unnamed_are_refused() {
+        assert!(run("SELECT 1; DELETE FROM t").unwrap_err().contains("one statement"));
+        assert!(run("  -- nothing\n").unwrap_err().contains("no statement"));
+        assert!(run("SELECT :c").unwrap_err().contains("`:c` is not a parameter"));
+        assert!(run("SELECT ?").unwrap_err().contains("without a name"));
+        assert!(run("SELECT 'open").unwrap_err().contains("cannot be read"));
+    }
+
+    #[test]
+    fn what_writes_is_seen_where_the_text_can_tell() {
+        assert_eq!(run("WITH x AS (SELECT 1) SELECT * FROM x").unwrap().2, Effect::Reads);
+        for sql in ["DELETE FROM t", "INSERT INTO t VALUES (:a)", "ATTACH 'x' AS y", "PRAGMA query_only=0", "DROP TABLE t"] {
+            assert_ne!(run(sql).unwrap().2, Effect::Reads, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! SQLite values to JSON. SQLite types values, not columns; a column's declared type only says which whole numbers are booleans.
+
+use base64::Engine as _;
+use serde_json::{Map, Number, Value};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
+
+/// A row as an object in column order. A name that occurs twice gets `_2`, `_3`, … so that no value is lost.
+pub(super) fn to_json(row: &SqliteRow) -> Result<Value, sqlx::Error> {
+    let mut map = Map::with_capacity(row.columns().len());
+    for (index, column) in row.columns().iter().enumerate() {
+        let value = value(row, index, column.type_info().name())?;
+        let mut name = column.name().to_owned();
+        let mut copy = 2;
+        while map.contains_key(&name) {
+            name = format!("{}_{copy}", column.name());
+            copy += 1;
+        }
+        map.insert(name, value);
+    }
+    Ok(Value::Object(map))
+}
+
+fn value(row: &SqliteRow, index: usize, declared: &str) -> Result<Value, sqlx::Error> {
+    let raw = row.try_get_raw(index)?;
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let kind = raw.type_info().name().to_owned();
+    Ok(match kind.as_str() {
+        "REAL" => {
+            let number: f64 = row.try_get_unchecked(index)?;
+            // JSON has no infinities.
+            Number::from_f64(number).map_or_else(|| Value::from(number.to_string()), Value::Number)
+        }
+        "BLOB" => {
+            let bytes: Vec<u8> = row.try_get_unchecked(index)?;
+            Value::from(base64::engine::general_purpose::STANDARD.encode(bytes))
+        }
+        "TEXT" => Value::from(text(row, index)?),
+        _ => {
+            let number: i64 = row.try_get_unchecked(index)?;
+            match (declared, number) {
+                ("BOOLEAN", 0) => Value::Bool(false),
+                ("BOOLEAN", 1) => Value::Bool(true),
+                _ => Value::from(number),
+            }
+        }
+    })
+}
+
+/// SQLite does not check that TEXT is UTF-8.
+fn text(row: &SqliteRow, index: usize) -> Result<String, sqlx::Error> {
+    match row.try_get_unchecked::<String, _>(index) {
+        Ok(text) => Ok(text),
+        Err(_) => {
+            let bytes: Vec<u8> = row.try_get_unchecked(index)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        }
+    }
+}

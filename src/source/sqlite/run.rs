@@ -1,0 +1,284 @@
+//! Running statements: two pools (reading connections cannot write), a deadline and a cancel mark that SQLite itself
+//! looks at, and rows read only up to the caps.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use sqlx::pool::{PoolConnection, PoolOptions};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, Connection as _, Either, Executor as _, Pool};
+
+use super::{SqlitePlan, row};
+use crate::source::SourceError;
+
+/// Which of the two a statement may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::source) enum Access {
+    Read,
+    Write,
+}
+
+/// A bound value.
+pub(in crate::source) enum Bind {
+    /// A JSON value: scalars as themselves, structures as JSON text.
+    Value(Value),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// One statement to run.
+pub(in crate::source) struct Statement {
+    pub text: Arc<str>,
+    pub binds: Vec<Bind>,
+    pub access: Access,
+    pub max_rows: usize,
+    pub max_bytes: usize,
+    pub limit: Duration,
+}
+
+/// What a statement gave.
+#[derive(Debug, Default)]
+pub(in crate::source) struct Answer {
+    pub rows: Vec<Value>,
+    /// Whether there were more rows than the caps let through.
+    pub more: bool,
+    /// Rows changed, of a write.
+    pub changed: Option<u64>,
+}
+
+/// A live SQLite database.
+#[derive(Debug)]
+pub(in crate::source) struct Sqlite {
+    plan: SqlitePlan,
+    /// For files: connections opened read-only. For memory: the only connection.
+    read: Pool<sqlx::Sqlite>,
+    /// For files: one connection that may write, as SQLite has one writer.
+    write: Option<Pool<sqlx::Sqlite>>,
+    ready: tokio::sync::OnceCell<()>,
+}
+
+/// Marks a call as given up when it is dropped, so that SQLite stops at its next look.
+struct Mark(Arc<AtomicBool>);
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Sqlite {
+    /// Opens nothing yet: connections are made when they are needed, so that a missing file heals when it appears.
+    pub(in crate::source) fn open(plan: &SqlitePlan) -> Self {
+        super::register_extensions();
+        let pool = |max: u32| {
+            PoolOptions::<sqlx::Sqlite>::new()
+                .max_connections(max)
+                .acquire_timeout(plan.pool.acquire_timeout.0)
+        };
+        let (read, write) = match &plan.file {
+            Some(file) => {
+                let options = options(file);
+                let read = pool(plan.pool.max)
+                    .min_connections(plan.pool.min)
+                    .idle_timeout(plan.pool.idle_timeout.0)
+                    .max_lifetime(plan.pool.max_lifetime.0)
+                    .connect_lazy_with(options.clone().read_only(true));
+                let write = pool(1).idle_timeout(plan.pool.idle_timeout.0).connect_lazy_with(options);
+                (read, Some(write))
+            }
+            // One connection that is never closed is the database.
+            None => {
+                let options = SqliteConnectOptions::new().in_memory(true);
+                (pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options), None)
+            }
+        };
+        Self { plan: plan.clone(), read, write, ready: tokio::sync::OnceCell::new() }
+    }
+
+    /// Runs `init` if the database is empty; done once, tried again by the next call if it failed.
+    async fn ready(&self) -> Result<(), SourceError> {
+        self.ready
+            .get_or_try_init(|| async {
+                let Some(script) = &self.plan.init else { return Ok(()) };
+                match &self.plan.file {
+                    Some(file) => fill_file(file, script).await,
+                    None => {
+                        let mut connection = self.read.acquire().await.map_err(fault)?;
+                        run_script(&mut connection, script).await
+                    }
+                }
+            })
+            .await
+            .copied()
+    }
+
+    /// Whether a connection can be had and answers.
+    pub(in crate::source) async fn probe(&self) -> Result<(), SourceError> {
+        self.ready().await?;
+        let mut connection = self.read.acquire().await.map_err(fault)?;
+        sqlx::query("SELECT 1").execute(&mut *connection).await.map(drop).map_err(fault)
+    }
+
+    /// Runs one statement and reads its rows up to the caps.
+    pub(in crate::source) async fn run(&self, statement: Statement) -> Result<Answer, SourceError> {
+        let limit = statement.limit;
+        let mark = Mark(Arc::new(AtomicBool::new(false)));
+        let work = async {
+            self.ready().await?;
+            let pool = match (statement.access, &self.write) {
+                (Access::Write, Some(write)) => write,
+                _ => &self.read,
+            };
+            let mut connection = pool.acquire().await.map_err(fault)?;
+            watch(&mut connection, Instant::now() + limit, mark.0.clone()).await?;
+            if self.write.is_none() {
+                let pragma = match statement.access {
+                    Access::Read => "PRAGMA query_only = 1",
+                    Access::Write => "PRAGMA query_only = 0",
+                };
+                sqlx::query(pragma).execute(&mut *connection).await.map_err(fault)?;
+            }
+            match statement.access {
+                Access::Read => read_rows(&mut connection, &statement).await,
+                Access::Write => {
+                    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(fault)?;
+                    let answer = read_rows(&mut transaction, &statement).await?;
+                    transaction.commit().await.map_err(fault)?;
+                    Ok(answer)
+                }
+            }
+        };
+        let result = tokio::time::timeout(limit, work).await;
+        drop(mark);
+        match result {
+            Ok(Err(SourceError::Timeout(_))) | Err(_) => Err(SourceError::Timeout(limit)),
+            Ok(result) => result,
+        }
+    }
+}
+
+fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(3))
+}
+
+/// Lets SQLite stop by itself at the deadline, or when nobody waits any more.
+async fn watch(
+    connection: &mut PoolConnection<sqlx::Sqlite>,
+    deadline: Instant,
+    dropped: Arc<AtomicBool>,
+) -> Result<(), SourceError> {
+    let mut handle = connection.lock_handle().await.map_err(fault)?;
+    handle.set_progress_handler(5_000, move || Instant::now() < deadline && !dropped.load(Ordering::Relaxed));
+    Ok(())
+}
+
+async fn read_rows(connection: &mut sqlx::SqliteConnection, statement: &Statement) -> Result<Answer, SourceError> {
+    let query = sqlx::query(AssertSqlSafe(statement.text.clone()));
+    let query = statement.binds.iter().fold(query, bind);
+    // A write runs to its end; only what is kept of its rows is capped.
+    let must_finish = statement.access == Access::Write;
+    let mut stream = connection.fetch_many(query);
+    let mut answer = Answer::default();
+    let mut bytes = 0;
+    while let Some(item) = stream.next().await {
+        match item.map_err(fault)? {
+            Either::Left(done) if must_finish => {
+                answer.changed = Some(answer.changed.unwrap_or(0) + done.rows_affected());
+            }
+            Either::Left(_) => {}
+            Either::Right(row) => {
+                if answer.rows.len() >= statement.max_rows || bytes > statement.max_bytes {
+                    answer.more = true;
+                    if must_finish {
+                        continue;
+                    }
+                    break;
+                }
+                let value = row::to_json(&row).map_err(fault)?;
+                bytes += value.to_string().len();
+                answer.rows.push(value);
+            }
+        }
+    }
+    Ok(answer)
+}
+
+fn bind<'q>(
+    query: Query<'q, sqlx::Sqlite, SqliteArguments>,
+    bind: &Bind,
+) -> Query<'q, sqlx::Sqlite, SqliteArguments> {
+    let value = match bind {
+        Bind::Blob(bytes) => return query.bind(bytes.clone()),
+        Bind::Value(value) => value,
+    };
+    match value {
+        Value::Null => query.bind(None::<String>),
+        Value::Bool(b) => query.bind(*b),
+        Value::Number(n) => match (n.as_i64(), n.as_f64()) {
+            (Some(whole), _) => query.bind(whole),
+            (None, Some(real)) => query.bind(real),
+            (None, None) => query.bind(n.to_string()),
+        },
+        Value::String(text) => query.bind(text.clone()),
+        structure => query.bind(structure.to_string()),
+    }
+}
+
+/// Fills a file that is missing or empty. The script runs on a file beside it that then takes its name, so that
+/// nobody ever meets a half-filled one.
+async fn fill_file(file: &Path, script: &str) -> Result<(), SourceError> {
+    let unavailable = |e: std::io::Error| SourceError::Unavailable(format!("cannot make {}: {e}", file.display()));
+    match tokio::fs::metadata(file).await {
+        Ok(meta) if meta.len() > 0 => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(unavailable(error)),
+    }
+    let beside = file.with_extension(format!("init-{}", std::process::id()));
+    let _ = tokio::fs::remove_file(&beside).await;
+    let made = async {
+        let options = options(&beside).create_if_missing(true);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.map_err(fault)?;
+        run_script(&mut connection, script).await?;
+        connection.close().await.map_err(fault)
+    };
+    let result = match made.await {
+        Ok(()) => tokio::fs::rename(&beside, file).await.map_err(unavailable),
+        Err(error) => Err(error),
+    };
+    let _ = tokio::fs::remove_file(&beside).await;
+    result
+}
+
+async fn run_script(connection: &mut sqlx::SqliteConnection, script: &str) -> Result<(), SourceError> {
+    sqlx::raw_sql(AssertSqlSafe(script.to_owned())).execute(connection).await.map(drop).map_err(|e| {
+        SourceError::Unavailable(format!("the init script failed: {e}"))
+    })
+}
+
+/// SQLite's error codes: <https://www.sqlite.org/rescode.html>
+fn fault(error: sqlx::Error) -> SourceError {
+    let primary = match &error {
+        sqlx::Error::Database(db) => db.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
+        sqlx::Error::PoolTimedOut => return SourceError::Unavailable("all connections are busy".to_owned()),
+        sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            return SourceError::Unavailable(error.to_string());
+        }
+        _ => None,
+    };
+    let text = error.to_string();
+    match primary {
+        // BUSY, LOCKED, NOMEM, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB
+        Some(5 | 6 | 7 | 10 | 11 | 13 | 14 | 26) => SourceError::Unavailable(text),
+        // INTERRUPT: the deadline passed
+        Some(9) => SourceError::Timeout(Duration::ZERO),
+        // READONLY, CONSTRAINT, MISMATCH, AUTH
+        Some(8 | 19 | 20 | 23) => SourceError::Refused(text),
+        _ => SourceError::Internal(text),
+    }
+}

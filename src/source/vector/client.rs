@@ -1,0 +1,53 @@
+//! The live vector source.
+
+use super::config::{VectorConfig, VectorOpConfig};
+use super::embed::Embedder;
+use super::plan::{self, VectorOp, VectorPlan};
+use crate::output::Reply;
+use crate::params::Arguments;
+use crate::source::sqlite::Sqlite;
+use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+
+/// A live collection with its embedder.
+#[derive(Debug)]
+pub struct Vector {
+    pub(super) plan: VectorPlan,
+    pub(super) sqlite: Sqlite,
+    pub(super) embedder: Embedder,
+    /// Whether `<table>_fts` is there; looked up once.
+    pub(super) indexed: tokio::sync::OnceCell<bool>,
+}
+
+impl SourceKind for Vector {
+    type Config = VectorConfig;
+    type Plan = VectorPlan;
+    type OpConfig = VectorOpConfig;
+    type Op = VectorOp;
+
+    fn compile(config: &VectorConfig, cx: &mut SourceCx<'_>) -> Option<VectorPlan> {
+        plan::compile(config, cx)
+    }
+
+    fn compile_op(config: &VectorOpConfig, source: &VectorPlan, cx: &mut OpCx<'_>) -> Option<VectorOp> {
+        plan::compile_op(config, source, cx)
+    }
+
+    fn open(name: &str, plan: &VectorPlan) -> Result<Self, OpenError> {
+        let embedder = Embedder::open(&plan.embedder)
+            .map_err(|reason| OpenError { name: name.to_owned(), reason })?;
+        Ok(Self {
+            plan: plan.clone(),
+            sqlite: Sqlite::open(&plan.sqlite),
+            embedder,
+            indexed: tokio::sync::OnceCell::new(),
+        })
+    }
+
+    async fn execute(&self, op: &VectorOp, arguments: &Arguments, attempt: Attempt) -> Result<Reply, SourceError> {
+        self.search(op, arguments, attempt).await
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        self.sqlite.probe().await
+    }
+}

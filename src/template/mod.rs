@@ -1,0 +1,10 @@
+//! `{name}` placeholders, split at load. An argument fills its slot and nothing else: the place it stands in
+//! decides how it is written (a path segment, a query value, a header, a JSON value).
+
+mod json;
+mod text;
+mod uri;
+
+pub use json::JsonTemplate;
+pub use text::{Template, value_text};
+pub use uri::UriTemplate;

@@ -1,0 +1,135 @@
+//! Text with `{name}` placeholders; `{{` and `}}` are literal braces.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::params::{Arguments, Scope};
+
+/// One piece of a template.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Piece {
+    Text(String),
+    Param(usize),
+}
+
+/// A text with places for arguments.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Template {
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// How an argument reads inside a text: a text as it is, other values as JSON.
+#[must_use]
+pub fn value_text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+impl Template {
+    /// Splits `text`. Unknown names and stray braces are recorded.
+    pub fn compile(
+        text: &Spanned<String>,
+        scope: &mut Scope,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text.value.as_str();
+        let mut sound = true;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, from) = rest.split_at(at);
+            literal.push_str(before);
+            if from.starts_with("{{") || from.starts_with("}}") {
+                literal.extend(from.chars().next());
+                rest = from.get(2..).unwrap_or("");
+                continue;
+            }
+            let close = from.find('}').filter(|_| from.starts_with('{'));
+            let Some(close) = close else {
+                let brace = if from.starts_with('{') { "{" } else { "}" };
+                let message = format!("a `{brace}` without its partner");
+                diagnostics.push(
+                    Diagnostic::error("placeholder-syntax", message)
+                        .within(text.span, brace, "")
+                        .help(format!("write `{brace}{brace}` for a literal `{brace}`")),
+                );
+                return None;
+            };
+            let name = from.get(1..close).unwrap_or("");
+            match scope.resolve(name) {
+                Some(index) => {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut literal)));
+                    }
+                    pieces.push(Piece::Param(index));
+                }
+                None => {
+                    sound = false;
+                    diagnostics.push(unknown(name, text, scope));
+                }
+            }
+            rest = from.get(close + 1..).unwrap_or("");
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(literal));
+        }
+        sound.then_some(Self { pieces })
+    }
+
+    /// The parameter, if the whole template is one placeholder.
+    #[must_use]
+    pub fn single(&self) -> Option<usize> {
+        match self.pieces.as_slice() {
+            [Piece::Param(index)] => Some(*index),
+            _ => None,
+        }
+    }
+
+    /// The text, if there is no placeholder.
+    #[must_use]
+    pub fn literal(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The parameters it uses.
+    pub fn params(&self) -> impl Iterator<Item = usize> {
+        self.pieces.iter().filter_map(|p| match p {
+            Piece::Param(index) => Some(*index),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// The filled text; `None` if an argument is absent or null (the entry is then left out).
+    #[must_use]
+    pub fn render(&self, arguments: &Arguments) -> Option<String> {
+        let mut out = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Param(index) => match arguments.get(*index) {
+                    None | Some(Value::Null) => return None,
+                    Some(value) => out.push_str(&value_text(value)),
+                },
+            }
+        }
+        Some(out)
+    }
+}
+
+fn unknown(name: &str, text: &Spanned<String>, scope: &Scope) -> Diagnostic {
+    let message = format!("`{{{name}}}` is not a parameter of {}", scope.owner);
+    Diagnostic::error("unknown-param", message)
+        .within(text.span, format!("{{{name}}}"), "")
+        .help(crate::name::did_you_mean(name, scope.names(), "parameters here"))
+}

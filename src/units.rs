@@ -1,0 +1,172 @@
+//! Durations and sizes as people write them: `250ms`, `30s`, `64KiB`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Splits `30s` into 30 and `s`; digits only, no sign, no fraction.
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number = text.get(..digits)?.parse().ok()?;
+    Some((number, text.get(digits..)?))
+}
+
+/// A length of time: a whole number with `ms`, `s`, `m`, `h` or `d`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Duration);
+
+impl Period {
+    /// From whole seconds.
+    #[must_use]
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// Reads `250ms`, `30s`, `5m`, `1h`, `2d`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = number_and_unit(text)?;
+        let seconds = |per: u64| number.checked_mul(per).map(Duration::from_secs);
+        let duration = match unit {
+            "ms" => Some(Duration::from_millis(number)),
+            "s" => seconds(1),
+            "m" => seconds(60),
+            "h" => seconds(3600),
+            "d" => seconds(86400),
+            _ => None,
+        }?;
+        // A year is longer than any of our periods; timers stay far from overflow.
+        (duration <= Duration::from_secs(366 * 86400)).then_some(Self(duration))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        match ms {
+            0 => f.write_str("0s"),
+            _ if ms % 86_400_000 == 0 => write!(f, "{}d", ms / 86_400_000),
+            _ if ms % 3_600_000 == 0 => write!(f, "{}h", ms / 3_600_000),
+            _ if ms % 60_000 == 0 => write!(f, "{}m", ms / 60_000),
+            _ if ms % 1000 == 0 => write!(f, "{}s", ms / 1000),
+            _ => write!(f, "{ms}ms"),
+        }
+    }
+}
+
+/// A number of bytes: a whole number with `B`, `KiB`, `MiB` or `GiB` (powers of 1024).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub usize);
+
+impl Size {
+    /// From kibibytes.
+    #[must_use]
+    pub const fn kib(n: usize) -> Self {
+        Self(n * 1024)
+    }
+
+    /// From mebibytes.
+    #[must_use]
+    pub const fn mib(n: usize) -> Self {
+        Self(n * 1024 * 1024)
+    }
+
+    /// Reads `512B`, `64KiB`, `4MiB`, `1GiB`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = number_and_unit(text)?;
+        let factor: u64 = match unit {
+            "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        let bytes = number.checked_mul(factor)?;
+        usize::try_from(bytes).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("0B"),
+            n if n % (1 << 30) == 0 => write!(f, "{}GiB", n >> 30),
+            n if n % (1 << 20) == 0 => write!(f, "{}MiB", n >> 20),
+            n if n % (1 << 10) == 0 => write!(f, "{}KiB", n >> 10),
+            n => write!(f, "{n}B"),
+        }
+    }
+}
+
+macro_rules! unit {
+    ($type:ty, $name:literal, $expected:literal, $pattern:literal, $example:literal) => {
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).ok_or_else(|| serde::de::Error::custom($expected))
+            }
+        }
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern, "examples": [$example] })
+            }
+        }
+    };
+}
+
+unit!(
+    Period,
+    "Duration",
+    "expected a duration such as `250ms`, `30s`, `5m` or `1h`",
+    r"^([0-9]+(ms|s|m|h|d)|.*\$\{.*)$",
+    "30s"
+);
+unit!(
+    Size,
+    "Size",
+    "expected a size such as `512B`, `64KiB`, `4MiB` or `1GiB`",
+    r"^([0-9]+(B|KiB|MiB|GiB)|.*\$\{.*)$",
+    "64KiB"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_and_print_the_same() {
+        for text in ["250ms", "30s", "5m", "1h", "2d", "0s"] {
+            assert_eq!(Period::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "5", "s", "-1s", "1.5s", "5 s", "5S", "99999999999999999999s", "400d"] {
+            assert_eq!(Period::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_and_print_the_same() {
+        for text in ["512B", "64KiB", "4MiB", "1GiB"] {
+            assert_eq!(Size::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "64", "64KB", "64kib", "99999999999999999GiB"] {
+            assert_eq!(Size::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `${NAME}`, `${NAME:-default}` and `${file:path}` in scalar values, after parsing: a value can become a text or a
+//! number, never YAML. `$${` is a literal `${`.
+
+use crate::diag::{Diagnostic, Diagnostics, Span};
+
+use super::{Node, NodeKind};
+
+/// Where `${…}` gets its values from: the process environment and files in production, a map in tests and the demo.
+pub trait Environment {
+    /// The value of an environment variable, if it is set.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// The content of a file named by `${file:…}`, without its last line break.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be read.
+    fn file(&mut self, path: &str) -> Result<String, String>;
+    /// Names that are set, for "did you mean".
+    fn names(&self) -> Vec<String>;
+}
+
+/// Resolves every `${…}` in the values of `node`. Problems are recorded and the text is left as it was; the ids of such nodes
+/// are returned so that nothing else is said about them.
+pub fn interpolate(
+    node: &mut Node,
+    environment: &mut dyn Environment,
+    diagnostics: &mut Diagnostics,
+) -> Vec<u32> {
+    let mut failed = Vec::new();
+    walk(node, environment, diagnostics, &mut failed);
+    failed
+}
+
+fn walk(
+    node: &mut Node,
+    environment: &mut dyn Environment,
+    diagnostics: &mut Diagnostics,
+    failed: &mut Vec<u32>,
+) {
+    match &mut node.kind {
+        NodeKind::List(items) => {
+            for item in items {
+                walk(item, environment, diagnostics, failed);
+            }
+        }
+        NodeKind::Map(entries) => {
+            for (_, value) in entries {
+                walk(value, environment, diagnostics, failed);
+            }
+        }
+        NodeKind::Scalar(scalar) => {
+            if !scalar.text.contains("${") {
+                return;
+            }
+            match expand(&scalar.text, node.span, environment) {
+                Ok((text, used)) => {
+                    scalar.interpolated = used;
+                    scalar.text = text;
+                }
+                Err(problem) => {
+                    diagnostics.push(*problem);
+                    failed.push(node.id);
+                }
+            }
+        }
+    }
+}
+
+/// The expanded text and whether anything was substituted.
+fn expand(
+    text: &str,
+    span: Span,
+    environment: &mut dyn Environment,
+) -> Result<(String, bool), Box<Diagnostic>> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut used = false;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            rest = from.get(2..).unwrap_or("");
+            continue;
+        }
+        out.push_str(before);
+        let inner = from.get(2..).unwrap_or("");
+        let Some(close) = inner.find('}') else {
+            let message = "a `${` without its `}`";
+            return Err(Box::new(
+                Diagnostic::error("variable-syntax", message)
+                    .within(span, "${", "")
+                    .help("write `$${` for a literal `${`"),
+            ));
+        };
+        let (name, after) = inner.split_at(close);
+        out.push_str(&resolve(name, span, environment)?);
+        used = true;
+        rest = after.get(1..).unwrap_or("");
+    }
+    out.push_str(rest);
+    Ok((out, used))
+}
+
+fn resolve(
+    inner: &str,
+    span: Span,
+    environment: &mut dyn Environment,
+) -> Result<String, Box<Diagnostic>> {
+    let whole = format!("${{{inner}}}");
+    if let Some(path) = inner.strip_prefix("file:") {
+        return environment.file(path).map_err(|why| {
+            Box::new(
+                Diagnostic::error("file-unreadable", format!("cannot read the file of `{whole}`: {why}"))
+                    .within(span, whole, ""),
+            )
+        });
+    }
+    let (name, default) = match inner.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inner, None),
+    };
+    let valid = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !valid {
+        let message = format!("`{name}` is not the name of an environment variable");
+        return Err(Box::new(
+            Diagnostic::error("variable-syntax", message)
+                .within(span, whole, "")
+                .help("write `${NAME}`, `${NAME:-default}` or `${file:/path}`"),
+        ));
+    }
+    // As in a shell, `:-` also covers a variable that is set but empty.
+    match (environment.variable(name), default) {
+        (Some(value), None) => Ok(value),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+        (_, Some(default)) => Ok(default.to_owned()),
+        (None, None) => {
+            let names = environment.names();
+            let near = crate::name::nearest(name, names.iter().map(String::as_str));
+            Err(Box::new(
+                Diagnostic::error("unset-variable", format!("the environment variable `{name}` is not set"))
+                    .within(span, whole, "")
+                    .maybe_help(near.map(|n| format!("did you mean `{n}`?")))
+                    .help(format!("set it, or give a default: `${{{name}:-…}}`")),
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed;
+    impl Environment for Fixed {
+        fn variable(&self, name: &str) -> Option<String> {
+            match name {
+                "A" => Some("one: two".to_owned()),
+                "EMPTY" => Some(String::new()),
+                _ => None,
+            }
+        }
+        fn file(&mut self, path: &str) -> Result<String, String> {
+            (path == "/s").then(|| "secret".to_owned()).ok_or_else(|| "no such file".to_owned())
+        }
+        fn names(&self) -> Vec<String> {
+            vec!["ORDERS_TOKEN".to_owned()]
+        }
+    }
+
+    fn run(text: &str) -> Result<String, String> {
+        expand(text, Span::default(), &mut Fixed)
+            .map(|(t, _)| t)
+            .map_err(|d| d.message.clone())
+    }
+
+    #[test]
+    fn variables_defaults_files_and_escapes_resolve() {
+        assert_eq!(run("x${A}y").unwrap(), "xone: twoy");
+        assert_eq!(run("${B:-fall back}").unwrap(), "fall back");
+        assert_eq!(run("${EMPTY:-d}|${EMPTY}").unwrap(), "d|");
+        assert_eq!(run("${file:/s}").unwrap(), "secret");
+        assert_eq!(run("$${A} $5 {x}").unwrap(), "${A} $5 {x}");
+    }
+
+    #[test]
+    fn unset_and_malformed_ones_are_refused() {
+        assert!(run("${B}").unwrap_err().contains("`B` is not set"));
+        assert!(run("${A").unwrap_err().contains("without its `}`"));
+        assert!(run("${a b}").unwrap_err().contains("not the name"));
+        assert!(run("${file:/none}").unwrap_err().contains("no such file"));
+    }
+}

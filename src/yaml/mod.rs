@@ -1,0 +1,14 @@
+//! YAML text to typed values without losing the place of anything: a tree with byte spans, `${…}` resolved on
+//! parsed scalars, and a serde deserializer that goes on after a mistake, so that one run shows all of them.
+
+mod de;
+mod entries;
+mod interpolate;
+mod json;
+mod tree;
+
+pub use de::from_tree;
+pub use entries::Entries;
+pub use interpolate::{Environment, interpolate};
+pub use json::JsonNode;
+pub use tree::{Node, NodeKind, Scalar, parse};
