@@ -1,16 +1,46 @@
-#![doc = "wip"]
+//! Sidegate: one YAML file that serves REST endpoints, SQL queries and vector search as MCP tools, resources and prompts.
+//!
+//! ```text
+//! text --load--> Config --compile--> Plan --open--> Live --ArcSwap--> every request
+//!         spans        pure, sync          I/O; keeps equal sources of the old Live
+//! request:  bytes -> JSON-RPC -> Call -> Route (bind, deadline, attempt, shape) -> Outcome -> bytes
+//! ```
+//!
+//! Three suffixes carry the phase: `XConfig` (what the user wrote), `XPlan` (checked, comparable, no I/O), `X` (live).
+//!
+//! The rooms, from the top; a file imports only from lower layers, and `tests/it/layers.rs` holds it to that:
+//!
+//! | layer | rooms |
+//! |---|---|
+//! | 9 | [`cli`] commands, [`demo`], [`app`] wiring |
+//! | 8 | [`server`]: HTTP and stdio |
+//! | 7 | [`mcp`]: both protocol eras, bytes to bytes |
+//! | 6 | [`call`]: the path of one call, in `call/run.rs` |
+//! | 5 | [`live`]: a plan with its open sources |
+//! | 4 | [`plan`]: compile, and the lists as bytes |
+//! | 3 | [`config`]: root types, the loader, the schema |
+//! | 2 | [`source`] kinds, [`policy`]: siblings that do not know each other |
+//! | 1 | [`params`], [`template`], [`output`]: pure values |
+//! | 0 | [`yaml`], [`diag`], [`file`], [`name`], [`secret`], [`units`], [`telemetry`] |
+
+pub mod app;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod demo;
 pub mod diag;
 pub mod file;
+pub mod live;
+pub mod mcp;
 pub mod name;
 pub mod output;
 pub mod params;
+pub mod plan;
+pub mod policy;
 pub mod secret;
+pub mod server;
 pub mod source;
+pub mod telemetry;
 pub mod template;
 pub mod units;
 pub mod yaml;
-pub mod config;
-pub mod policy;
-pub mod call;
-pub mod live;
-pub mod plan;

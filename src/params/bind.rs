@@ -88,14 +88,19 @@ impl ParamsPlan {
         &self,
         texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Arguments, BadArguments> {
-        let object = texts
-            .into_iter()
-            .map(|(name, text)| {
-                let types = self.params.iter().find(|p| p.name == name).map(|p| p.types.as_slice());
-                (name.to_owned(), typed(text, types.unwrap_or_default()))
-            })
-            .collect();
-        self.bind_object(object)
+        self.bind_object(self.object_from_texts(texts))
+    }
+
+    /// Texts as an object of arguments, each read as its parameter's type.
+    pub fn object_from_texts<'a>(
+        &self,
+        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Map<String, Value> {
+        let pairs = texts.into_iter().map(|(name, text)| {
+            let types = self.params.iter().find(|p| p.name == name).map(|p| p.types.as_slice());
+            (name.to_owned(), typed(text, types.unwrap_or_default()))
+        });
+        pairs.collect()
     }
 
     fn unknown(&self, object: &Map<String, Value>) -> Vec<String> {

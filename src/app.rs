@@ -1,0 +1,162 @@
+//! Wiring: load, compile, open, serve, shut down. The only file that knows every room.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tracing::info;
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{Environment, LogFormatConfig, LogLevelConfig, load};
+use crate::diag::{Diagnostics, SourceMap};
+use crate::live::{Live, LiveHandle};
+use crate::plan::{self, Plan};
+use crate::server::{self, Server};
+use crate::source::OpenError;
+use crate::telemetry::{self, LogOptions};
+
+/// A configuration that was read and checked.
+#[derive(Debug)]
+pub struct Checked {
+    /// The plan, if there was no error.
+    pub plan: Option<Plan>,
+    /// Everything that was found.
+    pub diagnostics: Diagnostics,
+    /// The texts that the diagnostics point into.
+    pub sources: SourceMap,
+}
+
+/// Why the program cannot run.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The configuration has errors; they are in `Checked`.
+    #[error("the configuration has errors")]
+    Config(Box<Checked>),
+    /// A source cannot be made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// The log cannot be opened, or the input cannot be read.
+    #[error("{0}")]
+    Io(String),
+    /// The command line asks for what the configuration forbids.
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// Loads and compiles; opens nothing.
+#[must_use]
+pub fn check(path: &Path, environment: &Environment) -> Checked {
+    let mut loaded = load(path, environment);
+    let plan = match &loaded.config {
+        Some(config) => plan::compile(config, &mut loaded.diagnostics),
+        None => None,
+    };
+    let plan = plan.filter(|_| !loaded.diagnostics.has_errors());
+    Checked { plan, diagnostics: loaded.diagnostics, sources: loaded.sources }
+}
+
+/// Loads and compiles what will run.
+///
+/// # Errors
+/// [`AppError::Config`] if there is any error in it.
+pub fn plan(path: &Path, environment: &Environment) -> Result<(Plan, Checked), AppError> {
+    let mut checked = check(path, environment);
+    match checked.plan.take() {
+        Some(plan) => Ok((plan, checked)),
+        None => Err(AppError::Config(Box::new(checked))),
+    }
+}
+
+/// Opens a plan for use.
+///
+/// # Errors
+/// [`AppError::Open`] if a source cannot be made.
+pub fn open(plan: Plan) -> Result<LiveHandle, AppError> {
+    // Installed by somebody else is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Ok(LiveHandle::new(Live::open(plan, None)?))
+}
+
+/// Installs the log that the plan asks for.
+///
+/// # Errors
+/// [`AppError::Io`] if its file cannot be opened.
+pub fn install_log(plan: &Plan) -> Result<(), AppError> {
+    let log = &plan.server.log;
+    let options = LogOptions {
+        level: match log.level {
+            LogLevelConfig::Error => LevelFilter::ERROR,
+            LogLevelConfig::Warn => LevelFilter::WARN,
+            LogLevelConfig::Info => LevelFilter::INFO,
+            LogLevelConfig::Debug => LevelFilter::DEBUG,
+            LogLevelConfig::Trace => LevelFilter::TRACE,
+        },
+        json: log.format == LogFormatConfig::Json,
+        file: log.file.clone(),
+        max_size: log.max_size.0 as u64,
+        keep: log.keep,
+    };
+    telemetry::install(&options).map_err(|e| match &options.file {
+        Some(file) => AppError::Io(format!("cannot open the log `{}`: {e}", file.display())),
+        None => AppError::Io(format!("cannot install the log: {e}")),
+    })
+}
+
+/// Binds the plan's address.
+///
+/// # Errors
+/// [`AppError::Listen`].
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|reason| AppError::Listen { address, reason })
+}
+
+/// Serves HTTP until `shutdown`, then drains.
+pub async fn serve_http(live: LiveHandle, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    let server = Arc::new(Server::new(live));
+    server::run(listener, server, shutdown).await;
+    info!("stopped");
+}
+
+/// Serves one client over stdin and stdout until the input ends or `shutdown`.
+///
+/// # Errors
+/// [`AppError::Io`] if the input cannot be read.
+pub async fn serve_stdio(live: LiveHandle, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+    server::stdio::run(live, tokio::io::stdin(), tokio::io::stdout(), shutdown)
+        .await
+        .map_err(|e| AppError::Io(format!("cannot read the input: {e}")))
+}
+
+/// Done at the first SIGINT or SIGTERM; a second one ends the process at once.
+pub async fn stop_signal() {
+    one_signal().await;
+    tokio::spawn(async {
+        one_signal().await;
+        std::process::exit(130);
+    });
+}
+
+async fn one_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

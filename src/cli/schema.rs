@@ -1,0 +1,17 @@
+//! `sidegate schema`
+
+use clap::Args;
+
+use super::say;
+
+/// Print the JSON Schema of the configuration language, for editors.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: sidegate schema > schemas/gateway.schema.json")]
+pub(super) struct Schema {}
+
+impl Schema {
+    pub(super) fn run(self) -> u8 {
+        say(&format!("{:#}", crate::config::schema()));
+        0
+    }
+}

@@ -1,0 +1,40 @@
+//! `sidegate serve`
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::{ConfigArg, say, served, show};
+use crate::app::{self, AppError};
+use crate::config::Environment;
+
+/// Serve over HTTP.
+///
+/// Prints one line with the address when it is ready. SIGTERM and Ctrl-C let running calls end first.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: sidegate serve -c gateway.yaml --listen 127.0.0.1:0")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Listen here instead of `server.http.listen`; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<u8, AppError> {
+        let (mut plan, checked) = app::plan(self.config.path(), &Environment::process())?;
+        show(&checked);
+        if let Some(address) = self.listen {
+            plan.server.listen_on(address).map_err(|d| AppError::Usage(format!("{}; {}", d.message, d.help.join("; "))))?;
+        }
+        app::install_log(&plan)?;
+        let listener = app::bind(plan.server.listen).await?;
+        let address = listener.local_addr().map_err(|e| AppError::Io(e.to_string()))?;
+        let line = format!("{}: http://{address}{} ({})", plan.server.name, plan.server.path, served(&plan));
+        let live = app::open(plan)?;
+        say(&line);
+        app::serve_http(live, listener, app::stop_signal()).await;
+        Ok(0)
+    }
+}

@@ -1,0 +1,96 @@
+//! Which failure is a protocol error and which is a result with `isError`: decided here and nowhere else. What the model can
+//! act on is a result; what cannot be routed is an error.
+
+use serde_json::{Value, json};
+
+use super::Era;
+use crate::call::{CallError, Code, RequestId};
+
+/// A JSON-RPC error with the HTTP status it travels with in the modern era (MCP 2026-07-28, basic/index and
+/// transports/streamable-http).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpcError {
+    /// JSON-RPC code.
+    pub code: i32,
+    /// One sentence.
+    pub message: String,
+    /// Members that the specification asks for.
+    pub data: Option<Value>,
+    /// HTTP status.
+    pub status: u16,
+}
+
+impl RpcError {
+    fn new(code: i32, status: u16, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None, status }
+    }
+
+    /// -32700: not JSON.
+    pub fn parse(message: impl Into<String>) -> Self {
+        Self::new(-32700, 400, message)
+    }
+
+    /// -32600: not a request.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(-32600, 400, message)
+    }
+
+    /// -32601: a method that is not served.
+    #[must_use]
+    pub fn unknown_method(method: &str) -> Self {
+        let shown: String = method.chars().take(80).filter(|c| !c.is_control()).collect();
+        Self::new(-32601, 404, format!("the method `{shown}` is not served here"))
+    }
+
+    /// -32602 about the values of a call: HTTP 200.
+    pub fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(-32602, 200, message)
+    }
+
+    /// -32602 about the envelope: HTTP 400.
+    pub fn envelope(message: impl Into<String>) -> Self {
+        Self::new(-32602, 400, message)
+    }
+
+    /// -32020: a header is absent, malformed, or differs from the body.
+    pub fn header_mismatch(message: impl Into<String>) -> Self {
+        Self::new(-32020, 400, message)
+    }
+
+    /// -32022: a protocol version that is not spoken.
+    #[must_use]
+    pub fn unsupported_version(requested: &str) -> Self {
+        let requested: String = requested.chars().take(80).collect();
+        let data = json!({ "supported": [super::MODERN], "requested": requested });
+        Self { data: Some(data), ..Self::new(-32022, 400, "this protocol version is not supported") }
+    }
+
+    /// A resource that is not there: -32602 with its URI; -32002 in the legacy era.
+    #[must_use]
+    pub fn resource_not_found(uri: &str, era: Era) -> Self {
+        let code = match era {
+            Era::Modern => -32602,
+            Era::Legacy => -32002,
+        };
+        let uri: String = uri.chars().take(2000).collect();
+        Self { data: Some(json!({ "uri": uri })), ..Self::new(code, 200, "there is no such resource") }
+    }
+
+    /// A failed call where no result can carry it: resources and prompts.
+    #[must_use]
+    pub fn from_call(error: &CallError, id: RequestId) -> Self {
+        match error.code {
+            Code::InvalidArguments | Code::NotFound => Self::invalid_params(&error.message),
+            _ => Self::new(-32603, 200, sentence(error, id)),
+        }
+    }
+}
+
+/// The text of a failed call, naming the id under which the log has the rest.
+#[must_use]
+pub(super) fn sentence(error: &CallError, id: RequestId) -> String {
+    match error.code {
+        Code::InvalidArguments | Code::NotFound => error.message.clone(),
+        _ => format!("{} (request {id})", error.message),
+    }
+}

@@ -1,0 +1,112 @@
+//! The headers that a modern HTTP request repeats from its body (MCP 2026-07-28, transports/streamable-http): they must be there,
+//! once, and equal.
+
+use base64::Engine as _;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::RpcError;
+use crate::plan::HeaderParam;
+
+/// Header look-up, so that this room knows no HTTP library.
+pub trait Headers: Sync {
+    /// The value of a header (its name in lower case), without surrounding blanks.
+    ///
+    /// # Errors
+    /// If it is given more than once, or is not visible ASCII.
+    fn one(&self, name: &str) -> Result<Option<&str>, ()>;
+}
+
+fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcError> {
+    match headers.one(name) {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(RpcError::header_mismatch(format!("the header `{name}` is missing"))),
+        Err(()) => Err(RpcError::header_mismatch(format!("the header `{name}` is given twice or is malformed"))),
+    }
+}
+
+/// `=?base64?…?=` decoded; anything without both marks is itself. `None` if the marked part is not strict base64.
+fn decoded(value: &str) -> Option<String> {
+    let Some(inner) = value.strip_prefix("=?base64?").and_then(|v| v.strip_suffix("?=")) else {
+        return Some(value.to_owned());
+    };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(inner).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Checks version, method and name headers against the body.
+///
+/// # Errors
+/// -32020 on the first that is absent, malformed or different.
+pub(super) fn check(
+    headers: &dyn Headers,
+    version: &str,
+    method: &str,
+    name: Option<&str>,
+) -> Result<(), RpcError> {
+    if required(headers, "mcp-protocol-version")? != version {
+        return Err(RpcError::header_mismatch("`MCP-Protocol-Version` differs from the body's protocol version"));
+    }
+    if required(headers, "mcp-method")? != method {
+        return Err(RpcError::header_mismatch("`Mcp-Method` differs from the body's method"));
+    }
+    if let Some(name) = name {
+        let value = required(headers, "mcp-name")?;
+        match decoded(value) {
+            Some(value) if value == name => {}
+            Some(_) => return Err(RpcError::header_mismatch("`Mcp-Name` differs from the body")),
+            None => return Err(RpcError::header_mismatch("`Mcp-Name` is not valid base64")),
+        }
+    }
+    Ok(())
+}
+
+/// Checks the `Mcp-Param-…` headers of a tool against the arguments.
+///
+/// # Errors
+/// -32020 on the first that is absent while its argument is given, malformed or different.
+pub(super) fn check_params(
+    headers: &dyn Headers,
+    params: &[HeaderParam],
+    arguments: Option<&RawValue>,
+) -> Result<(), RpcError> {
+    if params.is_empty() {
+        return Ok(());
+    }
+    let arguments: Value = arguments.and_then(|a| serde_json::from_str(a.get()).ok()).unwrap_or_default();
+    for param in params {
+        let value = param.path.iter().try_fold(&arguments, |v, key| v.get(key)).filter(|v| !v.is_null());
+        let Some(value) = value else { continue };
+        let header = required(headers, &param.header)?;
+        let header = decoded(header)
+            .ok_or_else(|| RpcError::header_mismatch(format!("`{}` is not valid base64", param.header)))?;
+        let equal = match value {
+            Value::String(text) => *text == header,
+            Value::Bool(b) => header == b.to_string(),
+            Value::Number(n) => match (header.parse::<f64>(), n.as_f64()) {
+                #[expect(clippy::float_cmp, reason = "equal numbers are equal")]
+                (Ok(a), Some(b)) => a == b,
+                _ => false,
+            },
+            _ => false,
+        };
+        if !equal {
+            return Err(RpcError::header_mismatch(format!("`{}` differs from the argument", param.header)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_names_are_strict_and_need_both_marks() {
+        assert_eq!(decoded("=?base64?SGVsbG8=?=").as_deref(), Some("Hello"));
+        assert_eq!(decoded("=?base64?SGVsbG8?="), None);
+        assert_eq!(decoded("=?base64?SGVs!!!bG8=?="), None);
+        assert_eq!(decoded("=?base64?SGVsbG8=").as_deref(), Some("=?base64?SGVsbG8="));
+        assert_eq!(decoded("plain").as_deref(), Some("plain"));
+    }
+}

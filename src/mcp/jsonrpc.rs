@@ -1,0 +1,256 @@
+//! JSON-RPC 2.0 messages: exact member names, duplicates refused, ids echoed as they came.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{Answer, Era, RpcError};
+
+/// The longest id that is echoed.
+const MAX_ID: usize = 256;
+
+/// One message, borrowed from the bytes it came in.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// A request's or response's id: the JSON text of a string or an integer.
+    pub id: Option<Cow<'a, str>>,
+    /// The method; absent in a response.
+    pub method: Option<Cow<'a, str>>,
+    /// The members of `params` that MCP methods use.
+    pub params: Params<'a>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// `null` is a value here, and not the same as absence.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Members of `params`, unparsed. Others are ignored, as the specification lets clients send more.
+#[derive(Debug, Default, Deserialize)]
+pub struct Params<'a> {
+    /// A tool's or prompt's name.
+    #[serde(borrow, default)]
+    pub name: Option<&'a RawValue>,
+    /// A resource's URI.
+    #[serde(borrow, default)]
+    pub uri: Option<&'a RawValue>,
+    /// Arguments of a tool or prompt.
+    #[serde(borrow, default)]
+    pub arguments: Option<&'a RawValue>,
+    /// A list's cursor.
+    #[serde(borrow, default)]
+    pub cursor: Option<&'a RawValue>,
+    /// `initialize`: the version asked for.
+    #[serde(borrow, default, rename = "protocolVersion")]
+    pub protocol_version: Option<&'a RawValue>,
+    /// `notifications/cancelled`: which request.
+    #[serde(borrow, default, rename = "requestId")]
+    pub request_id: Option<&'a RawValue>,
+    /// The envelope of modern requests.
+    #[serde(borrow, default, rename = "_meta")]
+    pub meta: Option<Meta<'a>>,
+}
+
+/// Members of `params._meta` that we use.
+#[derive(Debug, Default, Deserialize)]
+pub struct Meta<'a> {
+    /// Required in modern requests: a string.
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion", deserialize_with = "present")]
+    pub protocol_version: Option<&'a RawValue>,
+    /// Required in modern requests: an object.
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities", deserialize_with = "present")]
+    pub client_capabilities: Option<&'a RawValue>,
+    /// Optional: a log level.
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
+    pub log_level: Option<&'a RawValue>,
+}
+
+impl Params<'_> {
+    /// Whether `_meta` names a protocol version, which makes the request a modern one.
+    #[must_use]
+    pub fn has_envelope(&self) -> bool {
+        self.meta.as_ref().is_some_and(|m| m.protocol_version.is_some())
+    }
+
+    /// Whether `params.protocolVersion` is there, which makes `initialize` a legacy one.
+    #[must_use]
+    pub fn has_protocol_version(&self) -> bool {
+        self.protocol_version.is_some()
+    }
+}
+
+/// A string member.
+///
+/// # Errors
+/// -32602 if it is there and is not a string.
+pub(super) fn string<'a>(member: Option<&'a RawValue>, name: &str) -> Result<Option<Cow<'a, str>>, RpcError> {
+    let Some(raw) = member else { return Ok(None) };
+    let text = raw.get();
+    // Most names have no escapes and can be borrowed.
+    if let Some(inner) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'))
+        && !inner.contains('\\')
+    {
+        return Ok(Some(Cow::Borrowed(inner)));
+    }
+    serde_json::from_str::<String>(text)
+        .map(|s| Some(Cow::Owned(s)))
+        .map_err(|_| RpcError::invalid_params(format!("`{name}` is a string")))
+}
+
+/// Parses one message.
+///
+/// # Errors
+/// The response to send instead: -32700 for what is not JSON, -32600 for what is no message, -32602 for bad `params`. A
+/// readable id is echoed.
+pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
+    let refuse = |error: RpcError, id: Option<&str>| {
+        let body = error.body(id);
+        Answer::Reply { status: 400, body }
+    };
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| refuse(RpcError::parse("the message is not UTF-8"), None))?;
+    if text.trim_start().starts_with('[') {
+        return Err(refuse(RpcError::invalid_request("batches are not taken; send one message at a time"), None));
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| {
+        let error = if e.is_data() {
+            RpcError::invalid_request(format!("not a JSON-RPC message: {e}"))
+        } else {
+            RpcError::parse(format!("not JSON: {e}"))
+        };
+        refuse(error, None)
+    })?;
+    let id = match envelope.id {
+        None => None,
+        Some(raw) if valid_id(raw.get()) => Some(Cow::Borrowed(raw.get())),
+        Some(_) => return Err(refuse(RpcError::invalid_request("an id is a string or an integer"), None)),
+    };
+    let version = envelope.jsonrpc.map(RawValue::get);
+    if version != Some("\"2.0\"") {
+        return Err(refuse(RpcError::invalid_request("`jsonrpc` is \"2.0\""), id.as_deref()));
+    }
+    let response = envelope.result.is_some() || envelope.error.is_some();
+    if envelope.method.is_some() == response {
+        return Err(refuse(RpcError::invalid_request("a message has a method, or is a response"), id.as_deref()));
+    }
+    let params = match envelope.params {
+        None => Params::default(),
+        Some(raw) => serde_json::from_str(raw.get())
+            .map_err(|e| refuse(RpcError::invalid_params(format!("bad `params`: {e}")), id.as_deref()))?,
+    };
+    Ok(Message { id, method: envelope.method, params })
+}
+
+/// A JSON string, or an integer that fits 64 bits.
+fn valid_id(text: &str) -> bool {
+    text.len() <= MAX_ID && (text.starts_with('"') || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
+}
+
+/// A response that carries a result.
+pub(super) fn response(id: &str, result: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(result.len() + id.len() + 36);
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(b",\"result\":");
+    out.extend_from_slice(result);
+    out.push(b'}');
+    out
+}
+
+impl RpcError {
+    /// The response that carries this error; without an id if none could be read.
+    #[must_use]
+    pub fn body(&self, id: Option<&str>) -> Vec<u8> {
+        let mut error = serde_json::Map::new();
+        error.insert("code".to_owned(), self.code.into());
+        error.insert("message".to_owned(), self.message.as_str().into());
+        if let Some(data) = &self.data {
+            error.insert("data".to_owned(), data.clone());
+        }
+        let error = serde_json::Value::Object(error);
+        match id {
+            Some(id) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}").into_bytes(),
+            None => format!("{{\"jsonrpc\":\"2.0\",\"error\":{error}}}").into_bytes(),
+        }
+    }
+
+    /// The whole answer. Legacy errors travel with 200, as clients of that era expect.
+    #[must_use]
+    pub fn answer(&self, id: Option<&str>, era: Era) -> Answer {
+        let status = match era {
+            Era::Modern => self.status,
+            Era::Legacy => 200,
+        };
+        Answer::Reply { status, body: self.body(id) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &[u8]) -> i64 {
+        match parse(text) {
+            Ok(_) => 0,
+            Err(Answer::Reply { status, body }) => {
+                assert_eq!(status, 400);
+                serde_json::from_slice::<serde_json::Value>(&body).unwrap()["error"]["code"].as_i64().unwrap()
+            }
+            Err(Answer::Accepted) => 1,
+        }
+    }
+
+    #[test]
+    fn messages_are_told_from_what_is_none() {
+        let deep = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{}", "[".repeat(200_000));
+        let cases: [(&[u8], i64); 20] = [
+            (br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, 0),
+            (br#"{"jsonrpc":"2.0","id":"a\"b","method":"ping","params":{}}"#, 0),
+            (br#"{"jsonrpc":"2.0","method":"notifications/x"}"#, 0),
+            (br#"{"jsonrpc":"2.0","id":1,"result":null}"#, 0),
+            (b"", -32700),
+            (b"{", -32700),
+            (b"nope", -32700),
+            (b"\xff\xfe", -32700),
+            (deep.as_bytes(), -32700),
+            (br#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600),
+            (b"1", -32600),
+            (br#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600),
+            (br#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600),
+            (br#"{"jsonrpc":"2.0","id":1e400,"method":"ping"}"#, -32600),
+            (br#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, -32600),
+            (br#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600),
+            (br#"{"jsonrpc":"2.0","id":1}"#, -32600),
+            (br#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#, -32600),
+            (br#"{"jsonrpc":"2.0","id":1,"method":"a","params":[1]}"#, -32602),
+            (br#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"name":"a","name":"b"}}"#, -32602),
+        ];
+        for (text, wanted) in cases {
+            let shown = String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned();
+            assert_eq!(code(text), wanted, "{shown}");
+        }
+    }
+
+    #[test]
+    fn member_names_are_exact() {
+        let message = parse(br#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"Name":"b","NAME":"c","name":"d"}}"#);
+        assert_eq!(message.unwrap().params.name.unwrap().get(), "\"d\"");
+    }
+}

@@ -1,0 +1,66 @@
+//! What the two eras share: the methods that read and call, with the era's shape of results.
+
+use serde_json::value::RawValue;
+
+use super::{Context, Era, Params, RpcError, jsonrpc, prompts, resources, tools};
+use crate::live::Live;
+
+impl Era {
+    /// Closes a result object that is open so far: adds what the era wants on every result.
+    pub(super) fn close(self, out: &mut Vec<u8>, live: &Live) {
+        match self {
+            Self::Legacy => {}
+            Self::Modern => {
+                if out.len() > 1 {
+                    out.push(b',');
+                }
+                out.extend_from_slice(live.plan.catalog.complete.as_bytes());
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// Answers a method that both eras have; `None` if this is not one.
+pub(super) async fn shared(
+    method: &str,
+    params: &Params<'_>,
+    era: Era,
+    cx: &Context<'_>,
+) -> Option<Result<Vec<u8>, RpcError>> {
+    let catalog = &cx.live.plan.catalog;
+    let lists = match era {
+        Era::Modern => &catalog.modern,
+        Era::Legacy => &catalog.legacy,
+    };
+    let list = match method {
+        "tools/list" => &lists.tools,
+        "resources/list" => &lists.resources,
+        "resources/templates/list" => &lists.templates,
+        "prompts/list" => &lists.prompts,
+        "tools/call" if lists.tools.is_some() => return Some(tools::call(params, era, cx).await),
+        "resources/read" if lists.resources.is_some() => return Some(resources::read(params, era, cx).await),
+        "prompts/get" if lists.prompts.is_some() => return Some(prompts::get(params, era, cx).await),
+        _ => return None,
+    };
+    let bytes = list.as_ref()?;
+    if params.cursor.is_some() {
+        // Every list is one page, so no cursor was ever given out.
+        return Some(Err(RpcError::invalid_params("this cursor is not one of ours")));
+    }
+    Some(Ok(bytes.to_vec()))
+}
+
+/// A required string member of `params`.
+pub(super) fn required<'a>(
+    member: Option<&'a RawValue>,
+    name: &str,
+) -> Result<std::borrow::Cow<'a, str>, RpcError> {
+    jsonrpc::string(member, name)?.ok_or_else(|| RpcError::invalid_params(format!("`{name}` is missing")))
+}
+
+/// Appends a JSON string.
+pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
+    // Writing a string into a vector cannot fail.
+    let _ = serde_json::to_writer(out, text);
+}

@@ -1,0 +1,103 @@
+//! MCP in both eras: 2026-07-28 (stateless, an envelope in every request) and the `initialize` handshake of 2024-11-05 to
+//! 2025-11-25. Bytes in, bytes out; transports add nothing but their headers.
+
+mod error;
+mod headers;
+mod jsonrpc;
+mod legacy;
+mod method;
+mod modern;
+mod prompts;
+mod resources;
+mod tools;
+
+pub use error::RpcError;
+pub use headers::Headers;
+pub use jsonrpc::{Message, Meta, Params, parse};
+
+use std::sync::Arc;
+
+use crate::call::Caller;
+use crate::live::Live;
+
+/// The one modern revision.
+pub const MODERN: &str = "2026-07-28";
+/// Legacy revisions, newest first.
+pub const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// Which protocol a message speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// 2026-07-28.
+    Modern,
+    /// `initialize` and what follows it.
+    Legacy,
+}
+
+/// What goes back for one message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A JSON-RPC response and its HTTP status (stdio ignores the status).
+    Reply {
+        /// HTTP status.
+        status: u16,
+        /// One JSON object without line breaks.
+        body: Vec<u8>,
+    },
+    /// A notification was taken; nothing goes back (HTTP 202).
+    Accepted,
+}
+
+/// What a transport knows of the message it hands in.
+pub struct Context<'a> {
+    /// The configuration that this message is answered from, to its end.
+    pub live: Arc<Live>,
+    /// Who calls.
+    pub caller: Caller,
+    /// The HTTP headers; `None` over stdio, where the header rules do not apply.
+    pub headers: Option<&'a dyn Headers>,
+}
+
+/// Answers one message.
+pub async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
+    let era = era(message, cx.headers);
+    let Some(id) = &message.id else {
+        return match era {
+            // A response, or a notification; neither is answered.
+            Era::Modern if message.method.is_none() => {
+                RpcError::invalid_request("responses are not sent to a server").answer(None, Era::Modern)
+            }
+            _ => Answer::Accepted,
+        };
+    };
+    let Some(method) = message.method.as_deref() else {
+        return match era {
+            Era::Modern => RpcError::invalid_request("a request has a method").answer(Some(id), era),
+            Era::Legacy => Answer::Accepted,
+        };
+    };
+    let result = match era {
+        Era::Modern => modern::handle(method, message, cx).await,
+        Era::Legacy => legacy::handle(method, message, cx).await,
+    };
+    match result {
+        Ok(result) => Answer::Reply { status: 200, body: jsonrpc::response(id, &result) },
+        Err(error) => error.answer(Some(id), era),
+    }
+}
+
+/// How a client opens decides its era; nothing is remembered between messages.
+fn era(message: &Message<'_>, headers: Option<&dyn Headers>) -> Era {
+    let method = message.method.as_deref();
+    if method == Some("initialize") && message.params.has_protocol_version() {
+        return Era::Legacy;
+    }
+    if message.params.has_envelope() || method == Some("server/discover") {
+        return Era::Modern;
+    }
+    match headers.and_then(|h| h.one("mcp-protocol-version").ok().flatten()) {
+        None => Era::Legacy,
+        Some(version) if LEGACY.contains(&version) => Era::Legacy,
+        Some(_) => Era::Modern,
+    }
+}

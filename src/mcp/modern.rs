@@ -1,0 +1,65 @@
+//! 2026-07-28: every request carries its version and capabilities, and HTTP repeats them in headers.
+
+use serde_json::Value;
+
+use super::{Context, Era, MODERN, Message, RpcError, headers, jsonrpc, method};
+
+/// Answers a modern request. The order of the checks is the specification's: envelope, headers, version, method.
+pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+    let params = &message.params;
+    let version = envelope(message)?;
+    if let Some(headers) = cx.headers {
+        let target = match name {
+            "tools/call" | "prompts/get" => jsonrpc::string(params.name, "name")?,
+            "resources/read" => jsonrpc::string(params.uri, "uri")?,
+            _ => None,
+        };
+        headers::check(headers, &version, name, target.as_deref())?;
+    }
+    if version != MODERN {
+        return Err(RpcError::unsupported_version(&version));
+    }
+    if name == "server/discover" {
+        return Ok(discover(cx));
+    }
+    method::shared(name, params, Era::Modern, cx).await.unwrap_or_else(|| Err(RpcError::unknown_method(name)))
+}
+
+/// The required members of `_meta`; gives the version.
+fn envelope(message: &Message<'_>) -> Result<String, RpcError> {
+    let meta = message.params.meta.as_ref();
+    let version = meta
+        .and_then(|m| m.protocol_version)
+        .and_then(|v| serde_json::from_str::<String>(v.get()).ok())
+        .ok_or_else(|| {
+            RpcError::envelope("`_meta` needs `io.modelcontextprotocol/protocolVersion`, a string")
+        })?;
+    let capabilities = meta.and_then(|m| m.client_capabilities);
+    if !capabilities.is_some_and(|c| c.get().starts_with('{')) {
+        let message = "`_meta` needs `io.modelcontextprotocol/clientCapabilities`, an object";
+        return Err(RpcError::envelope(message));
+    }
+    const LEVELS: [&str; 8] =
+        ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+    if let Some(level) = meta.and_then(|m| m.log_level) {
+        let known = LEVELS.iter().any(|l| level.get().trim_matches('"') == *l && level.get().starts_with('"'));
+        if !known {
+            return Err(RpcError::invalid_params("`io.modelcontextprotocol/logLevel` is not a log level"));
+        }
+    }
+    Ok(version)
+}
+
+fn discover(cx: &Context<'_>) -> Vec<u8> {
+    let plan = &cx.live.plan;
+    let mut out = format!(
+        "{{\"supportedVersions\":[\"{MODERN}\"],\"capabilities\":{},{}",
+        plan.catalog.capabilities, plan.catalog.cache
+    );
+    if let Some(instructions) = &plan.server.instructions {
+        out.push_str(&format!(",\"instructions\":{}", Value::from(instructions.trim_end())));
+    }
+    let mut out = out.into_bytes();
+    Era::Modern.close(&mut out, &cx.live);
+    out
+}

@@ -1,0 +1,80 @@
+//! `prompts/get`: binds the arguments, fetches the data, renders the messages.
+
+use serde_json::{Map, Value, json};
+
+use super::method::required;
+use super::{Context, Era, Params, RpcError};
+use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
+use crate::live::Prompt;
+use crate::params::Arguments;
+use crate::plan::Role;
+
+pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+    let name = required(params.name, "name")?;
+    let Some(prompt) = cx.live.prompt(&name) else {
+        let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
+        return Err(RpcError::invalid_params(format!("there is no prompt `{shown}`")));
+    };
+    let arguments = prompt.plan.params.bind(params.arguments).map_err(|e| RpcError::invalid_params(e.0))?;
+    let id = RequestId::fresh();
+    let limit = prompt.plan.policy.timeout.0;
+    let this = Call { caller: &cx.caller, id };
+    let messages = match tokio::time::timeout(limit, messages(prompt, &arguments, &this)).await {
+        Ok(result) => result.map_err(|e| RpcError::from_call(&e, id))?,
+        Err(_) => {
+            let error = CallError::internal("the prompt's data took too long");
+            return Err(RpcError::from_call(&error, id));
+        }
+    };
+    let mut result = Map::new();
+    if let Some(description) = &prompt.plan.description {
+        result.insert("description".to_owned(), json!(description.trim_end()));
+    }
+    result.insert("messages".to_owned(), Value::Array(messages));
+    let mut out = Value::Object(result).to_string().into_bytes();
+    out.pop();
+    era.close(&mut out, &cx.live);
+    Ok(out)
+}
+
+async fn messages(prompt: &Prompt, arguments: &Arguments, call: &Call<'_>) -> Result<Vec<Value>, CallError> {
+    let mut values = Map::new();
+    for (index, param) in prompt.plan.params.params.iter().enumerate() {
+        values.insert(param.name.clone(), arguments.get(index).cloned().unwrap_or_default());
+    }
+    for (name, route) in &prompt.data {
+        let outcome = call::run(route, Input::Bound(arguments), call).await.map_err(|e| for_value(e, name))?;
+        values.insert(name.clone(), value(outcome));
+    }
+    let mut messages = Vec::with_capacity(prompt.plan.messages.len());
+    for message in &prompt.plan.messages {
+        let text = message.render(&values).map_err(CallError::internal).inspect_err(|e| {
+            tracing::warn!(request = %call.id, prompt = %prompt.plan.name, detail = ?e.detail, "prompt not rendered");
+        })?;
+        let role = match message.role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        messages.push(json!({ "role": role, "content": { "type": "text", "text": text } }));
+    }
+    Ok(messages)
+}
+
+/// A failed fetch, saying for which value.
+fn for_value(error: CallError, name: &str) -> CallError {
+    CallError { message: format!("`{name}`: {}", error.message), ..error }
+}
+
+/// What templates see of an outcome: its structure, else its text.
+fn value(outcome: Outcome) -> Value {
+    if let Some(structured) = outcome.structured
+        && let Ok(value) = serde_json::from_str(&structured)
+    {
+        return value;
+    }
+    let texts = outcome.content.into_iter().map(|c| match c {
+        Content::Text(text) => text,
+        Content::Blob { data, .. } => data,
+    });
+    Value::String(texts.collect())
+}

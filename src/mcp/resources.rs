@@ -1,0 +1,42 @@
+//! `resources/read`.
+
+use super::method::{push_string, required};
+use super::{Context, Era, Params, RpcError};
+use crate::call::{self, Call, Code, Content, Input, RequestId};
+
+pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+    let uri = required(params.uri, "uri")?;
+    let Some((resource, values)) = cx.live.resource(&uri) else {
+        return Err(RpcError::resource_not_found(&uri, era));
+    };
+    let id = RequestId::fresh();
+    let this = Call { caller: &cx.caller, id };
+    let texts = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let outcome = call::run(&resource.route, Input::Texts(texts), &this).await.map_err(|e| match e.code {
+        // A URI whose variables nothing answers to is a resource that is not there.
+        Code::NotFound | Code::InvalidArguments => RpcError::resource_not_found(&uri, era),
+        _ => RpcError::from_call(&e, id),
+    })?;
+    let mut out = b"{\"contents\":[".to_vec();
+    for (index, content) in outcome.content.iter().enumerate() {
+        out.extend_from_slice(if index > 0 { b",{\"uri\":" } else { b"{\"uri\":" });
+        push_string(&mut out, &uri);
+        let fallback = if outcome.structured.is_some() { "application/json" } else { "text/plain" };
+        let (mime, member, text) = match content {
+            Content::Text(text) => (fallback, "text", text),
+            Content::Blob { data, mime } => (mime.as_str(), "blob", data),
+        };
+        out.extend_from_slice(b",\"mimeType\":");
+        push_string(&mut out, resource.plan.mime_type.as_deref().unwrap_or(mime));
+        out.extend_from_slice(format!(",\"{member}\":").as_bytes());
+        push_string(&mut out, text);
+        out.push(b'}');
+    }
+    out.push(b']');
+    if era == Era::Modern {
+        out.push(b',');
+        out.extend_from_slice(cx.live.plan.catalog.cache.as_bytes());
+    }
+    era.close(&mut out, &cx.live);
+    Ok(out)
+}

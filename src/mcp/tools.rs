@@ -1,0 +1,96 @@
+//! `tools/call`.
+
+use super::error::sentence;
+use super::method::{push_string, required};
+use super::{Context, Era, Params, RpcError, headers};
+use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
+
+pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+    let name = required(params.name, "name")?;
+    let Some(tool) = cx.live.tool(&name) else {
+        let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
+        let near = crate::name::nearest(&name, cx.live.plan.tools.iter().map(|t| t.route.name.as_str()));
+        let help = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+        return Err(RpcError::invalid_params(format!("there is no tool `{shown}`{help}")));
+    };
+    if let Some(arguments) = params.arguments
+        && !arguments.get().starts_with('{')
+    {
+        return Err(RpcError::invalid_params("`arguments` is an object"));
+    }
+    if let (Era::Modern, Some(sent)) = (era, cx.headers) {
+        headers::check_params(sent, &tool.plan.header_params, params.arguments)?;
+    }
+    let id = RequestId::fresh();
+    let this = Call { caller: &cx.caller, id };
+    let result = call::run(&tool.route, Input::Json(params.arguments), &this).await;
+    Ok(write(&name, result, id, era, cx))
+}
+
+fn write(
+    name: &str,
+    result: Result<Outcome, CallError>,
+    id: RequestId,
+    era: Era,
+    cx: &Context<'_>,
+) -> Vec<u8> {
+    let mut out = b"{\"content\":[".to_vec();
+    match result {
+        Ok(outcome) => {
+            for (index, content) in outcome.content.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_content(&mut out, content, name);
+            }
+            out.push(b']');
+            if let Some(structured) = &outcome.structured {
+                out.extend_from_slice(b",\"structuredContent\":");
+                push_structured(&mut out, structured, era);
+            }
+        }
+        Err(error) => {
+            push_content(&mut out, &Content::Text(sentence(&error, id)), name);
+            out.extend_from_slice(b"],\"isError\":true");
+        }
+    }
+    era.close(&mut out, &cx.live);
+    out
+}
+
+/// Clients of the legacy era take objects only; anything else is wrapped as `{"result": …}` for them.
+fn push_structured(out: &mut Vec<u8>, structured: &str, era: Era) {
+    let wrap = era == Era::Legacy && !structured.trim_start().starts_with('{');
+    if wrap {
+        out.extend_from_slice(b"{\"result\":");
+    }
+    // A reply passed through as it came may hold line breaks between its members; stdio frames by lines.
+    out.extend(structured.bytes().filter(|b| !matches!(b, b'\n' | b'\r')));
+    if wrap {
+        out.push(b'}');
+    }
+}
+
+fn push_content(out: &mut Vec<u8>, content: &Content, name: &str) {
+    match content {
+        Content::Text(text) => {
+            out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
+            push_string(out, text);
+            out.push(b'}');
+        }
+        Content::Blob { data, mime } => {
+            let kind = mime.split('/').next().unwrap_or_default();
+            if matches!(kind, "image" | "audio") {
+                out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"data\":\"{data}\",\"mimeType\":").as_bytes());
+                push_string(out, mime);
+                out.push(b'}');
+            } else {
+                out.extend_from_slice(b"{\"type\":\"resource\",\"resource\":{\"uri\":");
+                push_string(out, &format!("sidegate://tools/{name}/result"));
+                out.extend_from_slice(b",\"mimeType\":");
+                push_string(out, mime);
+                out.extend_from_slice(format!(",\"blob\":\"{data}\"}}}}").as_bytes());
+            }
+        }
+    }
+}

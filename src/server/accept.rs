@@ -1,0 +1,109 @@
+//! The accept loop: connection limits, time limits before and between requests, and the drain at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, info, warn};
+
+use super::http;
+use crate::live::LiveHandle;
+
+/// Connections open at the same time.
+const MAX_CONNECTIONS: usize = 4096;
+/// How long a connection may be silent before its first byte, and a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Server {
+    pub(super) live: LiveHandle,
+    pub(super) calls: Semaphore,
+    pub(super) probes: super::health::Probes,
+}
+
+impl Server {
+    /// A server over a live configuration.
+    #[must_use]
+    pub fn new(live: LiveHandle) -> Self {
+        let calls = live.load().plan.server.max_concurrent_calls;
+        Self { live, calls: Semaphore::new(calls), probes: super::health::Probes::default() }
+    }
+}
+
+/// Serves until `shutdown` is done, then lets running requests end, at most `server.http.drain` long.
+pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(64 << 10)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(32 << 10)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    let builder = Arc::new(builder);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &connections) => accepted,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        let _ = stream.set_nodelay(true);
+        let watcher = graceful.watcher();
+        let (builder, server) = (builder.clone(), server.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            if !speaks(&stream).await {
+                return;
+            }
+            let service = service_fn(move |request| {
+                let server = server.clone();
+                async move { Ok::<_, std::convert::Infallible>(http::respond(request, &server).await) }
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
+                debug!(%error, "connection ended with an error");
+            }
+        });
+    }
+    drop(listener);
+    let drain = server.live.load().plan.server.drain.0;
+    info!("stopping: running calls have {drain:?} to end");
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        warn!("calls that were still running after {drain:?} were cut off");
+    }
+}
+
+/// The next connection with its place among the open ones.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = connections.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            // Out of descriptors, mostly: a moment later there may be some.
+            warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+/// Waits for the first byte; hyper's own time limits start only then.
+async fn speaks(stream: &TcpStream) -> bool {
+    let mut byte = [0];
+    matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut byte)).await, Ok(Ok(1)))
+}

@@ -1,0 +1,86 @@
+//! Who may knock: `Host` and `Origin` are each checked on their own, before a body is read, so that a web page cannot reach a
+//! server on its visitor's machine through a rebound name.
+
+use hyper::{HeaderMap, Uri, header};
+
+use crate::plan::ServerPlan;
+
+/// The host part of `host[:port]`, in lower case.
+fn host_name(authority: &str) -> Option<String> {
+    let name = if authority.starts_with('[') {
+        let end = authority.find(']')?;
+        let rest = authority.get(end + 1..)?;
+        (rest.is_empty() || port(rest)).then(|| authority.get(..=end))??
+    } else {
+        match authority.split_once(':') {
+            None => authority,
+            Some((name, rest)) => (rest.is_empty() || rest.bytes().all(|b| b.is_ascii_digit())).then_some(name)?,
+        }
+    };
+    (!name.is_empty()).then(|| name.to_ascii_lowercase())
+}
+
+fn port(text: &str) -> bool {
+    text.strip_prefix(':').is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn is_loopback(name: &str) -> bool {
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// Exactly one `Host` (or the authority of HTTP/2), and one of ours.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(super) fn host(uri: &Uri, headers: &HeaderMap, plan: &ServerPlan) -> Result<(), String> {
+    let mut given = headers.get_all(header::HOST).iter();
+    let host = match (given.next(), given.next()) {
+        (Some(one), None) => one.to_str().ok().map(str::to_owned),
+        (None, _) => uri.authority().map(ToString::to_string),
+        (Some(_), Some(_)) => None,
+    };
+    let name = host.as_deref().and_then(host_name).ok_or("the Host header is missing or malformed")?;
+    if is_loopback(&name) || plan.allowed_hosts.contains(&name) {
+        return Ok(());
+    }
+    Err("this Host is not allowed; the person who runs the server can add it to `server.http.allowed_hosts`".to_owned())
+}
+
+/// No `Origin`, or one of ours.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(super) fn origin(headers: &HeaderMap, plan: &ServerPlan) -> Result<(), String> {
+    for value in headers.get_all(header::ORIGIN) {
+        let origin = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let local = authority.and_then(host_name).is_some_and(|name| is_loopback(&name));
+        if !local && !plan.allowed_origins.contains(&origin) {
+            return Err("this Origin is not allowed; the person who runs the server can add it to `server.http.allowed_origins`".to_owned());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_lose_their_port_and_case_and_nothing_else() {
+        for (given, wanted) in [
+            ("localhost:8080", Some("localhost")),
+            ("LOCALHOST", Some("localhost")),
+            ("[::1]:80", Some("[::1]")),
+            ("[::1]", Some("[::1]")),
+            ("127.0.0.1.evil.example", Some("127.0.0.1.evil.example")),
+            ("localhost:80@evil.example", None),
+            ("localhost:80:90", None),
+            ("[::1", None),
+            ("", None),
+            (":80", None),
+        ] {
+            assert_eq!(host_name(given).as_deref(), wanted, "{given}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `/healthz`: the process is alive. `/readyz`: every source answers; says which do not, and nothing more of them.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::live::Live;
+
+/// How long one probe may take, and how long its answer is kept.
+const PROBE: Duration = Duration::from_secs(2);
+const KEEP: Duration = Duration::from_secs(1);
+
+/// The latest answer, so that many askers cause one round of probes. The lock covers the probing on purpose: it is what
+/// makes askers share it. No call takes it.
+#[derive(Debug, Default)]
+pub(super) struct Probes(Mutex<Option<(Instant, bool, String)>>);
+
+impl Probes {
+    /// Whether all sources are ready, and the report as JSON.
+    pub(super) async fn ready(&self, live: &Live) -> (bool, String) {
+        let mut latest = self.0.lock().await;
+        if let Some((at, ready, report)) = &*latest
+            && at.elapsed() < KEEP
+        {
+            return (*ready, report.clone());
+        }
+        let (ready, report) = probe(live).await;
+        *latest = Some((Instant::now(), ready, report.clone()));
+        (ready, report)
+    }
+}
+
+async fn probe(live: &Live) -> (bool, String) {
+    let mut names: Vec<&String> = live.sources.keys().collect();
+    names.sort();
+    let probes = names.into_iter().filter_map(|name| {
+        let (_, source) = live.sources.get(name)?;
+        Some(async move {
+            let up = match tokio::time::timeout(PROBE, source.probe()).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    tracing::warn!(source = %name, detail = ?error.to_string(), "source not ready");
+                    false
+                }
+                Err(_) => {
+                    tracing::warn!(source = %name, "source not ready: no answer within {PROBE:?}");
+                    false
+                }
+            };
+            (name.clone(), up)
+        })
+    });
+    let states = futures_util::future::join_all(probes).await;
+    let ready = states.iter().all(|(_, up)| *up);
+    let sources: Map<String, Value> =
+        states.into_iter().map(|(name, up)| (name, json!(if up { "ready" } else { "down" }))).collect();
+    (ready, json!({ "ready": ready, "generation": live.generation, "sources": sources }).to_string())
+}

@@ -1,0 +1,9 @@
+//! The edges: Streamable HTTP on hyper, and stdio. They frame bytes, guard the door, and hand messages to `mcp`.
+
+mod accept;
+mod guard;
+mod health;
+mod http;
+pub mod stdio;
+
+pub use accept::{Server, run};

@@ -1,0 +1,132 @@
+//! The log: text or JSON lines to stderr or to a file that is rotated by size. stdout is never touched.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The least important level that is written.
+    pub level: LevelFilter,
+    /// JSON lines instead of text.
+    pub json: bool,
+    /// A file instead of stderr.
+    pub file: Option<PathBuf>,
+    /// The size at which the file is rotated, in bytes.
+    pub max_size: u64,
+    /// How many rotated files are kept beside it, as `name.1` (newest) to `name.N`.
+    pub keep: usize,
+}
+
+/// Installs the log for the whole process.
+///
+/// # Errors
+/// If the file cannot be opened, or a log is installed already.
+pub fn install(options: &LogOptions) -> io::Result<()> {
+    let writer = match &options.file {
+        None => BoxMakeWriter::new(io::stderr),
+        Some(path) => BoxMakeWriter::new(RotatingFile::open(path, options.max_size, options.keep)?),
+    };
+    let colour =
+        options.file.is_none() && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_max_level(options.level).with_writer(writer).with_target(false);
+    let result =
+        if options.json { builder.json().try_init() } else { builder.with_ansi(colour).compact().try_init() };
+    result.map_err(io::Error::other)
+}
+
+/// A log file that moves aside when it is full.
+#[derive(Clone, Debug)]
+struct RotatingFile(Arc<Mutex<Open>>);
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    max_size: u64,
+    keep: usize,
+}
+
+impl RotatingFile {
+    fn open(path: &Path, max_size: u64, keep: usize) -> io::Result<Self> {
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let size = file.metadata()?.len();
+        let open = Open { path: path.to_owned(), file, size, max_size, keep };
+        Ok(Self(Arc::new(Mutex::new(open))))
+    }
+}
+
+impl Open {
+    fn numbered(&self, number: usize) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}"));
+        name.into()
+    }
+
+    /// `name.N` goes, every other moves up by one, and a fresh file is begun.
+    fn rotate(&mut self) -> io::Result<()> {
+        for number in (1..self.keep).rev() {
+            let _ = std::fs::rename(self.numbered(number), self.numbered(number + 1));
+        }
+        if self.keep > 0 {
+            std::fs::rename(&self.path, self.numbered(1))?;
+        }
+        self.file = OpenOptions::new().create(true).write(true).truncate(true).open(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+impl Write for RotatingFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.size > 0 && open.size + line.len() as u64 > open.max_size {
+            // A log that cannot rotate goes on in the old file rather than losing lines.
+            let _ = open.rotate();
+        }
+        open.file.write_all(line)?;
+        open.size += line.len() as u64;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).file.flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for RotatingFile {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_file_moves_aside_and_the_oldest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/gate.log");
+        let mut log = RotatingFile::open(&path, 10, 2).unwrap();
+        for line in ["one 45678\n", "two 45678\n", "three 678\n", "four\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(folder.path().join("logs").join(name)).unwrap();
+        assert_eq!(read("gate.log"), "four\n");
+        assert_eq!(read("gate.log.1"), "three 678\n");
+        assert_eq!(read("gate.log.2"), "two 45678\n");
+        assert!(!folder.path().join("logs/gate.log.3").exists());
+    }
+}
