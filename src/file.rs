@@ -34,10 +34,7 @@ impl Serialize for FileRef {
 
 impl<'de> Deserialize<'de> for FileRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self {
-            path: Spanned::deserialize(deserializer)?,
-            content: Arc::default(),
-        })
+        Ok(Self { path: Spanned::deserialize(deserializer)?, content: Arc::default() })
     }
 }
 

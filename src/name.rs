@@ -6,17 +6,12 @@
 pub fn is_valid(name: &str) -> bool {
     let mut chars = name.chars();
     name.len() <= 128
-        && chars
-            .next()
-            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 /// The candidate nearest to `wrong`, if one is near enough to be what was meant.
-pub fn nearest<'a>(
-    wrong: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wrong.to_lowercase();
     candidates
         .into_iter()
@@ -32,11 +27,7 @@ pub fn nearest<'a>(
 
 /// A help line: "did you mean `x`?", else the list of what there is.
 #[must_use]
-pub fn did_you_mean<'a>(
-    wrong: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-    what: &str,
-) -> String {
+pub fn did_you_mean<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>, what: &str) -> String {
     let all: Vec<&str> = candidates.into_iter().collect();
     if let Some(near) = nearest(wrong, all.iter().copied()) {
         return format!("did you mean `{near}`?");

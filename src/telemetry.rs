@@ -35,7 +35,8 @@ pub fn install(options: &LogOptions) -> io::Result<()> {
     };
     let colour =
         options.file.is_none() && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt().with_max_level(options.level).with_writer(writer).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(options.level).with_writer(writer).with_target(false);
     let result =
         if options.json { builder.json().try_init() } else { builder.with_ansi(colour).compact().try_init() };
     result.map_err(io::Error::other)

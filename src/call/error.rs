@@ -60,9 +60,11 @@ impl Code {
     pub const fn origin(self) -> Origin {
         match self {
             Self::InvalidArguments | Self::NotFound => Origin::Caller,
-            Self::Unavailable | Self::Timeout | Self::UpstreamStatus | Self::UpstreamReply | Self::Refused => {
-                Origin::Upstream
-            }
+            Self::Unavailable
+            | Self::Timeout
+            | Self::UpstreamStatus
+            | Self::UpstreamReply
+            | Self::Refused => Origin::Upstream,
             Self::TooLarge | Self::Internal => Origin::Gateway,
         }
     }
@@ -93,7 +95,8 @@ impl CallError {
     /// Our own fault, with the detail for the log.
     #[must_use]
     pub fn internal(detail: impl Into<String>) -> Self {
-        let message = "This server failed on its side. Another try will hardly help; tell the person who runs it.";
+        let message =
+            "This server failed on its side. Another try will hardly help; tell the person who runs it.";
         Self::new(Code::Internal, message, detail)
     }
 
@@ -103,11 +106,14 @@ impl CallError {
         let detail = error.to_string();
         match error {
             SourceError::Argument(sentence) => Self::new(Code::InvalidArguments, sentence, ""),
-            SourceError::NotFound => {
-                Self::new(Code::NotFound, "Nothing was found for these arguments. Check them, or look for others.", "")
-            }
+            SourceError::NotFound => Self::new(
+                Code::NotFound,
+                "Nothing was found for these arguments. Check them, or look for others.",
+                "",
+            ),
             SourceError::Unavailable(_) => {
-                let message = format!("The source `{source}` cannot be reached right now. Try again in a moment.");
+                let message =
+                    format!("The source `{source}` cannot be reached right now. Try again in a moment.");
                 Self::new(Code::Unavailable, message, detail)
             }
             SourceError::Timeout(limit) => {
@@ -117,13 +123,16 @@ impl CallError {
                 );
                 Self::new(Code::Timeout, message, detail)
             }
-            SourceError::Status { status, .. } => Self::new(Code::UpstreamStatus, status_sentence(status, source), detail),
+            SourceError::Status { status, .. } => {
+                Self::new(Code::UpstreamStatus, status_sentence(status, source), detail)
+            }
             SourceError::BadReply { reason, .. } => {
                 let message = format!("The source `{source}` gave an answer that cannot be used: {reason}.");
                 Self::new(Code::UpstreamReply, message, detail)
             }
             SourceError::TooLarge(max) => {
-                let message = format!("The answer of the source `{source}` is larger than {max} bytes. Ask for less.");
+                let message =
+                    format!("The answer of the source `{source}` is larger than {max} bytes. Ask for less.");
                 Self::new(Code::TooLarge, message, detail)
             }
             SourceError::Refused(_) => {
@@ -131,7 +140,9 @@ impl CallError {
                 Self::new(Code::Refused, message, detail)
             }
             SourceError::Internal(_) => {
-                let message = format!("The operation on the source `{source}` failed. Tell the person who runs this server.");
+                let message = format!(
+                    "The operation on the source `{source}` failed. Tell the person who runs this server."
+                );
                 Self::new(Code::Internal, message, detail)
             }
         }
@@ -142,7 +153,8 @@ impl CallError {
     pub fn shape(error: ShapeError) -> Self {
         match error {
             ShapeError::TooLarge { max } => {
-                let message = format!("The result is larger than {max} bytes and cannot be shortened. Ask for less.");
+                let message =
+                    format!("The result is larger than {max} bytes and cannot be shortened. Ask for less.");
                 Self::new(Code::TooLarge, message, "")
             }
             ShapeError::Select(detail) => {
@@ -167,9 +179,15 @@ fn status_sentence(status: u16, source: &str) -> String {
         401 | 403 => format!(
             "The source `{source}` refused this server's own credentials (status {status}). Tell the person who runs it."
         ),
-        429 => format!("The source `{source}` takes no more requests for now (status 429). Wait before trying again."),
-        400..=499 => format!("The source `{source}` refused the request (status {status}). Check the arguments."),
-        300..=399 => format!("The source `{source}` answered with a redirect (status {status}), which is not followed."),
+        429 => format!(
+            "The source `{source}` takes no more requests for now (status 429). Wait before trying again."
+        ),
+        400..=499 => {
+            format!("The source `{source}` refused the request (status {status}). Check the arguments.")
+        }
+        300..=399 => format!(
+            "The source `{source}` answered with a redirect (status {status}), which is not followed."
+        ),
         _ => format!("The source `{source}` failed (status {status}). Try again in a moment."),
     }
 }

@@ -14,7 +14,9 @@ use crate::params::ParamsPlan;
 ///
 /// Prints the result as JSON. Each value is read as the type of its parameter.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 done, 1 the tool reported an error, 2 wrong configuration or command line.\n\nExample: sidegate call open_orders customer=7 limit=5 -c gateway.yaml")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 the tool reported an error, 2 wrong configuration or command line.\n\nExample: sidegate call open_orders customer=7 limit=5 -c gateway.yaml"
+)]
 pub(super) struct Call {
     /// The tool's name.
     tool: String,

@@ -11,7 +11,9 @@ use crate::diag::{self, Format};
 ///
 /// Opens no connection, so that it runs in a pipeline.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 clean, 1 warnings under --strict, 2 errors.\n\nExample: sidegate check -c gateway.yaml --strict --format github")]
+#[command(
+    after_help = "Exit codes: 0 clean, 1 warnings under --strict, 2 errors.\n\nExample: sidegate check -c gateway.yaml --strict --format github"
+)]
 pub(super) struct Check {
     #[command(flatten)]
     config: ConfigArg,
@@ -52,7 +54,11 @@ impl Check {
             let gap = if rendered.is_empty() { "" } else { "\n" };
             match &checked.plan {
                 Some(plan) if warnings == 0 => say(&format!("{gap}{path}: fine ({})", served(plan))),
-                _ => say(&format!("{gap}{path}: {errors} error{}, {warnings} warning{}", plural(errors), plural(warnings))),
+                _ => say(&format!(
+                    "{gap}{path}: {errors} error{}, {warnings} warning{}",
+                    plural(errors),
+                    plural(warnings)
+                )),
             }
         }
         match (errors, warnings) {

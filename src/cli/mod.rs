@@ -20,7 +20,9 @@ use crate::diag::{self, Format};
 /// One YAML file that serves REST endpoints, SQL queries and vector search as MCP tools, resources and prompts.
 #[derive(Debug, Parser)]
 #[command(name = "sidegate", version, about, propagate_version = true, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed while running, 2 the configuration or the command line is wrong.\n\nTry it: sidegate demo")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed while running, 2 the configuration or the command line is wrong.\n\nTry it: sidegate demo"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,7 +42,13 @@ enum Command {
 #[derive(Debug, Args)]
 struct ConfigArg {
     /// The configuration: a file, or a folder that holds `gateway.yaml`.
-    #[arg(short = 'c', long = "config", value_name = "PATH", env = "SIDEGATE_CONFIG", default_value = "gateway.yaml")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "PATH",
+        env = "SIDEGATE_CONFIG",
+        default_value = "gateway.yaml"
+    )]
     config: PathBuf,
 }
 

@@ -26,7 +26,9 @@ impl Serve {
         let (mut plan, checked) = app::plan(self.config.path(), &Environment::process())?;
         show(&checked);
         if let Some(address) = self.listen {
-            plan.server.listen_on(address).map_err(|d| AppError::Usage(format!("{}; {}", d.message, d.help.join("; "))))?;
+            plan.server
+                .listen_on(address)
+                .map_err(|d| AppError::Usage(format!("{}; {}", d.message, d.help.join("; "))))?;
         }
         app::install_log(&plan)?;
         let listener = app::bind(plan.server.listen).await?;

@@ -10,7 +10,9 @@ use crate::config::Environment;
 ///
 /// stdout carries the protocol and nothing else; the log goes to stderr or to `server.log.file`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: {\"mcpServers\": {\"shop\": {\"command\": \"sidegate\", \"args\": [\"stdio\", \"-c\", \"/path/to/gateway.yaml\"]}}}")]
+#[command(
+    after_help = "Example: {\"mcpServers\": {\"shop\": {\"command\": \"sidegate\", \"args\": [\"stdio\", \"-c\", \"/path/to/gateway.yaml\"]}}}"
+)]
 pub(super) struct Stdio {
     #[command(flatten)]
     config: ConfigArg,

@@ -193,10 +193,12 @@ fn hide_secrets(node: &Node, inside: bool, text: &str, sources: &mut SourceMap, 
             items.iter().for_each(|i| hide_secrets(i, false, text, sources, literal));
         }
         NodeKind::Map(entries) => {
-            let in_api_key = entries.iter().any(|(k, _)| is(k, "value")) && entries.iter().any(|(k, _)| is(k, "header") || is(k, "query"));
+            let in_api_key = entries.iter().any(|(k, _)| is(k, "value"))
+                && entries.iter().any(|(k, _)| is(k, "header") || is(k, "query"));
             for (key, value) in entries {
                 let scalar = matches!(value.kind, NodeKind::Scalar(_));
-                let secret = scalar && (SECRET_KEYS.iter().any(|s| is(key, s)) || (in_api_key && is(key, "value")));
+                let secret =
+                    scalar && (SECRET_KEYS.iter().any(|s| is(key, s)) || (in_api_key && is(key, "value")));
                 hide_secrets(value, secret, text, sources, literal);
             }
         }

@@ -7,7 +7,9 @@ mod server;
 
 pub use load::{Environment, Loaded, load, load_text};
 pub use schema::schema;
-pub use server::{AuthConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig, ServerConfig};
+pub use server::{
+    AuthConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig, ServerConfig,
+};
 
 use std::path::PathBuf;
 
@@ -214,7 +216,8 @@ impl Config {
         });
         let tools = self.tools.0.iter_mut().map(|(_, t)| &mut t.fixed);
         let resources = self.resources.0.iter_mut().map(|(_, r)| &mut r.fixed);
-        let data = self.prompts.0.iter_mut().flat_map(|(_, p)| p.data.0.iter_mut().map(|(_, d)| &mut d.fixed));
+        let data =
+            self.prompts.0.iter_mut().flat_map(|(_, p)| p.data.0.iter_mut().map(|(_, d)| &mut d.fixed));
         let fixed = tools.chain(resources).chain(data);
         sources.chain(fixed.filter_map(|f| f.as_mut().and_then(|f| f.file.as_mut())))
     }

@@ -51,7 +51,9 @@ fn drop_defaults(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(drop_defaults),
         Value::Object(map) => {
-            map.retain(|key, inner| key != "default" || !(inner.is_object() || inner.is_array() || inner.is_null()));
+            map.retain(|key, inner| {
+                key != "default" || !(inner.is_object() || inner.is_array() || inner.is_null())
+            });
             map.values_mut().for_each(drop_defaults);
         }
         _ => {}

@@ -88,10 +88,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), OrdersError> {
     let database = open(&database, script).await?;
-    let api = Arc::new(Api {
-        database: database.clone(),
-        token,
-    });
+    let api = Arc::new(Api { database: database.clone(), token });
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -137,10 +134,7 @@ async fn fill(options: &SqliteConnectOptions, script: &'static str) -> Result<()
     loop {
         // A new connection each time: a script that fails leaves its transaction open.
         let mut connection = options.connect().await.map_err(OrdersError::Open)?;
-        if has_tables(&mut connection)
-            .await
-            .map_err(OrdersError::Open)?
-        {
+        if has_tables(&mut connection).await.map_err(OrdersError::Open)? {
             return connection.close().await.map_err(OrdersError::Open);
         }
         let filled = sqlx::raw_sql(script).execute(&mut connection).await;
@@ -167,9 +161,8 @@ fn connection(
 ) -> impl Future<Output = ()> + Send + 'static {
     let api = Arc::clone(api);
     let service = service_fn(move |request| answer(Arc::clone(&api), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     let connection = graceful.watch(connection);
     async move {
         if let Err(error) = connection.await {
@@ -178,10 +171,7 @@ fn connection(
     }
 }
 
-async fn answer(
-    api: Arc<Api>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let reply = match api.reply(request).await {
         Ok((status, value)) => response(status, &value),
         Err(refusal) => refusal.response(),
@@ -197,9 +187,7 @@ fn response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
 }
 
 fn set(response: &mut Response<Full<Bytes>>, name: HeaderName, value: &'static str) {
-    response
-        .headers_mut()
-        .insert(name, HeaderValue::from_static(value));
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
 impl Refusal {
@@ -240,19 +228,10 @@ impl Place {
         let segments = path
             .strip_prefix("/v1/")?
             .split('/')
-            .map(|segment| {
-                percent_decode_str(segment)
-                    .decode_utf8()
-                    .ok()
-                    .map(Cow::into_owned)
-            })
+            .map(|segment| percent_decode_str(segment).decode_utf8().ok().map(Cow::into_owned))
             .collect::<Option<Vec<String>>>()?;
         let mut segments = segments.into_iter();
-        let place = match (
-            segments.next()?.as_str(),
-            segments.next(),
-            segments.next().as_deref(),
-        ) {
+        let place = match (segments.next()?.as_str(), segments.next(), segments.next().as_deref()) {
             ("orders", None, None) => Self::Orders,
             ("orders", Some(id), None) => Self::Order(id),
             ("orders", Some(id), Some("notes")) => Self::Notes(id),
@@ -276,12 +255,7 @@ struct Query(HashMap<String, String>);
 impl Query {
     fn parse(text: Option<&str>) -> Self {
         let pairs = url::form_urlencoded::parse(text.unwrap_or_default().as_bytes());
-        Self(
-            pairs
-                .into_owned()
-                .filter(|(_, value)| !value.is_empty())
-                .collect(),
-        )
+        Self(pairs.into_owned().filter(|(_, value)| !value.is_empty()).collect())
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -331,22 +305,16 @@ impl Api {
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
-        let value = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         value
             .and_then(|value| value.split_once(' '))
-            .is_some_and(|(scheme, token)| {
-                scheme.eq_ignore_ascii_case("bearer") && token == self.token
-            })
+            .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token == self.token)
     }
 
     async fn orders(&self, query: &Query) -> Reply {
         let status = query.get("status");
         if status.is_some_and(|status| !STATUSES.contains(&status)) {
-            return Err(Refusal::Input(
-                "status is open, shipped, delivered, returned or cancelled",
-            ));
+            return Err(Refusal::Input("status is open, shipped, delivered, returned or cancelled"));
         }
         let customer = query.number("customer", "customer is a number")?;
         let limit = query.number("limit", LIMIT)?.unwrap_or(50);
@@ -365,10 +333,7 @@ impl Api {
         .await?;
         let count = rows.len();
         let data: Vec<Value> = rows.into_iter().map(summary).collect();
-        Ok((
-            StatusCode::OK,
-            json!({ "data": data, "meta": { "count": count } }),
-        ))
+        Ok((StatusCode::OK, json!({ "data": data, "meta": { "count": count } })))
     }
 
     async fn order(&self, id: &str, query: &Query) -> Reply {
@@ -376,12 +341,11 @@ impl Api {
         if !matches!(expand, None | Some("customer" | "notes")) {
             return Err(Refusal::Input("expand is customer or notes"));
         }
-        let row: Option<OrderRow> = sqlx::query_as(
-            "SELECT id, status, customer_id, placed_at, total FROM orders WHERE id = ?1",
-        )
-        .bind(id)
-        .fetch_optional(&self.database)
-        .await?;
+        let row: Option<OrderRow> =
+            sqlx::query_as("SELECT id, status, customer_id, placed_at, total FROM orders WHERE id = ?1")
+                .bind(id)
+                .fetch_optional(&self.database)
+                .await?;
         let row = row.ok_or(Refusal::Order)?;
         let customer = row.2;
         let mut order = summary(row);
@@ -416,10 +380,7 @@ impl Api {
                 .bind(id)
                 .fetch_optional(&self.database)
                 .await?;
-        Ok(row.map_or(
-            Value::Null,
-            |(id, name, email)| json!({ "id": id, "name": name, "email": email }),
-        ))
+        Ok(row.map_or(Value::Null, |(id, name, email)| json!({ "id": id, "name": name, "email": email })))
     }
 
     async fn notes(&self, order: &str) -> Result<Value, Refusal> {
@@ -517,11 +478,7 @@ async fn read(mut body: Incoming) -> Result<Bytes, Refusal> {
             kept.extend_from_slice(&data);
         }
     }
-    if seen > MAX_BODY {
-        Err(Refusal::TooLarge)
-    } else {
-        Ok(kept.freeze())
-    }
+    if seen > MAX_BODY { Err(Refusal::TooLarge) } else { Ok(kept.freeze()) }
 }
 
 #[cfg(test)]
@@ -569,18 +526,11 @@ mod tests {
                 stopped.await.ok();
             };
             let task = tokio::spawn(serve(listener, database, SCRIPT, "secret".into(), shutdown));
-            Ok(Self {
-                address,
-                folder,
-                stop,
-                task,
-            })
+            Ok(Self { address, folder, stop, task })
         }
 
         async fn close(self) -> Result<TempDir, Box<dyn Error>> {
-            self.stop
-                .send(())
-                .map_err(|()| "the server has ended by itself")?;
+            self.stop.send(()).map_err(|()| "the server has ended by itself")?;
             self.task.await??;
             Ok(self.folder)
         }
@@ -613,22 +563,14 @@ mod tests {
             let status = head.split(' ').nth(1).ok_or("no status")?.parse()?;
             let head = head.to_ascii_lowercase();
             assert!(head.contains("content-type: application/json"), "{head}");
-            Ok(Answer {
-                status,
-                head,
-                json: serde_json::from_str(body)?,
-            })
+            Ok(Answer { status, head, json: serde_json::from_str(body)? })
         }
     }
 
     fn ids(answer: &Answer) -> Vec<&str> {
         let data = answer.json.pointer("/data").and_then(Value::as_array);
         let id = |row| Value::pointer(row, "/id").or_else(|| row.pointer("/sku"));
-        data.into_iter()
-            .flatten()
-            .filter_map(id)
-            .filter_map(Value::as_str)
-            .collect()
+        data.into_iter().flatten().filter_map(id).filter_map(Value::as_str).collect()
     }
 
     #[tokio::test]
@@ -648,28 +590,15 @@ mod tests {
         assert_eq!(shop.get("/v1/orders/ORD%2D1001?expand=").await?.json, order);
 
         let with_notes = shop.get("/v1/orders/ORD-1001?expand=notes").await?.json;
-        assert_eq!(
-            with_notes.pointer("/notes/1/text"),
-            Some(&json!("Search opened with the carrier."))
-        );
+        assert_eq!(with_notes.pointer("/notes/1/text"), Some(&json!("Search opened with the carrier.")));
         assert_eq!(with_notes.pointer("/notes/0/urgent"), Some(&json!(true)));
         let without = shop.get("/v1/orders/ORD-1002?expand=notes").await?.json;
         assert_eq!(without.pointer("/notes"), Some(&json!([])));
 
-        let customer =
-            json!({ "id": 7, "name": "Ines Carvalho", "email": "ines.carvalho@example.com" });
-        order
-            .as_object_mut()
-            .ok_or("no object")?
-            .insert("customer".into(), customer);
-        assert_eq!(
-            shop.get("/v1/orders/ORD-1001?expand=customer").await?.json,
-            order
-        );
-        assert_eq!(
-            shop.get("/v1/orders/ORD-1001?expand=lines").await?.status,
-            400
-        );
+        let customer = json!({ "id": 7, "name": "Ines Carvalho", "email": "ines.carvalho@example.com" });
+        order.as_object_mut().ok_or("no object")?.insert("customer".into(), customer);
+        assert_eq!(shop.get("/v1/orders/ORD-1001?expand=customer").await?.json, order);
+        assert_eq!(shop.get("/v1/orders/ORD-1001?expand=lines").await?.status, 400);
         Ok(())
     }
 
@@ -691,13 +620,7 @@ mod tests {
         let two = shop.get("/v1/orders?customer=7&limit=2&status=").await?;
         assert_eq!(ids(&two), ["ORD-1022", "ORD-1020"]);
         assert_eq!(ids(&shop.get("/v1/orders?customer=99").await?).len(), 0);
-        for wrong in [
-            "status=lost",
-            "customer=x",
-            "limit=0",
-            "limit=101",
-            "limit=two",
-        ] {
+        for wrong in ["status=lost", "customer=x", "limit=0", "limit=101", "limit=two"] {
             let answer = shop.get(&format!("/v1/orders?{wrong}")).await?;
             assert_eq!(answer.status, 400, "{wrong}");
         }
@@ -707,21 +630,14 @@ mod tests {
     #[tokio::test]
     async fn a_note_is_stored_as_it_came() -> Outcome {
         let shop = Shop::open().await?;
-        let body =
-            json!({ "text": "It's late; \"call\" 📞", "urgent": true, "author": "assistant" });
-        let stored = shop
-            .post("/v1/orders/ORD-1016/notes", &body.to_string())
-            .await?;
+        let body = json!({ "text": "It's late; \"call\" 📞", "urgent": true, "author": "assistant" });
+        let stored = shop.post("/v1/orders/ORD-1016/notes", &body.to_string()).await?;
         assert_eq!(stored.status, 201);
         for name in ["text", "urgent", "author"] {
             assert_eq!(stored.json.get(name), body.get(name));
         }
         assert_eq!(stored.json.get("order_id"), Some(&json!("ORD-1016")));
-        let time = stored
-            .json
-            .get("created_at")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let time = stored.json.get("created_at").and_then(Value::as_str).unwrap_or_default();
         assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
         let order = shop.get("/v1/orders/ORD-1016?expand=notes").await?.json;
         assert_eq!(order.pointer("/notes"), Some(&json!([stored.json])));
@@ -730,10 +646,7 @@ mod tests {
         let answer = shop.post("/v1/orders/ORD-1016/notes", quiet).await?;
         assert_eq!(answer.json.get("urgent"), Some(&json!(false)));
         let unknown = shop.post("/v1/orders/ORD-1/notes", quiet).await?;
-        assert_eq!(
-            (unknown.status, unknown.json),
-            (404, json!({ "message": "no such order" }))
-        );
+        assert_eq!((unknown.status, unknown.json), (404, json!({ "message": "no such order" })));
         Ok(())
     }
 
@@ -753,19 +666,12 @@ mod tests {
         }
         let note = |length| json!({ "text": "x".repeat(length), "author": "a" }).to_string();
         let frame = note(0).len();
-        let fits = shop
-            .post("/v1/orders/ORD-1016/notes", &note(MAX_BODY - frame))
-            .await?;
+        let fits = shop.post("/v1/orders/ORD-1016/notes", &note(MAX_BODY - frame)).await?;
         assert_eq!(fits.status, 201);
         for length in [MAX_BODY - frame + 1, MAX_BODY * 8] {
-            let answer = shop
-                .post("/v1/orders/ORD-1016/notes", &note(length))
-                .await?;
+            let answer = shop.post("/v1/orders/ORD-1016/notes", &note(length)).await?;
             assert_eq!(answer.status, 413);
-            assert_eq!(
-                answer.json,
-                json!({ "message": "the body is larger than 64 KiB" })
-            );
+            assert_eq!(answer.json, json!({ "message": "the body is larger than 64 KiB" }));
         }
         Ok(())
     }
@@ -778,19 +684,11 @@ mod tests {
         assert_eq!(ids(&mugs), ["MUG-21", "MUG-22"]);
         assert_eq!(
             mugs.json.pointer("/data/0"),
-            Some(
-                &json!({ "sku": "MUG-21", "name": "Stoneware mug blue", "price": 14.5, "stock": 180 })
-            )
+            Some(&json!({ "sku": "MUG-21", "name": "Stoneware mug blue", "price": 14.5, "stock": 180 }))
         );
-        assert_eq!(
-            ids(&shop.get("/v1/products?q=green+tea").await?),
-            ["TEA-60"]
-        );
+        assert_eq!(ids(&shop.get("/v1/products?q=green+tea").await?), ["TEA-60"]);
         assert_eq!(ids(&shop.get("/v1/products?q=%25").await?).len(), 0);
-        assert_eq!(
-            ids(&shop.get("/v1/products?q='%20OR%201=1%20--").await?).len(),
-            0
-        );
+        assert_eq!(ids(&shop.get("/v1/products?q='%20OR%201=1%20--").await?).len(), 0);
         Ok(())
     }
 
@@ -801,23 +699,11 @@ mod tests {
             for path in ["/v1/orders", "/elsewhere"] {
                 let answer = shop.send("GET", path, authorization, "").await?;
                 assert_eq!(answer.status, 401, "{authorization}");
-                assert!(
-                    answer.head.contains("www-authenticate: bearer"),
-                    "{}",
-                    answer.head
-                );
-                assert_eq!(
-                    answer.json,
-                    json!({ "message": "a valid bearer token is needed" })
-                );
+                assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
+                assert_eq!(answer.json, json!({ "message": "a valid bearer token is needed" }));
             }
         }
-        assert_eq!(
-            shop.send("GET", "/v1/orders", "bearer secret", "")
-                .await?
-                .status,
-            200
-        );
+        assert_eq!(shop.send("GET", "/v1/orders", "bearer secret", "").await?.status, 200);
         Ok(())
     }
 
@@ -825,10 +711,7 @@ mod tests {
     async fn other_paths_and_other_methods_are_refused() -> Outcome {
         let shop = Shop::open().await?;
         let unknown = shop.get("/v1/orders/ORD-9").await?;
-        assert_eq!(
-            (unknown.status, unknown.json),
-            (404, json!({ "message": "no such order" }))
-        );
+        assert_eq!((unknown.status, unknown.json), (404, json!({ "message": "no such order" })));
         for path in [
             "/",
             "/v1",
@@ -840,17 +723,10 @@ mod tests {
             "/v1/orders/ORD-1001/notes/1",
         ] {
             let answer = shop.get(path).await?;
-            assert_eq!(
-                (answer.status, answer.json),
-                (404, json!({ "message": "no such path" })),
-                "{path}"
-            );
+            assert_eq!((answer.status, answer.json), (404, json!({ "message": "no such path" })), "{path}");
         }
         // An encoded slash is part of the number, not of the path.
-        assert_eq!(
-            Place::parse("/v1/orders/a%2Fnotes"),
-            Some(Place::Order("a/notes".into()))
-        );
+        assert_eq!(Place::parse("/v1/orders/a%2Fnotes"), Some(Place::Order("a/notes".into())));
         for (method, path, allowed) in [
             ("DELETE", "/v1/orders/ORD-1001", "get"),
             ("POST", "/v1/products", "get"),
@@ -858,11 +734,7 @@ mod tests {
         ] {
             let answer = shop.send(method, path, "Bearer secret", "").await?;
             assert_eq!(answer.status, 405, "{method} {path}");
-            assert!(
-                answer.head.contains(&format!("allow: {allowed}")),
-                "{}",
-                answer.head
-            );
+            assert!(answer.head.contains(&format!("allow: {allowed}")), "{}", answer.head);
         }
         Ok(())
     }
@@ -871,10 +743,7 @@ mod tests {
     async fn the_data_outlives_the_server() -> Outcome {
         let shop = Shop::open().await?;
         let note = r#"{"text": "remember me", "author": "assistant"}"#;
-        assert_eq!(
-            shop.post("/v1/orders/ORD-1002/notes", note).await?.status,
-            201
-        );
+        assert_eq!(shop.post("/v1/orders/ORD-1002/notes", note).await?.status, 201);
         let shop = Shop::open_in(shop.close().await?).await?;
         let order = shop.get("/v1/orders/ORD-1002?expand=notes").await?.json;
         assert_eq!(order.pointer("/notes/0/text"), Some(&json!("remember me")));
@@ -887,9 +756,7 @@ mod tests {
         let database = folder.path().join("shop.db");
         let (one, two) = tokio::join!(open(&database, SCRIPT), open(&database, SCRIPT));
         for pool in [one?, two?] {
-            let orders: i64 = sqlx::query_scalar("SELECT count(*) FROM orders")
-                .fetch_one(&pool)
-                .await?;
+            let orders: i64 = sqlx::query_scalar("SELECT count(*) FROM orders").fetch_one(&pool).await?;
             assert_eq!(orders, 24);
         }
         Ok(())
@@ -900,11 +767,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let missing = open(&folder.path().join("none/shop.db"), SCRIPT).await;
         assert!(matches!(missing, Err(OrdersError::Open(_))));
-        let broken = open(
-            &folder.path().join("shop.db"),
-            "BEGIN; CREATE TABLE a (b); nonsense;",
-        )
-        .await;
+        let broken = open(&folder.path().join("shop.db"), "BEGIN; CREATE TABLE a (b); nonsense;").await;
         assert!(matches!(broken, Err(OrdersError::Fill(_))));
         Ok(())
     }
@@ -920,17 +783,14 @@ mod tests {
         };
         let rest = r#""text": "x", "author": "a"}"#;
         let mut running = TcpStream::connect(shop.address).await?;
-        running
-            .write_all(request(rest.len() + 1).as_bytes())
-            .await?;
+        running.write_all(request(rest.len() + 1).as_bytes()).await?;
         let mut stuck = TcpStream::connect(shop.address).await?;
         stuck.write_all(request(100).as_bytes()).await?;
         sleep(Duration::from_millis(200)).await;
 
         let begin = Instant::now();
         let address = shop.address;
-        let closing =
-            tokio::spawn(async move { shop.close().await.map(drop).map_err(|e| e.to_string()) });
+        let closing = tokio::spawn(async move { shop.close().await.map(drop).map_err(|e| e.to_string()) });
         sleep(Duration::from_millis(200)).await;
         assert!(TcpStream::connect(address).await.is_err());
         running.write_all(rest.as_bytes()).await?;

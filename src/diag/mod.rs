@@ -57,39 +57,20 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, code: &'static str, message: String) -> Self {
-        Self {
-            severity,
-            code,
-            message,
-            labels: Vec::new(),
-            help: Vec::new(),
-        }
+        Self { severity, code, message, labels: Vec::new(), help: Vec::new() }
     }
 
     /// Adds a place; the first one added is the primary.
     #[must_use]
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            span,
-            within: None,
-            text: text.into(),
-        });
+        self.labels.push(Label { span, within: None, text: text.into() });
         self
     }
 
     /// Adds the place of `needle` inside `span` (the whole span if it is not found there).
     #[must_use]
-    pub fn within(
-        mut self,
-        span: Span,
-        needle: impl Into<String>,
-        text: impl Into<String>,
-    ) -> Self {
-        self.labels.push(Label {
-            span,
-            within: Some(needle.into()),
-            text: text.into(),
-        });
+    pub fn within(mut self, span: Span, needle: impl Into<String>, text: impl Into<String>) -> Self {
+        self.labels.push(Label { span, within: Some(needle.into()), text: text.into() });
         self
     }
 

@@ -57,12 +57,7 @@ fn first_line(text: &str, range: Range<usize>) -> Range<usize> {
 }
 
 fn text(diagnostics: &Diagnostics, sources: &SourceMap, colour: bool) -> String {
-    let renderer = if colour {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    }
-    .decor_style(DecorStyle::Ascii);
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
     let mut out = String::new();
     for diagnostic in diagnostics.sorted() {
         let files = files_of(diagnostic);
@@ -71,11 +66,7 @@ fn text(diagnostics: &Diagnostics, sources: &SourceMap, colour: bool) -> String 
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = Group::with_title(
-            level
-                .primary_title(&diagnostic.message)
-                .id(diagnostic.code),
-        );
+        let mut group = Group::with_title(level.primary_title(&diagnostic.message).id(diagnostic.code));
         for (file, source) in files.iter().zip(&shown) {
             let mut snippet = Snippet::source(source).path(sources.name(*file)).fold(true);
             for (index, label) in diagnostic.labels.iter().enumerate() {
@@ -94,24 +85,12 @@ fn text(diagnostics: &Diagnostics, sources: &SourceMap, colour: bool) -> String 
     out
 }
 
-fn annotation<'a>(
-    label: &'a Label,
-    primary: bool,
-    sources: &SourceMap,
-) -> annotate_snippets::Annotation<'a> {
+fn annotation<'a>(label: &'a Label, primary: bool, sources: &SourceMap) -> annotate_snippets::Annotation<'a> {
     let range = sources.locate(label.span, label.within.as_deref());
     let range = first_line(sources.text(label.span.file), range);
-    let kind = if primary {
-        AnnotationKind::Primary
-    } else {
-        AnnotationKind::Context
-    };
+    let kind = if primary { AnnotationKind::Primary } else { AnnotationKind::Context };
     let annotation = kind.span(range);
-    if label.text.is_empty() {
-        annotation
-    } else {
-        annotation.label(label.text.as_str())
-    }
+    if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) }
 }
 
 fn files_of(diagnostic: &Diagnostic) -> Vec<FileId> {
@@ -163,9 +142,7 @@ fn json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
 
 /// Escapes a value of a workflow command (its data part).
 fn escape_data(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn escape_property(text: &str) -> String {
@@ -186,18 +163,10 @@ fn github(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
             let (line, column) = sources.line_column(label.span.file, range.start);
             let (_, end) = sources.line_column(label.span.file, range.end);
             let file = escape_property(sources.name(label.span.file));
-            let _ = write!(
-                properties,
-                "file={file},line={line},col={column},endColumn={end},"
-            );
+            let _ = write!(properties, "file={file},line={line},col={column},endColumn={end},");
         }
-        let _ = writeln!(
-            out,
-            "::{} {properties}title={}::{}",
-            word(d.severity),
-            d.code,
-            escape_data(&message)
-        );
+        let _ =
+            writeln!(out, "::{} {properties}title={}::{}", word(d.severity), d.code, escape_data(&message));
     }
     out
 }

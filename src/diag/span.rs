@@ -83,17 +83,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut number = || {
-                    seq.next_element::<u32>()?
-                        .ok_or_else(|| A::Error::custom("a place has three numbers"))
+                    seq.next_element::<u32>()?.ok_or_else(|| A::Error::custom("a place has three numbers"))
                 };
-                let span = Span {
-                    file: FileId(number()?),
-                    start: number()?,
-                    end: number()?,
-                };
-                let value = seq
-                    .next_element()?
-                    .ok_or_else(|| A::Error::custom("a value follows its place"))?;
+                let span = Span { file: FileId(number()?), start: number()?, end: number()? };
+                let value =
+                    seq.next_element()?.ok_or_else(|| A::Error::custom("a value follows its place"))?;
                 Ok(Spanned { value, span })
             }
         }
@@ -119,11 +113,7 @@ impl SourceMap {
     /// Adds a file and gives its id.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
         let id = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
-        self.files.push(SourceFile {
-            name: name.into(),
-            text: text.into(),
-            hidden: Vec::new(),
-        });
+        self.files.push(SourceFile { name: name.into(), text: text.into(), hidden: Vec::new() });
         FileId(id)
     }
 

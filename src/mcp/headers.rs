@@ -21,7 +21,9 @@ fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcErro
     match headers.one(name) {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(RpcError::header_mismatch(format!("the header `{name}` is missing"))),
-        Err(()) => Err(RpcError::header_mismatch(format!("the header `{name}` is given twice or is malformed"))),
+        Err(()) => {
+            Err(RpcError::header_mismatch(format!("the header `{name}` is given twice or is malformed")))
+        }
     }
 }
 
@@ -45,7 +47,9 @@ pub(super) fn check(
     name: Option<&str>,
 ) -> Result<(), RpcError> {
     if required(headers, "mcp-protocol-version")? != version {
-        return Err(RpcError::header_mismatch("`MCP-Protocol-Version` differs from the body's protocol version"));
+        return Err(RpcError::header_mismatch(
+            "`MCP-Protocol-Version` differs from the body's protocol version",
+        ));
     }
     if required(headers, "mcp-method")? != method {
         return Err(RpcError::header_mismatch("`Mcp-Method` differs from the body's method"));

@@ -42,6 +42,15 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// A derived reader would take a list for an object.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Meta<'de>>, D::Error> {
+    let Some(raw) = Option::<&RawValue>::deserialize(deserializer)? else { return Ok(None) };
+    if !raw.get().starts_with('{') {
+        return Err(serde::de::Error::custom("`_meta` is an object"));
+    }
+    serde_json::from_str(raw.get()).map(Some).map_err(serde::de::Error::custom)
+}
+
 /// Members of `params`, unparsed. Others are ignored, as the specification lets clients send more.
 #[derive(Debug, Default, Deserialize)]
 pub struct Params<'a> {
@@ -64,7 +73,7 @@ pub struct Params<'a> {
     #[serde(borrow, default, rename = "requestId")]
     pub request_id: Option<&'a RawValue>,
     /// The envelope of modern requests.
-    #[serde(borrow, default, rename = "_meta")]
+    #[serde(borrow, default, rename = "_meta", deserialize_with = "object")]
     pub meta: Option<Meta<'a>>,
 }
 
@@ -72,10 +81,20 @@ pub struct Params<'a> {
 #[derive(Debug, Default, Deserialize)]
 pub struct Meta<'a> {
     /// Required in modern requests: a string.
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion", deserialize_with = "present")]
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/protocolVersion",
+        deserialize_with = "present"
+    )]
     pub protocol_version: Option<&'a RawValue>,
     /// Required in modern requests: an object.
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities", deserialize_with = "present")]
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/clientCapabilities",
+        deserialize_with = "present"
+    )]
     pub client_capabilities: Option<&'a RawValue>,
     /// Optional: a log level.
     #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
@@ -124,10 +143,13 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
         let body = error.body(id);
         Answer::Reply { status: 400, body }
     };
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| refuse(RpcError::parse("the message is not UTF-8"), None))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| refuse(RpcError::parse("the message is not UTF-8"), None))?;
     if text.trim_start().starts_with('[') {
-        return Err(refuse(RpcError::invalid_request("batches are not taken; send one message at a time"), None));
+        return Err(refuse(
+            RpcError::invalid_request("batches are not taken; send one message at a time"),
+            None,
+        ));
     }
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| {
         let error = if e.is_data() {
@@ -148,10 +170,16 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
     }
     let response = envelope.result.is_some() || envelope.error.is_some();
     if envelope.method.is_some() == response {
-        return Err(refuse(RpcError::invalid_request("a message has a method, or is a response"), id.as_deref()));
+        return Err(refuse(
+            RpcError::invalid_request("a message has a method, or is a response"),
+            id.as_deref(),
+        ));
     }
     let params = match envelope.params {
         None => Params::default(),
+        Some(raw) if !raw.get().starts_with('{') => {
+            return Err(refuse(RpcError::envelope("`params` is an object"), id.as_deref()));
+        }
         Some(raw) => serde_json::from_str(raw.get())
             .map_err(|e| refuse(RpcError::invalid_params(format!("bad `params`: {e}")), id.as_deref()))?,
     };
@@ -160,7 +188,8 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
 
 /// A JSON string, or an integer that fits 64 bits.
 fn valid_id(text: &str) -> bool {
-    text.len() <= MAX_ID && (text.starts_with('"') || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
+    text.len() <= MAX_ID
+        && (text.starts_with('"') || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
 }
 
 /// A response that carries a result.
@@ -219,7 +248,8 @@ mod tests {
 
     #[test]
     fn messages_are_told_from_what_is_none() {
-        let deep = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{}", "[".repeat(200_000));
+        let deep =
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{}", "[".repeat(200_000));
         let cases: [(&[u8], i64); 20] = [
             (br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, 0),
             (br#"{"jsonrpc":"2.0","id":"a\"b","method":"ping","params":{}}"#, 0),
@@ -250,7 +280,8 @@ mod tests {
 
     #[test]
     fn member_names_are_exact() {
-        let message = parse(br#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"Name":"b","NAME":"c","name":"d"}}"#);
+        let message =
+            parse(br#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"Name":"b","NAME":"c","name":"d"}}"#);
         assert_eq!(message.unwrap().params.name.unwrap().get(), "\"d\"");
     }
 }

@@ -42,7 +42,8 @@ fn envelope(message: &Message<'_>) -> Result<String, RpcError> {
     const LEVELS: [&str; 8] =
         ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
     if let Some(level) = meta.and_then(|m| m.log_level) {
-        let known = LEVELS.iter().any(|l| level.get().trim_matches('"') == *l && level.get().starts_with('"'));
+        let known =
+            LEVELS.iter().any(|l| level.get().trim_matches('"') == *l && level.get().starts_with('"'));
         if !known {
             return Err(RpcError::invalid_params("`io.modelcontextprotocol/logLevel` is not a log level"));
         }

@@ -43,7 +43,8 @@ async fn messages(prompt: &Prompt, arguments: &Arguments, call: &Call<'_>) -> Re
         values.insert(param.name.clone(), arguments.get(index).cloned().unwrap_or_default());
     }
     for (name, route) in &prompt.data {
-        let outcome = call::run(route, Input::Bound(arguments), call).await.map_err(|e| for_value(e, name))?;
+        let outcome =
+            call::run(route, Input::Bound(arguments), call).await.map_err(|e| for_value(e, name))?;
         values.insert(name.clone(), value(outcome));
     }
     let mut messages = Vec::with_capacity(prompt.plan.messages.len());

@@ -81,7 +81,9 @@ fn push_content(out: &mut Vec<u8>, content: &Content, name: &str) {
         Content::Blob { data, mime } => {
             let kind = mime.split('/').next().unwrap_or_default();
             if matches!(kind, "image" | "audio") {
-                out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"data\":\"{data}\",\"mimeType\":").as_bytes());
+                out.extend_from_slice(
+                    format!("{{\"type\":\"{kind}\",\"data\":\"{data}\",\"mimeType\":").as_bytes(),
+                );
                 push_string(out, mime);
                 out.push(b'}');
             } else {

@@ -41,15 +41,10 @@ pub(super) fn csv(rows: &[Value]) -> Option<String> {
 pub(super) fn markdown(rows: &[Value]) -> Option<String> {
     let mut first = true;
     table(rows, |cells| {
-        let escaped = cells.iter().map(|c| {
-            c.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ")
-        });
+        let escaped =
+            cells.iter().map(|c| c.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " "));
         let line = format!("| {} |", escaped.collect::<Vec<_>>().join(" | "));
-        if std::mem::take(&mut first) {
-            format!("{line}\n|{}", " --- |".repeat(cells.len()))
-        } else {
-            line
-        }
+        if std::mem::take(&mut first) { format!("{line}\n|{}", " --- |".repeat(cells.len())) } else { line }
     })
 }
 

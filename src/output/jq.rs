@@ -15,8 +15,18 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 const MAX_RESULTS: usize = 10_000;
 /// Native functions that a configuration must not reach.
 const REFUSED: [&str; 12] = [
-    "env", "halt", "halt_error", "input", "inputs", "now", "localtime", "strflocaltime", "debug",
-    "debug_empty", "stderr", "stderr_empty",
+    "env",
+    "halt",
+    "halt_error",
+    "input",
+    "inputs",
+    "now",
+    "localtime",
+    "strflocaltime",
+    "debug",
+    "debug_empty",
+    "stderr",
+    "stderr_empty",
 ];
 
 /// A compiled program. Equality and output are those of its text.
@@ -48,12 +58,10 @@ impl Jq {
     /// Compiles a program; what is wrong with it is recorded.
     pub fn compile(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Self> {
         match build(&text.value) {
-            Ok(filter) => Some(Self {
-                text: text.value.clone(),
-                filter: Arc::new(filter),
-            }),
+            Ok(filter) => Some(Self { text: text.value.clone(), filter: Arc::new(filter) }),
             Err((near, why)) => {
-                let mut problem = Diagnostic::error("bad-jq", format!("this jq program does not compile: {why}"));
+                let mut problem =
+                    Diagnostic::error("bad-jq", format!("this jq program does not compile: {why}"));
                 problem = match near {
                     Some(near) if !near.is_empty() => problem.within(text.span, near, ""),
                     _ => problem.at(text.span, ""),
@@ -92,10 +100,7 @@ type Failure = (Option<String>, String);
 
 fn build(text: &str) -> Result<Filter<JustLut<Val>>, Failure> {
     let arena = Arena::default();
-    let file = File {
-        code: text,
-        path: (),
-    };
+    let file = File { code: text, path: () };
     let defs = jaq_core::defs()
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
@@ -121,14 +126,18 @@ fn load_error(errors: jaq_core::load::Errors<&str, ()>) -> Failure {
     use jaq_core::load::Error;
     let first = errors.into_iter().next().map(|(_, error)| error);
     match first {
-        Some(Error::Lex(list)) => list.into_iter().next().map_or((None, String::new()), |(expected, near)| {
-            let near: String = near.chars().take(12).collect();
-            (Some(near), format!("expected {}", expected.as_str()))
-        }),
-        Some(Error::Parse(list)) => list.into_iter().next().map_or((None, String::new()), |(expected, near)| {
-            let near: String = near.chars().take(12).collect();
-            (Some(near), format!("expected {}", expected.as_str()))
-        }),
+        Some(Error::Lex(list)) => {
+            list.into_iter().next().map_or((None, String::new()), |(expected, near)| {
+                let near: String = near.chars().take(12).collect();
+                (Some(near), format!("expected {}", expected.as_str()))
+            })
+        }
+        Some(Error::Parse(list)) => {
+            list.into_iter().next().map_or((None, String::new()), |(expected, near)| {
+                let near: String = near.chars().take(12).collect();
+                (Some(near), format!("expected {}", expected.as_str()))
+            })
+        }
         Some(Error::Io(_)) => (None, "modules cannot be loaded here".to_owned()),
         None => (None, "it cannot be read".to_owned()),
     }
@@ -159,7 +168,10 @@ mod tests {
 
     #[test]
     fn large_numbers_keep_their_digits() {
-        assert_eq!(jq(".n").unwrap().run(r#"{"n":9007199254740993}"#).unwrap().to_string(), "9007199254740993");
+        assert_eq!(
+            jq(".n").unwrap().run(r#"{"n":9007199254740993}"#).unwrap().to_string(),
+            "9007199254740993"
+        );
     }
 
     #[test]

@@ -78,9 +78,6 @@ impl Outcome {
     /// One text and nothing else.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
-        Self {
-            content: vec![Content::Text(text.into())],
-            structured: None,
-        }
+        Self { content: vec![Content::Text(text.into())], structured: None }
     }
 }

@@ -27,18 +27,15 @@ pub enum ShapeError {
 pub fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     match reply {
         Reply::Json(text) => match &plan.select {
-            None if plan.format == FormatConfig::Json && text.len() <= plan.max_bytes => Ok(Outcome {
-                content: vec![Content::Text(text.clone())],
-                structured: Some(text),
-            }),
+            None if plan.format == FormatConfig::Json && text.len() <= plan.max_bytes => {
+                Ok(Outcome { content: vec![Content::Text(text.clone())], structured: Some(text) })
+            }
             None => value_outcome(parse(&text)?, plan),
             Some(select) => value_outcome(select.run(&text).map_err(ShapeError::Select)?, plan),
         },
         Reply::Value(value) => match &plan.select {
             None => value_outcome(value, plan),
-            Some(select) => {
-                value_outcome(select.run(&value.to_string()).map_err(ShapeError::Select)?, plan)
-            }
+            Some(select) => value_outcome(select.run(&value.to_string()).map_err(ShapeError::Select)?, plan),
         },
         Reply::Rows(rows) => match &plan.select {
             None => Ok(rows_outcome(rows, plan)),
@@ -82,10 +79,7 @@ fn value_outcome(value: Value, plan: &OutputPlan) -> Result<Outcome, ShapeError>
         (None, Value::String(text)) => text.clone(),
         (None, _) => structured.clone(),
     };
-    Ok(Outcome {
-        content: vec![Content::Text(text)],
-        structured: Some(structured),
-    })
+    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured) })
 }
 
 /// The list of an object that has just one, so that `{data: [...]}` reads as a table too.
@@ -103,11 +97,7 @@ fn table(rows: &[Value], format: FormatConfig) -> Option<String> {
 }
 
 fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Outcome {
-    let Rows {
-        member,
-        mut items,
-        mut more,
-    } = rows;
+    let Rows { member, mut items, mut more } = rows;
     let total = items.len();
     if items.len() > plan.max_rows {
         items.truncate(plan.max_rows);
@@ -130,10 +120,7 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Outcome {
         (Some(table), None) => table,
         (None, _) => structured.clone(),
     };
-    Outcome {
-        content: vec![Content::Text(text)],
-        structured: Some(structured),
-    }
+    Outcome { content: vec![Content::Text(text)], structured: Some(structured) }
 }
 
 #[cfg(test)]
@@ -141,21 +128,12 @@ mod tests {
     use super::*;
 
     fn plan(format: FormatConfig) -> OutputPlan {
-        OutputPlan {
-            select: None,
-            format,
-            max_rows: 3,
-            max_bytes: 1000,
-        }
+        OutputPlan { select: None, format, max_rows: 3, max_bytes: 1000 }
     }
 
     fn rows(n: usize) -> Reply {
         let items = (0..n).map(|i| json!({ "i": i })).collect();
-        Reply::Rows(Rows {
-            member: "rows",
-            items,
-            more: false,
-        })
+        Reply::Rows(Rows { member: "rows", items, more: false })
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl ParamsPlan {
     pub fn bind(&self, raw: Option<&RawValue>) -> Result<Arguments, BadArguments> {
         let object = match raw {
             None => Map::new(),
-            Some(raw) => parse_object(raw.get()).map_err(|e| BadArguments(format!("The arguments cannot be read: {e}.")))?,
+            Some(raw) => parse_object(raw.get())
+                .map_err(|e| BadArguments(format!("The arguments cannot be read: {e}.")))?,
         };
         self.bind_object(object)
     }
@@ -225,7 +226,7 @@ mod tests {
             ("{}", "\"n\" is a required property"),
             (r#"{"n": "5"}"#, "Argument `n`"),
             (r#"{"n": 0}"#, "less than the minimum"),
-            (r#"{"n": 1, "m": 2}"#, "There is no argument `m`; did you mean `n`?"),
+            (r#"{"n": 1, "m": 2}"#, "There is no argument `m`; arguments here: `n`, `q`"),
             (r#"{"n": 1, "n": 2}"#, "`n` is given twice"),
             ("[1]", "expected an object"),
         ] {

@@ -30,14 +30,59 @@ impl ParamConfig {
 
 /// The keys a parameter may have: ours, the keywords of JSON Schema 2020-12, and extensions (`x-…`).
 const KEYS: &[&str] = &[
-    "type", "description", "optional", "const", "default", "enum", "minimum", "maximum", "pattern",
-    "minLength", "maxLength", "format", "items", "title", "exclusiveMinimum", "exclusiveMaximum",
-    "multipleOf", "prefixItems", "contains", "minContains", "maxContains", "minItems", "maxItems",
-    "uniqueItems", "properties", "required", "additionalProperties", "patternProperties",
-    "propertyNames", "minProperties", "maxProperties", "dependentRequired", "dependentSchemas",
-    "oneOf", "anyOf", "allOf", "not", "if", "then", "else", "examples", "deprecated", "readOnly",
-    "writeOnly", "contentEncoding", "contentMediaType", "contentSchema", "unevaluatedItems",
-    "unevaluatedProperties", "$ref", "$defs", "$comment", "x-*",
+    "type",
+    "description",
+    "optional",
+    "const",
+    "default",
+    "enum",
+    "minimum",
+    "maximum",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "format",
+    "items",
+    "title",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "prefixItems",
+    "contains",
+    "minContains",
+    "maxContains",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "properties",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+    "dependentRequired",
+    "dependentSchemas",
+    "oneOf",
+    "anyOf",
+    "allOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "$ref",
+    "$defs",
+    "$comment",
+    "x-*",
 ];
 
 impl<'de> Deserialize<'de> for ParamConfig {
@@ -74,16 +119,34 @@ impl JsonSchema for ParamConfig {
             properties.insert((*key).to_owned(), serde_json::Value::Bool(true));
         }
         for (key, schema) in [
-            ("type", serde_json::json!({ "description": "JSON type of the value.", "anyOf": [
+            (
+                "type",
+                serde_json::json!({ "description": "JSON type of the value.", "anyOf": [
                 { "enum": ["string", "integer", "number", "boolean", "array", "object", "null"] },
                 { "type": "array", "items": { "enum": ["string", "integer", "number", "boolean", "array", "object", "null"] } }
-            ] })),
-            ("description", serde_json::json!({ "type": "string", "description": "What the model is told about the value." })),
-            ("optional", serde_json::json!({ "type": "boolean", "description": "Not required, and no value when absent." })),
-            ("const", serde_json::json!({ "description": "A pinned value; the model neither sees nor sets the parameter." })),
-            ("default", serde_json::json!({ "description": "Used when the argument is absent; makes the parameter not required." })),
+            ] }),
+            ),
+            (
+                "description",
+                serde_json::json!({ "type": "string", "description": "What the model is told about the value." }),
+            ),
+            (
+                "optional",
+                serde_json::json!({ "type": "boolean", "description": "Not required, and no value when absent." }),
+            ),
+            (
+                "const",
+                serde_json::json!({ "description": "A pinned value; the model neither sees nor sets the parameter." }),
+            ),
+            (
+                "default",
+                serde_json::json!({ "description": "Used when the argument is absent; makes the parameter not required." }),
+            ),
             ("enum", serde_json::json!({ "type": "array", "description": "The values that are allowed." })),
-            ("pattern", serde_json::json!({ "type": "string", "description": "Regular expression that a text must match somewhere; anchor it with ^ and $." })),
+            (
+                "pattern",
+                serde_json::json!({ "type": "string", "description": "Regular expression that a text must match somewhere; anchor it with ^ and $." }),
+            ),
         ] {
             properties.insert(key.to_owned(), schema);
         }

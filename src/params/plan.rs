@@ -93,11 +93,7 @@ impl Scope {
                 (p.name.clone(), p.types.clone(), always)
             })
             .collect();
-        Self {
-            owner,
-            used: vec![false; params.len()],
-            params,
-        }
+        Self { owner, used: vec![false; params.len()], params }
     }
 
     /// The place of a parameter among the arguments; marks it as used.
@@ -184,11 +180,7 @@ pub fn compile(
         return None;
     }
     let schema = validator(Value::Object(schema), at, owner, diagnostics)?;
-    let plan = ParamsPlan {
-        params,
-        schema,
-        closed: true,
-    };
+    let plan = ParamsPlan { params, schema, closed: true };
     check_defaults(config, &plan, diagnostics).then_some(plan)
 }
 
@@ -223,11 +215,7 @@ pub fn compile_verbatim(
         .collect();
     let closed = value.get("additionalProperties") == Some(&json!(false));
     let schema = validator(value, config.span, owner, diagnostics)?;
-    Some(ParamsPlan {
-        params,
-        schema,
-        closed,
-    })
+    Some(ParamsPlan { params, schema, closed })
 }
 
 /// Parameters of a prompt: all texts.
@@ -251,11 +239,7 @@ pub fn compile_prompt(
             let list = JsonNode::List(allowed.iter().map(|a| text(a)).collect());
             schema.push((key("enum"), Spanned::new(list, name.span)));
         }
-        let param = ParamConfig {
-            optional: p.optional,
-            fixed: None,
-            schema,
-        };
+        let param = ParamConfig { optional: p.optional, fixed: None, schema };
         (name.clone(), param)
     });
     compile(&Entries(as_params.collect()), owner, diagnostics)
@@ -264,9 +248,7 @@ pub fn compile_prompt(
 fn types(value: &Value) -> Vec<String> {
     match value {
         Value::String(one) => vec![one.clone()],
-        Value::Array(many) => {
-            many.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        }
+        Value::Array(many) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }
@@ -299,11 +281,7 @@ fn check_param(name: &Spanned<String>, param: &ParamConfig, diagnostics: &mut Di
 }
 
 /// A default or constant that its own schema refuses would fail on every call.
-fn check_defaults(
-    config: &Entries<ParamConfig>,
-    plan: &ParamsPlan,
-    diagnostics: &mut Diagnostics,
-) -> bool {
+fn check_defaults(config: &Entries<ParamConfig>, plan: &ParamsPlan, diagnostics: &mut Diagnostics) -> bool {
     let before = diagnostics.errors();
     for ((name, param), planned) in config.iter().zip(&plan.params) {
         let (Some(value), Some(written)) = (
@@ -317,7 +295,8 @@ fn check_defaults(
         if let Ok(one) = jsonschema::draft202012::new(&Value::Object(schema))
             && let Err(error) = one.validate(value)
         {
-            let message = format!("the value given for `{}` does not fit its own schema: {error}", name.value);
+            let message =
+                format!("the value given for `{}` does not fit its own schema: {error}", name.value);
             diagnostics.push(Diagnostic::error("bad-default", message).at(written.span, ""));
         }
     }
@@ -325,12 +304,7 @@ fn check_defaults(
 }
 
 /// Compiles a schema; references out of the document, and schemas too large to be meant, are refused.
-fn validator(
-    value: Value,
-    at: Span,
-    owner: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<InputSchema> {
+fn validator(value: Value, at: Span, owner: &str, diagnostics: &mut Diagnostics) -> Option<InputSchema> {
     let mut count = 0;
     if let Err(why) = bounded(&value, 0, &mut count) {
         diagnostics.push(Diagnostic::error("bad-schema", format!("the schema of {owner} {why}")).at(at, ""));
@@ -341,10 +315,7 @@ fn validator(
         .should_validate_formats(true)
         .build(&value);
     match built {
-        Ok(validator) => Some(InputSchema {
-            value,
-            validator: Arc::new(validator),
-        }),
+        Ok(validator) => Some(InputSchema { value, validator: Arc::new(validator) }),
         Err(error) => {
             let path = error.instance_path().to_string();
             let place = if path.is_empty() { String::new() } else { format!(" (at `{path}`)") };

@@ -38,12 +38,19 @@ pub struct Catalog {
 impl Catalog {
     /// Serialises all lists.
     #[must_use]
-    pub fn build(server: &ServerPlan, tools: &[ToolPlan], resources: &[ResourcePlan], prompts: &[PromptPlan]) -> Self {
+    pub fn build(
+        server: &ServerPlan,
+        tools: &[ToolPlan],
+        resources: &[ResourcePlan],
+        prompts: &[PromptPlan],
+    ) -> Self {
         let server_info = server_info(server);
         let mut capabilities = Map::new();
-        for (name, any) in
-            [("tools", !tools.is_empty()), ("resources", !resources.is_empty()), ("prompts", !prompts.is_empty())]
-        {
+        for (name, any) in [
+            ("tools", !tools.is_empty()),
+            ("resources", !resources.is_empty()),
+            ("prompts", !prompts.is_empty()),
+        ] {
             if any {
                 capabilities.insert(name.to_owned(), json!({}));
             }
@@ -62,13 +69,17 @@ impl Catalog {
         let lists = [
             ("tools", (!tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>())),
             ("resources", (!resources.is_empty()).then(|| plain.iter().map(|r| resource(r)).collect())),
-            ("resourceTemplates", (!resources.is_empty()).then(|| templates.iter().map(|r| resource(r)).collect())),
+            (
+                "resourceTemplates",
+                (!resources.is_empty()).then(|| templates.iter().map(|r| resource(r)).collect()),
+            ),
             ("prompts", (!prompts.is_empty()).then(|| prompts.iter().map(prompt).collect())),
         ];
         for (member, items) in lists {
             let Some(items) = items else { continue };
             let items = Value::Array(items).to_string();
-            let modern = Bytes::from(format!("{{\"{member}\":{items},{},{}}}", catalog.cache, catalog.complete));
+            let modern =
+                Bytes::from(format!("{{\"{member}\":{items},{},{}}}", catalog.cache, catalog.complete));
             let legacy = Bytes::from(format!("{{\"{member}\":{items}}}"));
             for (lists, bytes) in [(&mut catalog.modern, modern), (&mut catalog.legacy, legacy)] {
                 let slot = match member {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
-use super::route::{self, Noun, RouteParts};
 use super::RoutePlan;
+use super::route::{self, Noun, RouteParts};
 use crate::config::{Config, PromptConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::params::{self, ParamsPlan};
@@ -104,7 +104,11 @@ pub(super) fn compile(
         super::check_name("value", value_name, diagnostics);
         if let Some((param, _)) = prompt.params.iter().find(|(n, _)| n.value == value_name.value) {
             let message = format!("`{}` is both an argument and a fetched value", value_name.value);
-            diagnostics.push(Diagnostic::error("name-twice", message).at(value_name.span, "").at(param.span, "the argument"));
+            diagnostics.push(
+                Diagnostic::error("name-twice", message)
+                    .at(value_name.span, "")
+                    .at(param.span, "the argument"),
+            );
         }
         let parts = RouteParts {
             noun: Noun::PromptData,
@@ -127,8 +131,11 @@ pub(super) fn compile(
         diagnostics.push(Diagnostic::error("no-messages", message).at(name.span, "").help(help));
     }
     let names: Vec<&str> = prompt.params.names().chain(prompt.data.names()).collect();
-    let messages: Vec<_> =
-        prompt.messages.iter().map(|m| message(m.span, &m.value.user, &m.value.assistant, &names, diagnostics)).collect();
+    let messages: Vec<_> = prompt
+        .messages
+        .iter()
+        .map(|m| message(m.span, &m.value.user, &m.value.assistant, &names, diagnostics))
+        .collect();
     Some(PromptPlan {
         name: name.value.clone(),
         title: prompt.title.clone(),
@@ -163,7 +170,10 @@ fn message(
     environment.set_fuel(Some(FUEL));
     if let Err(error) = environment.add_template_owned(TEMPLATE.to_owned(), text.value.clone()) {
         let why = error.detail().map_or_else(|| error.to_string(), str::to_owned);
-        let line = error.line().and_then(|l| text.value.lines().nth(l.saturating_sub(1))).map(|l| l.trim().to_owned());
+        let line = error
+            .line()
+            .and_then(|l| text.value.lines().nth(l.saturating_sub(1)))
+            .map(|l| l.trim().to_owned());
         let problem = Diagnostic::error("bad-template", format!("this template does not parse: {why}"));
         diagnostics.push(match line {
             Some(line) if !line.is_empty() => problem.within(text.span, line, ""),
@@ -178,7 +188,8 @@ fn message(
     for name in &unknown {
         let message = format!("`{name}` is neither an argument nor a fetched value of this prompt");
         let help = crate::name::did_you_mean(name, names.iter().copied(), "names here");
-        diagnostics.push(Diagnostic::error("unknown-name", message).within(text.span, name.as_str(), "").help(help));
+        diagnostics
+            .push(Diagnostic::error("unknown-name", message).within(text.span, name.as_str(), "").help(help));
     }
     let plan = MessagePlan { role, text: text.value.clone(), environment: Arc::new(environment) };
     unknown.is_empty().then_some(plan)

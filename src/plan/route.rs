@@ -215,12 +215,18 @@ fn header_params(params: &ParamsPlan, at: Span, diagnostics: &mut Diagnostics) -
     found
 }
 
-fn collect_headers(schema: &Value, path: &mut Vec<String>, found: &mut Vec<HeaderParam>, problems: &mut Vec<String>) {
+fn collect_headers(
+    schema: &Value,
+    path: &mut Vec<String>,
+    found: &mut Vec<HeaderParam>,
+    problems: &mut Vec<String>,
+) {
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         path.push(name.clone());
         if let Some(header) = property.get("x-mcp-header") {
             let token = header.as_str().filter(|h| {
-                !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+                !h.is_empty()
+                    && h.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
             });
             let scalar = matches!(
                 property.get("type").and_then(Value::as_str),
@@ -231,7 +237,8 @@ fn collect_headers(schema: &Value, path: &mut Vec<String>, found: &mut Vec<Heade
                     header: format!("mcp-param-{}", token.to_ascii_lowercase()),
                     path: path.clone(),
                 }),
-                Some(_) => problems.push(format!("`x-mcp-header` on `{name}` needs the type string, integer or boolean")),
+                Some(_) => problems
+                    .push(format!("`x-mcp-header` on `{name}` needs the type string, integer or boolean")),
                 None => problems.push(format!("the `x-mcp-header` of `{name}` is not a header name part")),
             }
         }
@@ -286,7 +293,10 @@ pub(super) fn compile_resource(
         name: resource.name.clone().unwrap_or_else(|| uri.value.clone()),
         title: resource.title.clone(),
         description: resource.description.clone(),
-        mime_type: resource.mime_type.clone().or_else(|| resource.fixed.as_ref().and_then(|f| f.mime_type.clone())),
+        mime_type: resource
+            .mime_type
+            .clone()
+            .or_else(|| resource.fixed.as_ref().and_then(|f| f.mime_type.clone())),
         template,
     })
 }

@@ -102,7 +102,11 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     })
 }
 
-fn listen(written: Option<&Spanned<String>>, open: bool, diagnostics: &mut Diagnostics) -> Option<SocketAddr> {
+fn listen(
+    written: Option<&Spanned<String>>,
+    open: bool,
+    diagnostics: &mut Diagnostics,
+) -> Option<SocketAddr> {
     let Some(written) = written else {
         return Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
     };

@@ -14,7 +14,9 @@ fn host_name(authority: &str) -> Option<String> {
     } else {
         match authority.split_once(':') {
             None => authority,
-            Some((name, rest)) => (rest.is_empty() || rest.bytes().all(|b| b.is_ascii_digit())).then_some(name)?,
+            Some((name, rest)) => {
+                (rest.is_empty() || rest.bytes().all(|b| b.is_ascii_digit())).then_some(name)?
+            }
         }
     };
     (!name.is_empty()).then(|| name.to_ascii_lowercase())
@@ -43,7 +45,8 @@ pub(super) fn host(uri: &Uri, headers: &HeaderMap, plan: &ServerPlan) -> Result<
     if is_loopback(&name) || plan.allowed_hosts.contains(&name) {
         return Ok(());
     }
-    Err("this Host is not allowed; the person who runs the server can add it to `server.http.allowed_hosts`".to_owned())
+    Err("this Host is not allowed; the person who runs the server can add it to `server.http.allowed_hosts`"
+        .to_owned())
 }
 
 /// No `Origin`, or one of ours.

@@ -47,7 +47,11 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
                 return *refusal;
             }
             let Ok(_place) = server.calls.try_acquire() else {
-                let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, "too many calls at once; try again in a second");
+                let mut reply = refuse(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    OVERLOADED,
+                    "too many calls at once; try again in a second",
+                );
                 reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 return reply;
             };
@@ -64,7 +68,11 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
             };
             reply(answer)
         }
-        _ => refuse(StatusCode::NOT_FOUND, -32600, &format!("nothing is served here; the MCP endpoint is {}", plan.path)),
+        _ => refuse(
+            StatusCode::NOT_FOUND,
+            -32600,
+            &format!("nothing is served here; the MCP endpoint is {}", plan.path),
+        ),
     }
 }
 

@@ -38,7 +38,9 @@ impl Fixed {
     pub fn compile(config: &FixedConfig, at: Span, diagnostics: &mut Diagnostics) -> Option<Self> {
         let mime = config.mime_type.clone();
         match (&config.text, &config.blob, &config.file) {
-            (Some(text), None, None) => Some(Self { text: Some(text.value.clone()), bytes: Bytes::new(), mime }),
+            (Some(text), None, None) => {
+                Some(Self { text: Some(text.value.clone()), bytes: Bytes::new(), mime })
+            }
             (None, Some(blob), None) => {
                 let compact: String = blob.value.split_whitespace().collect();
                 match base64::engine::general_purpose::STANDARD.decode(compact) {

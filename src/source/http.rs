@@ -61,11 +61,7 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer {
-        status,
-        content_type,
-        body: body.freeze(),
-    })
+    Ok(Answer { status, content_type, body: body.freeze() })
 }
 
 /// The error and its causes in one line, without the URL (it may hold a key in its query).

@@ -236,9 +236,7 @@ fn one_kind(what: &str, at: Span, written: &[&str], kinds: &str) -> Diagnostic {
         [] => format!("{what} has no kind"),
         _ => format!("{what} has more than one kind: `{}`", written.join("`, `")),
     };
-    Diagnostic::error("one-kind", message)
-        .at(at, "")
-        .help(format!("give exactly one of {kinds}"))
+    Diagnostic::error("one-kind", message).at(at, "").help(format!("give exactly one of {kinds}"))
 }
 
 /// Compiles a source of any kind.
@@ -248,17 +246,17 @@ pub fn compile(
     base: &Path,
     diagnostics: &mut Diagnostics,
 ) -> Option<SourcePlan> {
-    let mut cx = SourceCx {
-        name,
-        base,
-        diagnostics,
-    };
+    let mut cx = SourceCx { name, base, diagnostics };
     match (&config.rest, &config.sql, &config.vector) {
         (Some(c), None, None) => Rest::compile(c, &mut cx).map(SourcePlan::Rest),
         (None, Some(c), None) => Sql::compile(c, &mut cx).map(SourcePlan::Sql),
         (None, None, Some(c)) => Vector::compile(c, &mut cx).map(SourcePlan::Vector),
         (rest, sql, vector) => {
-            let written = [rest.is_some().then_some("rest"), sql.is_some().then_some("sql"), vector.is_some().then_some("vector")];
+            let written = [
+                rest.is_some().then_some("rest"),
+                sql.is_some().then_some("sql"),
+                vector.is_some().then_some("vector"),
+            ];
             let written: Vec<&str> = written.into_iter().flatten().collect();
             let what = format!("source `{}`", name.value);
             diagnostics.push(one_kind(&what, name.span, &written, "`rest`, `sql`, `vector`"));
@@ -328,7 +326,8 @@ fn find<'a>(
     };
     let plan = plan.as_ref()?;
     if plan.kind() != kind {
-        let message = format!("`{}` is a {} source, but a `{kind}` operation names it", name.value, plan.kind());
+        let message =
+            format!("`{}` is a {} source, but a `{kind}` operation names it", name.value, plan.kind());
         let of_kind = sources.iter().filter(|(_, p)| p.as_ref().is_some_and(|p| p.kind() == kind));
         let names: Vec<&str> = of_kind.map(|(n, _)| n.value.as_str()).collect();
         let problem = Diagnostic::error("wrong-kind", message)

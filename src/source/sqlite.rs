@@ -9,7 +9,10 @@ pub(super) use run::{Access, Bind, Sqlite, Statement};
 
 /// Makes sqlite-vec's functions part of every SQLite connection of this process. Called once, before the first
 /// connection is opened.
-#[expect(unsafe_code, reason = "the one registration of the embedded SQLite extension; its entry point has this C signature")]
+#[expect(
+    unsafe_code,
+    reason = "the one registration of the embedded SQLite extension; its entry point has this C signature"
+)]
 pub fn register_extensions() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

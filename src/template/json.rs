@@ -43,8 +43,7 @@ impl JsonTemplate {
                 })
             }
             JsonNode::List(items) => {
-                let items: Vec<_> =
-                    items.iter().map(|i| Self::compile(i, scope, diagnostics)).collect();
+                let items: Vec<_> = items.iter().map(|i| Self::compile(i, scope, diagnostics)).collect();
                 items.into_iter().collect::<Option<_>>().map(Self::List)
             }
             JsonNode::Map(entries) => {

@@ -33,11 +33,7 @@ pub fn value_text(value: &Value) -> Cow<'_, str> {
 
 impl Template {
     /// Splits `text`. Unknown names and stray braces are recorded.
-    pub fn compile(
-        text: &Spanned<String>,
-        scope: &mut Scope,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
+    pub fn compile(text: &Spanned<String>, scope: &mut Scope, diagnostics: &mut Diagnostics) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
         let mut rest = text.value.as_str();

@@ -38,7 +38,8 @@ impl UriTemplate {
             let name = expression.strip_prefix('+').unwrap_or(expression);
             let whole = format!("{{{expression}}}");
             if !crate::name::is_valid(name) {
-                let message = "`{name}` and `{+name}` are the forms of RFC 6570 that can be matched".to_owned();
+                let message =
+                    "`{name}` and `{+name}` are the forms of RFC 6570 that can be matched".to_owned();
                 return Err((message, whole));
             }
             if parts.iter().any(|p| matches!(p, Part::Variable { name: n, .. } if n == name)) {
@@ -47,10 +48,7 @@ impl UriTemplate {
             if matches!(parts.last(), Some(Part::Variable { .. })) {
                 return Err(("two variables need some text between them".to_owned(), whole));
             }
-            parts.push(Part::Variable {
-                name: name.to_owned(),
-                reserved,
-            });
+            parts.push(Part::Variable { name: name.to_owned(), reserved });
             rest = from.get(close + 1..).unwrap_or("");
         }
         if !rest.is_empty() {
@@ -107,7 +105,13 @@ mod tests {
         let one = UriTemplate::parse("shop://orders/{id}").unwrap();
         assert_eq!(one.matches("shop://orders/ORD-1"), Some(vec![("id", "ORD-1".to_owned())]));
         assert_eq!(one.matches("shop://orders/a%2Fb"), Some(vec![("id", "a/b".to_owned())]));
-        for no in ["shop://orders/", "shop://orders/a/b", "shop://order/1", "shop://orders/a?x", "shop://orders/%ff"] {
+        for no in [
+            "shop://orders/",
+            "shop://orders/a/b",
+            "shop://order/1",
+            "shop://orders/a?x",
+            "shop://orders/%ff",
+        ] {
             assert_eq!(one.matches(no), None, "{no}");
         }
         let two = UriTemplate::parse("test://template/{id}/data").unwrap();

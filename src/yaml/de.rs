@@ -21,15 +21,9 @@ pub fn from_tree<T: for<'de> Deserialize<'de>>(
     diagnostics: &mut Diagnostics,
     secrets: &mut Vec<Span>,
 ) -> Option<T> {
-    let state = State {
-        aside: RefCell::new(skip.into_iter().collect()),
-        ..State::default()
-    };
+    let state = State { aside: RefCell::new(skip.into_iter().collect()), ..State::default() };
     let result = loop {
-        match T::deserialize(De {
-            node: root,
-            state: &state,
-        }) {
+        match T::deserialize(De { node: root, state: &state }) {
             Ok(value) => break Some(value),
             Err(error) => {
                 let node = error.node.unwrap_or(root.id);
@@ -92,9 +86,7 @@ impl Error {
     }
 
     fn into_diagnostic(self, fallback: Span) -> Diagnostic {
-        Diagnostic::error(self.code, self.message)
-            .at(self.span.unwrap_or(fallback), "")
-            .maybe_help(self.help)
+        Diagnostic::error(self.code, self.message).at(self.span.unwrap_or(fallback), "").maybe_help(self.help)
     }
 }
 
@@ -128,10 +120,7 @@ impl de::Error for Error {
         }
     }
     fn missing_field(field: &'static str) -> Self {
-        Self {
-            missing: Some(field),
-            ..Self::new("missing-key", format!("`{field}` is missing here"))
-        }
+        Self { missing: Some(field), ..Self::new("missing-key", format!("`{field}` is missing here")) }
     }
     fn duplicate_field(field: &'static str) -> Self {
         Self::new("duplicate-key", format!("`{field}` is given twice"))
@@ -168,10 +157,7 @@ impl<'de> De<'de> {
     fn scalar(&self, expected: &str) -> Result<&'de Scalar, Error> {
         match &self.node.kind {
             NodeKind::Scalar(scalar) if !self.node.is_null() => Ok(scalar),
-            _ => Err(Error::new(
-                "wrong-type",
-                format!("expected {expected}, found {}", self.found()),
-            )),
+            _ => Err(Error::new("wrong-type", format!("expected {expected}, found {}", self.found()))),
         }
     }
 
@@ -199,10 +185,7 @@ impl<'de> De<'de> {
     fn map_entries(&self, expected: &str) -> Result<&'de [(Node, Node)], Error> {
         match &self.node.kind {
             NodeKind::Map(entries) => Ok(entries),
-            _ => Err(Error::new(
-                "wrong-type",
-                format!("expected {expected}, found {}", self.found()),
-            )),
+            _ => Err(Error::new("wrong-type", format!("expected {expected}, found {}", self.found()))),
         }
     }
 
@@ -237,11 +220,7 @@ impl<'de> De<'de> {
                 _ => None,
             })
             .collect();
-        let access = MapAccess {
-            entries: kept.into_iter(),
-            value: None,
-            state: self.state,
-        };
+        let access = MapAccess { entries: kept.into_iter(), value: None, state: self.state };
         visitor.visit_map(access).map_err(|mut error| {
             if error.node.is_none() && error.missing.is_some_and(|m| lost.contains(&m)) {
                 error.follows_from_another = true;
@@ -343,11 +322,7 @@ impl<'de> Deserializer<'de> for De<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.node.is_null() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.node.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -369,25 +344,15 @@ impl<'de> Deserializer<'de> for De<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.placed(match &self.node.kind {
-            NodeKind::List(items) => visitor.visit_seq(ListAccess {
-                items: items.iter(),
-                state: self.state,
-            }),
-            _ => Err(Error::new(
-                "wrong-type",
-                format!("expected a list, found {}", self.found()),
-            )),
+            NodeKind::List(items) => visitor.visit_seq(ListAccess { items: items.iter(), state: self.state }),
+            _ => Err(Error::new("wrong-type", format!("expected a list, found {}", self.found()))),
         })
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.placed(self.map_entries("a block of names").and_then(|entries| {
             let entries: Vec<_> = entries.iter().map(|(k, v)| (k, v)).collect();
-            visitor.visit_map(MapAccess {
-                entries: entries.into_iter(),
-                value: None,
-                state: self.state,
-            })
+            visitor.visit_map(MapAccess { entries: entries.into_iter(), value: None, state: self.state })
         }))
     }
 
@@ -406,9 +371,11 @@ impl<'de> Deserializer<'de> for De<'de> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.placed(self.scalar("one word").and_then(|s| {
-            visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(s.text.as_str()))
-        }))
+        self.placed(
+            self.scalar("one word").and_then(|s| {
+                visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(s.text.as_str()))
+            }),
+        )
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -427,10 +394,7 @@ struct ListAccess<'de> {
 
 impl<'de> de::SeqAccess<'de> for ListAccess<'de> {
     type Error = Error;
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let state = self.state;
         let next = self.items.find(|n| !state.aside.borrow().contains(&n.id));
         next.map(|node| seed.deserialize(De { node, state })).transpose()
@@ -461,10 +425,7 @@ impl<'de> de::MapAccess<'de> for MapAccess<'de> {
             .value
             .take()
             .ok_or_else(|| Error::new("internal", "a value was asked for before its key"))?;
-        seed.deserialize(De {
-            node,
-            state: self.state,
-        })
+        seed.deserialize(De { node, state: self.state })
     }
 }
 
@@ -499,10 +460,7 @@ struct SpannedAccess<'de> {
 
 impl<'de> de::SeqAccess<'de> for SpannedAccess<'de> {
     type Error = Error;
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let span = self.de.node.span;
         let number = match self.step {
             0 => span.file.0,

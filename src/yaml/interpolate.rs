@@ -101,11 +101,7 @@ fn expand(
     Ok((out, used))
 }
 
-fn resolve(
-    inner: &str,
-    span: Span,
-    environment: &mut dyn Environment,
-) -> Result<String, Box<Diagnostic>> {
+fn resolve(inner: &str, span: Span, environment: &mut dyn Environment) -> Result<String, Box<Diagnostic>> {
     let whole = format!("${{{inner}}}");
     if let Some(path) = inner.strip_prefix("file:") {
         return environment.file(path).map_err(|why| {
@@ -169,9 +165,7 @@ mod tests {
     }
 
     fn run(text: &str) -> Result<String, String> {
-        expand(text, Span::default(), &mut Fixed)
-            .map(|(t, _)| t)
-            .map_err(|d| d.message.clone())
+        expand(text, Span::default(), &mut Fixed).map(|(t, _)| t).map_err(|d| d.message.clone())
     }
 
     #[test]

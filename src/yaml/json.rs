@@ -37,10 +37,7 @@ impl JsonNode {
             Self::Text(t) => Value::String(t.clone()),
             Self::List(items) => Value::Array(items.iter().map(|i| i.to_value()).collect()),
             Self::Map(entries) => Value::Object(
-                entries
-                    .iter()
-                    .map(|(k, v)| (k.value.clone(), v.to_value()))
-                    .collect::<Map<_, _>>(),
+                entries.iter().map(|(k, v)| (k.value.clone(), v.to_value())).collect::<Map<_, _>>(),
             ),
         }
     }

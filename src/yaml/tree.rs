@@ -55,10 +55,7 @@ impl Node {
     pub fn label_span(&self) -> Span {
         match self.kind {
             NodeKind::Scalar(_) => self.span,
-            _ => self.key.unwrap_or(Span {
-                end: self.span.start,
-                ..self.span
-            }),
+            _ => self.key.unwrap_or(Span { end: self.span.start, ..self.span }),
         }
     }
 
@@ -66,9 +63,7 @@ impl Node {
     #[must_use]
     pub fn is_null(&self) -> bool {
         match &self.kind {
-            NodeKind::Scalar(s) => {
-                s.plain && matches!(s.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
-            }
+            NodeKind::Scalar(s) => s.plain && matches!(s.text.as_str(), "" | "~" | "null" | "Null" | "NULL"),
             _ => false,
         }
     }
@@ -138,11 +133,7 @@ pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
 
 fn fault(file: FileId, at: usize, code: &'static str, message: impl Into<String>) -> Fault {
     let at = u32::try_from(at).unwrap_or(u32::MAX);
-    let span = Span {
-        file,
-        start: at,
-        end: at,
-    };
+    let span = Span { file, start: at, end: at };
     Box::new(Diagnostic::error(code, message).at(span, ""))
 }
 
@@ -150,21 +141,13 @@ fn fault(file: FileId, at: usize, code: &'static str, message: impl Into<String>
 fn trimmed(text: &str, span: Span) -> Span {
     let slice = text.get(span.start as usize..span.end as usize);
     let length = slice.map_or(0, |s| s.trim_end().len());
-    Span {
-        end: span.start + u32::try_from(length).unwrap_or(0),
-        ..span
-    }
+    Span { end: span.start + u32::try_from(length).unwrap_or(0), ..span }
 }
 
 impl Builder {
     fn node(&mut self, span: Span, kind: NodeKind) -> Node {
         self.next_id += 1;
-        Node {
-            id: self.next_id,
-            span,
-            key: None,
-            kind,
-        }
+        Node { id: self.next_id, span, key: None, kind }
     }
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
@@ -288,17 +271,11 @@ fn key_text(key: &Node) -> Option<&str> {
 }
 
 /// Refuses keys that are not texts, and second ones. Short maps are searched; long ones (thousands of routes) keep `names`.
-fn check_key(
-    entries: &[(Node, Node)],
-    names: &mut HashMap<String, Span>,
-    key: &Node,
-) -> Result<(), Fault> {
+fn check_key(entries: &[(Node, Node)], names: &mut HashMap<String, Span>, key: &Node) -> Result<(), Fault> {
     let Some(text) = key_text(key) else {
         let message = "a key is a word, not a list or a map";
         let help = "a `{name}` at the start of a value wants quotes: `\"{name}\"`";
-        return Err(Box::new(
-            Diagnostic::error("key-not-text", message).at(key.span, "").help(help),
-        ));
+        return Err(Box::new(Diagnostic::error("key-not-text", message).at(key.span, "").help(help)));
     };
     let earlier = if entries.len() < 32 {
         let same = entries.iter().find(|(k, _)| key_text(k) == Some(text));

@@ -36,10 +36,8 @@ impl SourceKind for Rest {
     }
 
     fn open(name: &str, plan: &RestPlan) -> Result<Self, OpenError> {
-        let client = http::client(plan.base.starts_with("https:")).map_err(|reason| OpenError {
-            name: name.to_owned(),
-            reason,
-        })?;
+        let client = http::client(plan.base.starts_with("https:"))
+            .map_err(|reason| OpenError { name: name.to_owned(), reason })?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*;q=0.5"));
         for header in &plan.headers {
@@ -129,7 +127,8 @@ impl Rest {
 
 fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), SourceError> {
     let bad = || {
-        let message = "An argument cannot be sent in a header: it holds a line break or another control character.";
+        let message =
+            "An argument cannot be sent in a header: it holds a line break or another control character.";
         SourceError::Argument(message.to_owned())
     };
     if text.chars().any(|c| c.is_control()) {
@@ -150,9 +149,7 @@ fn render_body(body: &Body, arguments: &Arguments) -> (&'static str, String) {
             pairs.write(&mut text, arguments);
             ("application/x-www-form-urlencoded", text)
         }
-        Body::Text(template) => {
-            ("text/plain; charset=utf-8", template.render(arguments).unwrap_or_default())
-        }
+        Body::Text(template) => ("text/plain; charset=utf-8", template.render(arguments).unwrap_or_default()),
     }
 }
 
@@ -185,7 +182,9 @@ fn reply(answer: Answer, method: Method) -> Result<Reply, SourceError> {
         }
         _ if is_json => match valid() {
             Ok(()) => Ok(Reply::Json(text)),
-            Err(error) => Err(SourceError::BadReply { reason: "JSON that is not valid", detail: error.to_string() }),
+            Err(error) => {
+                Err(SourceError::BadReply { reason: "JSON that is not valid", detail: error.to_string() })
+            }
         },
         "" if valid().is_ok() => Ok(Reply::Json(text)),
         _ => Ok(Reply::Text { text, mime: (!kind.is_empty()).then(|| kind.to_owned()) }),

@@ -110,21 +110,30 @@ fn base_url(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<
         None
     };
     if written.value.contains(['{', '}']) {
-        let help = "the destination is fixed; placeholders belong into a request's path, query, headers or body";
+        let help =
+            "the destination is fixed; placeholders belong into a request's path, query, headers or body";
         return refuse("a base URL has no placeholders".to_owned(), Some(help));
     }
     let url = match Url::parse(&written.value) {
         Ok(url) => url,
-        Err(error) => return refuse(format!("this is not a URL: {error}"), Some("such as `https://api.example/v1`")),
+        Err(error) => {
+            return refuse(format!("this is not a URL: {error}"), Some("such as `https://api.example/v1`"));
+        }
     };
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return refuse("a base URL starts with `https://` or `http://`".to_owned(), None);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse("a base URL holds no user or password".to_owned(), Some("write them under `credentials:`"));
+        return refuse(
+            "a base URL holds no user or password".to_owned(),
+            Some("write them under `credentials:`"),
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return refuse("a base URL has no query and no fragment".to_owned(), Some("write query parameters under the route's `query:`"));
+        return refuse(
+            "a base URL has no query and no fragment".to_owned(),
+            Some("write query parameters under the route's `query:`"),
+        );
     }
     Some(url.as_str().trim_end_matches('/').to_owned())
 }
@@ -133,7 +142,15 @@ fn base_url(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<
 fn ours(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade" | "te" | "trailer" | "keep-alive" | "proxy-connection"
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "upgrade"
+            | "te"
+            | "trailer"
+            | "keep-alive"
+            | "proxy-connection"
     )
 }
 
@@ -255,10 +272,11 @@ fn method<'a>(
 #[allow(clippy::option_option, reason = "a mistake, and no body, are different things here")]
 fn body(config: &RestOpConfig, method: Method, cx: &mut OpCx<'_>) -> Option<Option<Body>> {
     let form_at = config.form.as_ref().map(|f| f.iter().next().map_or(config.source.span, |(n, _)| n.span));
-    let places: Vec<_> = [config.json.as_ref().map(|j| j.span), form_at, config.text.as_ref().map(|t| t.span)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let places: Vec<_> =
+        [config.json.as_ref().map(|j| j.span), form_at, config.text.as_ref().map(|t| t.span)]
+            .into_iter()
+            .flatten()
+            .collect();
     match (places.as_slice(), method) {
         ([first, second, ..], _) => {
             let message = "a request has one body: `json`, `form` or `text`";
@@ -268,7 +286,9 @@ fn body(config: &RestOpConfig, method: Method, cx: &mut OpCx<'_>) -> Option<Opti
         }
         ([at], Method::Get | Method::Head) => {
             let message = "GET and HEAD have no body";
-            cx.diagnostics.push(Diagnostic::error("body-on-get", message).at(*at, "").help("put the values under `query:`"));
+            cx.diagnostics.push(
+                Diagnostic::error("body-on-get", message).at(*at, "").help("put the values under `query:`"),
+            );
             return None;
         }
         _ => {}

@@ -12,12 +12,23 @@ use crate::template::{JsonTemplate, Template, value_text};
 use crate::yaml::{Entries, JsonNode};
 
 /// Everything but RFC 3986's unreserved characters.
-const ARGUMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ARGUMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What a path's own text may hold besides (sub-delims, `:`, `@`, and `%` of what is already encoded).
 const LITERAL: &AsciiSet = &ARGUMENT
-    .remove(b'!').remove(b'$').remove(b'&').remove(b'\'').remove(b'(').remove(b')').remove(b'*')
-    .remove(b'+').remove(b',').remove(b';').remove(b'=').remove(b':').remove(b'@').remove(b'%');
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'%');
 
 /// A path under the base URL, split into segments.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,7 +59,9 @@ impl PathTemplate {
         if let Some(sign) = ['?', '#'].iter().find(|c| inner.contains(**c)) {
             let message = format!("`{sign}` cannot stand in a path");
             let help = "write query parameters under `query:`, one to a line";
-            diagnostics.push(Diagnostic::error("bad-path", message).within(path.span, sign.to_string(), "").help(help));
+            diagnostics.push(
+                Diagnostic::error("bad-path", message).within(path.span, sign.to_string(), "").help(help),
+            );
             return None;
         }
         let segments: Vec<_> =
@@ -56,12 +69,7 @@ impl PathTemplate {
         segments.into_iter().collect::<Option<_>>().map(|segments| Self { segments })
     }
 
-    fn segment(
-        text: &str,
-        span: Span,
-        scope: &mut Scope,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Segment> {
+    fn segment(text: &str, span: Span, scope: &mut Scope, diagnostics: &mut Diagnostics) -> Option<Segment> {
         let spanned = Spanned::new(text.to_owned(), span);
         let template = Template::compile(&spanned, scope, diagnostics)?;
         for index in template.params() {
@@ -70,7 +78,8 @@ impl PathTemplate {
             if !scope.always_present(index) {
                 let message = format!("`{name}` may be absent, but a path segment cannot be");
                 let help = "give it a default, or put it under `query:`";
-                diagnostics.push(Diagnostic::error("optional-in-path", message).within(span, whole, "").help(help));
+                diagnostics
+                    .push(Diagnostic::error("optional-in-path", message).within(span, whole, "").help(help));
                 return None;
             }
             if scope.types(index).iter().any(|t| t == "array" || t == "object") {

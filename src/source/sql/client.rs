@@ -34,10 +34,19 @@ impl SourceKind for Sql {
         Ok(Self { plan: plan.clone(), sqlite: Sqlite::open(&plan.sqlite) })
     }
 
-    async fn execute(&self, op: &SqlOp, arguments: &Arguments, attempt: Attempt) -> Result<Reply, SourceError> {
+    async fn execute(
+        &self,
+        op: &SqlOp,
+        arguments: &Arguments,
+        attempt: Attempt,
+    ) -> Result<Reply, SourceError> {
         let statement = Statement {
             text: op.text.clone(),
-            binds: op.binds.iter().map(|i| Bind::Value(arguments.get(*i).cloned().unwrap_or_default())).collect(),
+            binds: op
+                .binds
+                .iter()
+                .map(|i| Bind::Value(arguments.get(*i).cloned().unwrap_or_default()))
+                .collect(),
             access: if op.write { Access::Write } else { Access::Read },
             max_rows: if op.row == RowConfig::One { 1 } else { attempt.max_rows },
             max_bytes: attempt.max_bytes,

@@ -42,7 +42,9 @@ pub(super) fn prepare(
     let pieces = match tokens(text) {
         Ok(pieces) => pieces,
         Err(why) => {
-            diagnostics.push(Diagnostic::error("bad-sql", format!("this SQL cannot be read: {why}")).at(query.span, ""));
+            diagnostics.push(
+                Diagnostic::error("bad-sql", format!("this SQL cannot be read: {why}")).at(query.span, ""),
+            );
             return None;
         }
     };
@@ -63,7 +65,11 @@ pub(super) fn prepare(
             sound = false;
             let message = format!("`:{}` is not a parameter of {}", word.value, scope.owner);
             let help = crate::name::did_you_mean(&word.value, scope.names(), "parameters here");
-            diagnostics.push(Diagnostic::error("unknown-param", message).within(query.span, format!(":{}", word.value), "").help(help));
+            diagnostics.push(
+                Diagnostic::error("unknown-param", message)
+                    .within(query.span, format!(":{}", word.value), "")
+                    .help(help),
+            );
             continue;
         };
         let number = binds.iter().position(|b| *b == index).unwrap_or_else(|| {
@@ -79,7 +85,11 @@ pub(super) fn prepare(
         sound = false;
         let shown = text.get(piece.start..piece.end).unwrap_or("?").to_owned();
         let message = format!("`{shown}` is a placeholder without a name");
-        diagnostics.push(Diagnostic::error("unnamed-bind", message).within(query.span, shown, "").help("write `:name` with the name of a parameter"));
+        diagnostics.push(
+            Diagnostic::error("unnamed-bind", message)
+                .within(query.span, shown, "")
+                .help("write `:name` with the name of a parameter"),
+        );
     }
     let effect = effect(&out);
     sound.then_some(Prepared { text: out, binds, effect })
@@ -89,10 +99,10 @@ pub(super) fn prepare(
 fn tokens(text: &str) -> Result<Vec<Piece>, String> {
     let dialect = SQLiteDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| e.to_string())?;
-    let lines: Vec<usize> =
-        std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+    let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
     let offset = |line: u64, column: u64| {
-        let start = usize::try_from(line).ok().and_then(|l| lines.get(l.wrapping_sub(1)).copied()).unwrap_or(0);
+        let start =
+            usize::try_from(line).ok().and_then(|l| lines.get(l.wrapping_sub(1)).copied()).unwrap_or(0);
         let column = usize::try_from(column).unwrap_or(1).saturating_sub(1);
         let rest = text.get(start..).unwrap_or("");
         start + rest.char_indices().nth(column).map_or(rest.len(), |(i, _)| i)
@@ -180,7 +190,13 @@ mod tests {
     #[test]
     fn what_writes_is_seen_where_the_text_can_tell() {
         assert_eq!(run("WITH x AS (SELECT 1) SELECT * FROM x").unwrap().2, Effect::Reads);
-        for sql in ["DELETE FROM t", "INSERT INTO t VALUES (:a)", "ATTACH 'x' AS y", "PRAGMA query_only=0", "DROP TABLE t"] {
+        for sql in [
+            "DELETE FROM t",
+            "INSERT INTO t VALUES (:a)",
+            "ATTACH 'x' AS y",
+            "PRAGMA query_only=0",
+            "DROP TABLE t",
+        ] {
             assert_ne!(run(sql).unwrap().2, Effect::Reads, "{sql}");
         }
     }

@@ -70,10 +70,16 @@ impl SqlitePlan {
             None
         };
         if !text.starts_with("sqlite:") {
-            return refuse("this is not the URL of a database that can be used", "write `sqlite:path/to/file.db` or `sqlite::memory:`");
+            return refuse(
+                "this is not the URL of a database that can be used",
+                "write `sqlite:path/to/file.db` or `sqlite::memory:`",
+            );
         }
         if text.contains('?') {
-            return refuse("a SQLite URL has no options here", "`read_only` and `init` are keys of the source");
+            return refuse(
+                "a SQLite URL has no options here",
+                "`read_only` and `init` are keys of the source",
+            );
         }
         let Ok(options) = SqliteConnectOptions::from_str(text) else {
             return refuse("this is not a SQLite URL", "write `sqlite:path/to/file.db` or `sqlite::memory:`");
@@ -88,10 +94,6 @@ impl SqlitePlan {
             Some((_, Some(text))) => Some(text.to_owned()),
             None => None,
         };
-        Some(Self {
-            file: (!memory).then(|| resolve(cx.base, options.get_filename())),
-            init: script,
-            pool,
-        })
+        Some(Self { file: (!memory).then(|| resolve(cx.base, options.get_filename())), init: script, pool })
     }
 }

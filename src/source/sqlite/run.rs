@@ -177,7 +177,10 @@ async fn watch(
     Ok(())
 }
 
-async fn read_rows(connection: &mut sqlx::SqliteConnection, statement: &Statement) -> Result<Answer, SourceError> {
+async fn read_rows(
+    connection: &mut sqlx::SqliteConnection,
+    statement: &Statement,
+) -> Result<Answer, SourceError> {
     let query = sqlx::query(AssertSqlSafe(statement.text.clone()));
     let query = statement.binds.iter().fold(query, bind);
     // A write runs to its end; only what is kept of its rows is capped.
@@ -232,7 +235,8 @@ fn bind<'q>(
 /// Fills a file that is missing or empty. The script runs on a file beside it that then takes its name, so that
 /// nobody ever meets a half-filled one.
 async fn fill_file(file: &Path, script: &str) -> Result<(), SourceError> {
-    let unavailable = |e: std::io::Error| SourceError::Unavailable(format!("cannot make {}: {e}", file.display()));
+    let unavailable =
+        |e: std::io::Error| SourceError::Unavailable(format!("cannot make {}: {e}", file.display()));
     match tokio::fs::metadata(file).await {
         Ok(meta) if meta.len() > 0 => return Ok(()),
         Ok(_) => {}
@@ -256,9 +260,11 @@ async fn fill_file(file: &Path, script: &str) -> Result<(), SourceError> {
 }
 
 async fn run_script(connection: &mut sqlx::SqliteConnection, script: &str) -> Result<(), SourceError> {
-    sqlx::raw_sql(AssertSqlSafe(script.to_owned())).execute(connection).await.map(drop).map_err(|e| {
-        SourceError::Unavailable(format!("the init script failed: {e}"))
-    })
+    sqlx::raw_sql(AssertSqlSafe(script.to_owned()))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(|e| SourceError::Unavailable(format!("the init script failed: {e}")))
 }
 
 /// SQLite's error codes: <https://www.sqlite.org/rescode.html>

@@ -33,8 +33,8 @@ impl SourceKind for Vector {
     }
 
     fn open(name: &str, plan: &VectorPlan) -> Result<Self, OpenError> {
-        let embedder = Embedder::open(&plan.embedder)
-            .map_err(|reason| OpenError { name: name.to_owned(), reason })?;
+        let embedder =
+            Embedder::open(&plan.embedder).map_err(|reason| OpenError { name: name.to_owned(), reason })?;
         Ok(Self {
             plan: plan.clone(),
             sqlite: Sqlite::open(&plan.sqlite),
@@ -43,7 +43,12 @@ impl SourceKind for Vector {
         })
     }
 
-    async fn execute(&self, op: &VectorOp, arguments: &Arguments, attempt: Attempt) -> Result<Reply, SourceError> {
+    async fn execute(
+        &self,
+        op: &VectorOp,
+        arguments: &Arguments,
+        attempt: Attempt,
+    ) -> Result<Reply, SourceError> {
         self.search(op, arguments, attempt).await
     }
 

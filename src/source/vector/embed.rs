@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::hash::HashEmbedder;
 use super::plan::EmbedderPlan;
-use crate::source::http::{self, Answer};
 use crate::source::SourceError;
+use crate::source::http::{self, Answer};
 
 /// The largest answer of an embeddings service that is read.
 const MAX_ANSWER: usize = 4 << 20;
@@ -34,10 +34,9 @@ impl Embedder {
     pub(super) fn open(plan: &EmbedderPlan) -> Result<Self, String> {
         Ok(match plan {
             EmbedderPlan::Hash { dimensions } => Self::Hash(HashEmbedder::new(*dimensions)),
-            EmbedderPlan::OpenAi { url, .. } => Self::OpenAi {
-                client: http::client(url.starts_with("https:"))?,
-                plan: plan.clone(),
-            },
+            EmbedderPlan::OpenAi { url, .. } => {
+                Self::OpenAi { client: http::client(url.starts_with("https:"))?, plan: plan.clone() }
+            }
         })
     }
 
@@ -68,13 +67,18 @@ async fn remote(
     if status != 200 {
         return Err(SourceError::Status { status, body: http::excerpt(&body) });
     }
-    let answer: Embeddings = serde_json::from_slice(&body)
-        .map_err(|e| SourceError::BadReply { reason: "no embeddings from the embedder", detail: e.to_string() })?;
+    let answer: Embeddings = serde_json::from_slice(&body).map_err(|e| SourceError::BadReply {
+        reason: "no embeddings from the embedder",
+        detail: e.to_string(),
+    })?;
     let vector = answer.data.into_iter().next().map(|d| d.embedding).unwrap_or_default();
     let expected = dimensions.map_or(vector.len(), |d| d as usize);
     if vector.is_empty() || vector.len() != expected {
         let detail = format!("{} numbers, {expected} are expected", vector.len());
-        return Err(SourceError::BadReply { reason: "a vector of the wrong length from the embedder", detail });
+        return Err(SourceError::BadReply {
+            reason: "a vector of the wrong length from the embedder",
+            detail,
+        });
     }
     if vector.iter().any(|x| !x.is_finite()) {
         let reason = "a vector from the embedder with a number that is not finite";

@@ -13,11 +13,11 @@ const PART: u8 = b'p';
 
 /// Words that say nothing about a text: left out unless it has no others. Sorted, to be searched.
 const STOP_WORDS: &[&str] = &[
-    "a", "an", "and", "are", "as", "at", "be", "but", "by", "can", "could", "did", "do", "does",
-    "for", "from", "had", "has", "have", "how", "i", "if", "in", "is", "it", "its", "me", "my",
-    "of", "on", "or", "our", "should", "so", "that", "the", "their", "them", "then", "there",
-    "these", "they", "this", "those", "to", "us", "was", "we", "were", "what", "when", "where",
-    "which", "who", "why", "will", "with", "would", "you", "your",
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "can", "could", "did", "do", "does", "for",
+    "from", "had", "has", "have", "how", "i", "if", "in", "is", "it", "its", "me", "my", "of", "on", "or",
+    "our", "should", "so", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those",
+    "to", "us", "was", "we", "were", "what", "when", "where", "which", "who", "why", "will", "with", "would",
+    "you", "your",
 ];
 
 /// Turns text into a vector by feature hashing: it finds shared words and word parts, not meaning.
@@ -55,8 +55,7 @@ impl HashEmbedder {
             let weight = f32::from(count).sqrt();
             add(&mut vector, WORD, &word, weight);
             let parts = parts(&word);
-            let each =
-                weight * PARTS / f32::from(u16::try_from(parts.len()).unwrap_or(u16::MAX)).sqrt();
+            let each = weight * PARTS / f32::from(u16::try_from(parts.len()).unwrap_or(u16::MAX)).sqrt();
             for part in &parts {
                 add(&mut vector, PART, part, each);
             }
@@ -69,16 +68,9 @@ impl HashEmbedder {
 /// The words of a text with how often they come. Sorted, because sums of floats depend on their
 /// order and the vector must not depend on the order of the words.
 fn words(text: &str) -> BTreeMap<String, u16> {
-    let lowered: String = text
-        .chars()
-        .flat_map(char::to_lowercase)
-        .filter(|c| !is_silent(*c))
-        .collect();
+    let lowered: String = text.chars().flat_map(char::to_lowercase).filter(|c| !is_silent(*c)).collect();
     let mut words = BTreeMap::<String, u16>::new();
-    for word in lowered
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-    {
+    for word in lowered.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
         let count = words.entry(word.to_owned()).or_default();
         *count = count.saturating_add(1);
     }
@@ -91,30 +83,21 @@ fn words(text: &str) -> BTreeMap<String, u16> {
 
 /// Characters that do not end a word: apostrophes, combining accents, soft hyphens, joiners.
 fn is_silent(c: char) -> bool {
-    matches!(
-        c,
-        '\'' | '\u{2019}' | '\u{300}'..='\u{36f}' | '\u{ad}' | '\u{200c}' | '\u{200d}'
-    )
+    matches!(c, '\'' | '\u{2019}' | '\u{300}'..='\u{36f}' | '\u{ad}' | '\u{200c}' | '\u{200d}')
 }
 
 /// All runs of three and of four characters of a word with a mark at either end.
 fn parts(word: &str) -> Vec<String> {
     let marked: Vec<char> = once('<').chain(word.chars()).chain(once('>')).collect();
-    [3, 4]
-        .into_iter()
-        .flat_map(|size| marked.windows(size).map(|run| run.iter().collect()))
-        .collect()
+    [3, 4].into_iter().flat_map(|size| marked.windows(size).map(|run| run.iter().collect())).collect()
 }
 
 /// Adds a feature to its bucket. Half of them count negative: collisions cancel out on average.
 fn add(vector: &mut [f32], kind: u8, feature: &str, weight: f32) {
     let hash = hash(kind, feature);
-    let bucket = u64::try_from(vector.len())
-        .ok()
-        .and_then(|buckets| hash.checked_rem(buckets));
-    let slot = bucket
-        .and_then(|bucket| usize::try_from(bucket).ok())
-        .and_then(|bucket| vector.get_mut(bucket));
+    let bucket = u64::try_from(vector.len()).ok().and_then(|buckets| hash.checked_rem(buckets));
+    let slot =
+        bucket.and_then(|bucket| usize::try_from(bucket).ok()).and_then(|bucket| vector.get_mut(bucket));
     if let Some(slot) = slot {
         *slot += if hash >> 63 == 0 { weight } else { -weight };
     }
@@ -122,11 +105,9 @@ fn add(vector: &mut [f32], kind: u8, feature: &str, weight: f32) {
 
 /// 64-bit FNV-1a, then the finalizer of `MurmurHash3`, because FNV alone mixes its bits badly.
 fn hash(kind: u8, feature: &str) -> u64 {
-    let fnv = once(kind)
-        .chain(feature.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let fnv = once(kind).chain(feature.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mixed = (fnv ^ (fnv >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     mixed ^ (mixed >> 33)
@@ -147,12 +128,7 @@ mod tests {
 
     fn likeness(a: &str, b: &str) -> f32 {
         let embedder = HashEmbedder::new(256);
-        embedder
-            .embed(a)
-            .iter()
-            .zip(embedder.embed(b))
-            .map(|(x, y)| x * y)
-            .sum()
+        embedder.embed(a).iter().zip(embedder.embed(b)).map(|(x, y)| x * y).sum()
     }
 
     fn length(vector: &[f32]) -> f32 {
@@ -164,19 +140,10 @@ mod tests {
         for dimensions in [3, 64, 256, 1000] {
             let embedder = HashEmbedder::new(dimensions);
             assert_eq!(embedder.dimensions(), dimensions);
-            for text in [
-                "returns",
-                "Parcels go out on the same day.",
-                "the of and",
-                "42",
-            ] {
+            for text in ["returns", "Parcels go out on the same day.", "the of and", "42"] {
                 let vector = embedder.embed(text);
                 assert_eq!(vector.len(), dimensions);
-                assert!(
-                    (length(&vector) - 1.0).abs() < 1e-5,
-                    "{text}: {}",
-                    length(&vector)
-                );
+                assert!((length(&vector) - 1.0).abs() < 1e-5, "{text}: {}", length(&vector));
             }
         }
     }
@@ -184,12 +151,7 @@ mod tests {
     #[test]
     fn a_text_without_words_is_all_zeros() {
         for text in ["", "   ", "?! -- ...", "\u{301}"] {
-            assert!(
-                HashEmbedder::new(16)
-                    .embed(text)
-                    .iter()
-                    .all(|x| x.to_bits() == 0)
-            );
+            assert!(HashEmbedder::new(16).embed(text).iter().all(|x| x.to_bits() == 0));
         }
         assert!(HashEmbedder::new(0).embed("returns").is_empty());
     }
@@ -201,16 +163,8 @@ mod tests {
             embedder.embed("Refunds go back to the card"),
             embedder.embed("to the card! -- BACK go, refunds")
         );
-        let unrelated = likeness(
-            "Refunds go back to the card",
-            "Kettles hold one litre of water",
-        );
-        assert!(
-            likeness(
-                "Refunds go back to the card",
-                "The card, back to go refunds"
-            ) > unrelated + 0.5
-        );
+        let unrelated = likeness("Refunds go back to the card", "Kettles hold one litre of water");
+        assert!(likeness("Refunds go back to the card", "The card, back to go refunds") > unrelated + 0.5);
     }
 
     #[test]
@@ -237,15 +191,9 @@ mod tests {
 
     #[test]
     fn any_script_will_do() {
-        for text in [
-            "返品はできますか",
-            "Возврат",
-            "إرجاع",
-            "İstanbul",
-            "e\u{301}te\u{301}",
-            "👩‍🚀 1 🚀",
-            "\u{0}x",
-        ] {
+        for text in
+            ["返品はできますか", "Возврат", "إرجاع", "İstanbul", "e\u{301}te\u{301}", "👩‍🚀 1 🚀", "\u{0}x"]
+        {
             let vector = HashEmbedder::new(64).embed(text);
             assert!((length(&vector) - 1.0).abs() < 1e-5, "{text}");
         }

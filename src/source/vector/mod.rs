@@ -10,7 +10,7 @@ mod search;
 
 pub use client::Vector;
 pub use config::{
-    DistanceConfig, EmbedderConfig, HashConfig, ModeConfig, OpenAiConfig, SqliteCollectionConfig, VectorConfig,
-    VectorOpConfig,
+    DistanceConfig, EmbedderConfig, HashConfig, ModeConfig, OpenAiConfig, SqliteCollectionConfig,
+    VectorConfig, VectorOpConfig,
 };
 pub use plan::{VectorOp, VectorPlan};

@@ -133,8 +133,12 @@ pub(super) fn compile(config: &VectorConfig, cx: &mut SourceCx<'_>) -> Option<Ve
 fn embedder(config: &Spanned<EmbedderConfig>, diagnostics: &mut Diagnostics) -> Option<EmbedderPlan> {
     match (&config.openai, &config.hash) {
         (Some(openai), None) => {
-            let fits = Url::parse(&openai.base_url)
-                .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.username().is_empty() && u.password().is_none() && u.query().is_none());
+            let fits = Url::parse(&openai.base_url).is_ok_and(|u| {
+                matches!(u.scheme(), "http" | "https")
+                    && u.username().is_empty()
+                    && u.password().is_none()
+                    && u.query().is_none()
+            });
             if !fits {
                 let message = "the base URL of an embedder starts with `http://` or `https://` and holds no user, password or query";
                 diagnostics.push(Diagnostic::error("bad-url", message).at(openai.base_url.span, ""));
@@ -165,7 +169,11 @@ fn embedder(config: &Spanned<EmbedderConfig>, diagnostics: &mut Diagnostics) -> 
     }
 }
 
-pub(super) fn compile_op(config: &VectorOpConfig, source: &VectorPlan, cx: &mut OpCx<'_>) -> Option<VectorOp> {
+pub(super) fn compile_op(
+    config: &VectorOpConfig,
+    source: &VectorPlan,
+    cx: &mut OpCx<'_>,
+) -> Option<VectorOp> {
     let search = Template::compile(&config.search, cx.scope, cx.diagnostics);
     let limit = limit(config.limit.as_ref(), cx);
     let mut filter = Some(Vec::new());
@@ -196,7 +204,11 @@ pub(super) fn compile_op(config: &VectorOpConfig, source: &VectorPlan, cx: &mut 
     })
 }
 
-fn condition_column(name: &Spanned<String>, source: &VectorPlan, diagnostics: &mut Diagnostics) -> Option<String> {
+fn condition_column(
+    name: &Spanned<String>,
+    source: &VectorPlan,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
     let column = identifier(name, diagnostics)?;
     if let Some(known) = &source.columns.metadata
         && !known.contains(&column)
@@ -221,7 +233,8 @@ fn limit(written: Option<&Spanned<JsonNode>>, cx: &mut OpCx<'_>) -> Option<JsonT
         _ => false,
     };
     if !sound {
-        let message = format!("`limit` is a number from 1 to {MAX_LIMIT}, or a placeholder of an integer parameter");
+        let message =
+            format!("`limit` is a number from 1 to {MAX_LIMIT}, or a placeholder of an integer parameter");
         cx.diagnostics.push(Diagnostic::error("bad-limit", message).at(written.span, ""));
     }
     sound.then_some(template)

@@ -39,7 +39,9 @@ impl Vector {
             return Err(SourceError::Argument("The text to search for is empty.".to_owned()));
         }
         if question.len() > MAX_QUESTION {
-            return Err(SourceError::Argument(format!("The text to search for is longer than {MAX_QUESTION} bytes.")));
+            return Err(SourceError::Argument(format!(
+                "The text to search for is longer than {MAX_QUESTION} bytes."
+            )));
         }
         let limit = limit(op, arguments)?.min(attempt.max_rows);
         let matches = match op.mode {

@@ -1,0 +1,99 @@
+//! One work measured: floor and gateway take turns, so that a slow moment of the machine meets
+//! both. Each work has fresh processes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::Result;
+use crate::load::{self, Message};
+use crate::process::Server;
+use crate::report::{Comparison, Figures, Side, micros};
+use crate::works::{self, Floor, Work};
+
+pub const ROUNDS: usize = 3;
+pub const CONNECTIONS: usize = 16;
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// What all works share: the length of a round, the programs, the upstream.
+pub struct Stand {
+    length: Duration,
+    pinned: bool,
+    own: PathBuf,
+    upstream: Server,
+}
+
+impl Stand {
+    pub fn open(seconds: f64, pinned: bool) -> Result<Self> {
+        let own = std::env::current_exe()?;
+        let upstream = Server::start(&own, &["--role", "upstream"], pinned)?;
+        Ok(Self { length: Duration::from_secs_f64(seconds), pinned, own, upstream })
+    }
+
+    pub async fn compare(&self, work: &Work) -> Result<Comparison> {
+        let folder = tempfile::tempdir()?;
+        let gateway = self.gateway(work, folder.path())?;
+        let reply = load::ask(gateway.address, &work.message).await?;
+        if !String::from_utf8_lossy(&reply).contains(work.proof) {
+            let reply = String::from_utf8_lossy(&reply);
+            return Err(format!("the gateway's answer does not hold {:?}:\n{reply:.4000}", work.proof).into());
+        }
+        let floor = self.floor(work.floor, reply.len())?;
+        let least = load::ask(floor.address, &work.message).await?;
+
+        let mut contenders = [
+            Contender { server: floor, side: Side::new(work.floor.role(), least.len()) },
+            Contender { server: gateway, side: Side::new("gateway", reply.len()) },
+        ];
+        self.take_turns(&mut contenders, &work.message).await?;
+        let [floor, gateway] = contenders;
+        Ok(Comparison { work: work.name, floor: floor.finish()?, gateway: gateway.finish()? })
+    }
+
+    async fn take_turns(&self, contenders: &mut [Contender; 2], message: &Message) -> Result<()> {
+        for Contender { server, .. } in contenders.iter() {
+            load::run(server.address, message, CONNECTIONS, WARM_UP).await?;
+        }
+        for _ in 0..ROUNDS {
+            for Contender { server, side } in contenders.iter_mut() {
+                let before = server.cpu()?;
+                let round = load::run(server.address, message, CONNECTIONS, self.length).await?;
+                side.rounds.push(Figures::of(&round, server.cpu()?.saturating_sub(before)));
+            }
+        }
+        for _ in 0..ROUNDS {
+            for Contender { server, side } in contenders.iter_mut() {
+                let round = load::run(server.address, message, 1, self.length / 3).await?;
+                side.alone_p50_us.push(micros(round.percentile(50)));
+            }
+        }
+        Ok(())
+    }
+
+    fn gateway(&self, work: &Work, folder: &Path) -> Result<Server> {
+        let file = folder.join(works::write(folder, work, self.upstream.address)?);
+        let file = file.to_str().ok_or("the temporary folder's name is not UTF-8")?;
+        let program = Path::new(env!("CARGO_BIN_EXE_sidegate"));
+        Server::start(program, &["serve", "-c", file, "--listen", "127.0.0.1:0"], self.pinned)
+    }
+
+    /// The fixed floor sends as many bytes as the gateway does.
+    fn floor(&self, floor: Floor, bytes: usize) -> Result<Server> {
+        let (key, value) = match floor {
+            Floor::Fixed => ("--bytes", bytes.to_string()),
+            Floor::Forward => ("--upstream", self.upstream.address.to_string()),
+        };
+        Server::start(&self.own, &["--role", floor.role(), key, &value], self.pinned)
+    }
+}
+
+struct Contender {
+    server: Server,
+    side: Side,
+}
+
+impl Contender {
+    fn finish(mut self) -> Result<Side> {
+        self.side.resident_kib = self.server.resident_kib()?;
+        Ok(self.side)
+    }
+}

@@ -1,0 +1,107 @@
+//! What the gateway costs over the least that could do the same work: bare hyper servers and the
+//! real gateway take turns under one load, and the ratios are the result. Needs Linux's `/proc`.
+//! `cargo bench --bench ratios [-- --seconds N --json FILE --only NAME]`
+
+mod args;
+mod contest;
+mod floors;
+mod load;
+mod process;
+mod report;
+mod upstream;
+mod works;
+
+use std::process::ExitCode;
+
+use args::{Command, Options, Role};
+use contest::Stand;
+use report::{Machine, Report};
+use works::Work;
+
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    let done = match args::parse(std::env::args().skip(1)) {
+        Ok(Command::Skip) => {
+            println!("ratios: skipped, it measures only under `cargo bench`");
+            Ok(())
+        }
+        Ok(Command::Serve(role, listen)) => serve(role, &listen),
+        Ok(Command::Measure(options)) => measure(&options),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ratios: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The body of a child process. The runtime is the gateway's: multi-threaded, as many workers as
+/// cores it may use.
+fn serve(role: Role, listen: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(listen).await?;
+        println!("listening {}", listener.local_addr()?);
+        match role {
+            Role::FloorFixed { bytes } => floors::fixed(listener, bytes).await,
+            Role::FloorForward { upstream } => floors::forward(listener, &upstream).await,
+            Role::Upstream => upstream::run(listener).await,
+        }
+    })
+}
+
+fn measure(options: &Options) -> Result<()> {
+    let works = works::chosen(&options.only)?;
+    let machine = Machine::describe(); // before pinning, which hides cores
+    let pinned = process::pin();
+    let mut report = Report::new(machine, pinned, options.seconds);
+    println!("{}", report.heading());
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Leaving by an error, also on a signal, drops the guards that end the child processes.
+        tokio::select! {
+            done = compare(&works, &mut report) => done,
+            () = interrupted() => Err(Error::from("interrupted")),
+        }
+    })?;
+    if let Some(file) = &options.json {
+        report.write(file)?;
+    }
+    Ok(())
+}
+
+async fn compare(works: &[Work], report: &mut Report) -> Result<()> {
+    let stand = Stand::open(report.seconds, report.pinned)?;
+    for work in works {
+        let done = stand.compare(work).await;
+        let comparison = done.map_err(|error| format!("{}: {error}", work.name))?;
+        print!("{}", comparison.rows());
+        report.add(comparison);
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}

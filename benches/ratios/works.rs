@@ -1,0 +1,148 @@
+//! The works that are measured: for each the request, a fragment that proves the right answer, the
+//! floor beside it; and the configuration that the gateway does all of them with.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::load::Message;
+
+const MODERN: &str = "2026-07-28";
+const LEGACY: &str = "2025-06-18";
+const LISTED: usize = 100;
+const TEXT: &str = "The returns desk takes goods back for thirty days after delivery, with the \
+                    invoice, unworn and in their box. Refunds go to the card that paid; shipping \
+                    is ours when the fault is.";
+
+pub struct Work {
+    pub name: &'static str,
+    pub floor: Floor,
+    pub message: Message,
+    /// Part of every right answer of the gateway.
+    pub proof: &'static str,
+    /// Serve the many tools rather than one of each kind.
+    pub many: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Floor {
+    Fixed,
+    Forward,
+}
+
+impl Floor {
+    pub fn role(self) -> &'static str {
+        match self {
+            Self::Fixed => "floor-fixed",
+            Self::Forward => "floor-forward",
+        }
+    }
+}
+
+pub fn chosen(only: &[String]) -> Result<Vec<Work>> {
+    let all = all();
+    let names: Vec<&str> = all.iter().map(|work| work.name).collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(format!("no work is called {unknown}; there are {}", names.join(", ")).into());
+    }
+    Ok(all.into_iter().filter(|work| only.is_empty() || only.iter().any(|name| name == work.name)).collect())
+}
+
+fn all() -> Vec<Work> {
+    let work = |name, floor, message, proof| Work { name, floor, message, proof, many: false };
+    vec![
+        work("static", Floor::Fixed, modern_call("hello", &json!({})), "The returns desk"),
+        work("static-legacy", Floor::Fixed, legacy_call("hello", &json!({})), "The returns desk"),
+        work("rest", Floor::Forward, modern_call("get_order", &json!({ "id": "ORD-1001" })), "ORD-1001"),
+        // No floor of its own: the ratio is its cost in fixed replies.
+        work("sqlite", Floor::Fixed, modern_call("by_key", &json!({ "id": 4242 })), "item 4242"),
+        Work {
+            many: true,
+            ..work(
+                "list",
+                Floor::Fixed,
+                modern("tools/list", None, &json!({ "_meta": meta() })),
+                "get_order_100",
+            )
+        },
+    ]
+}
+
+fn modern_call(tool: &str, arguments: &Value) -> Message {
+    modern("tools/call", Some(tool), &json!({ "name": tool, "arguments": arguments, "_meta": meta() }))
+}
+
+fn modern(method: &'static str, name: Option<&str>, params: &Value) -> Message {
+    let mut headers = vec![("mcp-protocol-version", MODERN.to_owned()), ("mcp-method", method.to_owned())];
+    headers.extend(name.map(|name| ("mcp-name", name.to_owned())));
+    Message::new(headers, &request(method, params))
+}
+
+fn meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "ratios", "version": "1.0.0" },
+    })
+}
+
+fn legacy_call(tool: &str, arguments: &Value) -> Message {
+    let body = request("tools/call", &json!({ "name": tool, "arguments": arguments }));
+    Message::new(vec![("mcp-protocol-version", LEGACY.to_owned())], &body)
+}
+
+fn request(method: &str, params: &Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
+}
+
+/// Writes the gateway's files into `folder` and answers the name of the YAML file.
+pub fn write(folder: &Path, work: &Work, upstream: SocketAddr) -> Result<&'static str> {
+    let tools = if work.many { (1..=LISTED).map(listed_tool).collect() } else { one_of_each() };
+    fs::write(
+        folder.join("bench.yaml"),
+        format!(
+            r#"server: {{ name: bench, http: {{ listen: 127.0.0.1:0 }}, log: {{ level: warn }} }}
+sources:
+  up: {{ rest: {{ base_url: "http://{upstream}" }} }}
+  db: {{ sql: {{ url: "sqlite:bench.db", init: bench.sql }} }}
+tools:
+{tools}"#
+        ),
+    )?;
+    fs::write(
+        folder.join("bench.sql"),
+        "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL, note TEXT NOT NULL);
+WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 10000)
+INSERT INTO items SELECT id, 'item ' || id, 'kept on shelf ' || (id % 97) FROM n;
+",
+    )?;
+    Ok("bench.yaml")
+}
+
+fn one_of_each() -> String {
+    format!(
+        r#"  hello: {{ description: Fixed text., static: {{ text: "{TEXT}" }} }}
+  get_order:
+    description: One order.
+    params: {{ id: {{ type: string }} }}
+    rest: {{ source: up, get: "/orders/{{id}}" }}
+  by_key:
+    description: One row.
+    params: {{ id: {{ type: integer }} }}
+    sql: {{ source: db, query: "SELECT id, name, note FROM items WHERE id = :id", row: one }}
+"#
+    )
+}
+
+fn listed_tool(number: usize) -> String {
+    format!(
+        r#"  get_order_{number}:
+    description: One order of branch {number}.
+    params: {{ id: {{ type: string, description: "Order number, as printed on the invoice." }} }}
+    rest: {{ source: up, get: "/orders/{{id}}" }}
+"#
+    )
+}

@@ -1,0 +1,71 @@
+# Each job of CI is one recipe here. `.ci/run --tools` fetches the programs they use into .cache/ci/bin.
+
+export PATH := justfile_directory() / ".cache/ci/bin" + ":" + env("PATH")
+
+target := env("CARGO_TARGET_DIR", "target")
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Everything CI runs.
+ci: check
+    ./tests/run.sh
+
+# Everything CI runs but the tests; what is quick comes first.
+check: fmt shell dockerfile deny clippy schema doc
+
+# The formatting of the Rust code.
+fmt:
+    cargo fmt --all --check
+
+# Lints of the shell scripts.
+shell:
+    shellcheck --external-sources .ci/run tests/run.sh tests/*/*.sh
+
+# Lints of the Dockerfile.
+dockerfile:
+    hadolint Dockerfile
+
+# Licences, sources and versions of the dependencies; known vulnerabilities where the advisory database can be had.
+deny:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if timeout 60 cargo-deny --locked fetch db >/dev/null 2>&1; then
+      cargo-deny --locked check
+    else
+      echo "The advisory database cannot be reached: known vulnerabilities are NOT checked in this run."
+      cargo-deny --locked check licenses bans sources
+    fi
+
+# Lints of the Rust code.
+clippy:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# The committed JSON Schema is the one the program prints.
+schema:
+    cargo run --quiet --locked -- schema | diff schemas/gateway.schema.json -
+
+# The Rust documentation builds without a warning.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# Cargo's tests.
+test:
+    cargo test --locked
+
+# The release binary.
+build:
+    cargo build --release --locked
+
+# The official clients against the release binary.
+clients: build
+    tests/clients/run.sh {{ target }}/release/sidegate
+
+# The official conformance suite against the release binary.
+conformance: build
+    tests/conformance/run.sh {{ target }}/release/sidegate
+
+# What a call costs beside two floors, in one run.
+bench:
+    cargo bench --locked --bench ratios

@@ -1,0 +1,3 @@
+//! One test binary: a real server on port 0, real databases, real clients.
+
+mod handbook_sql;
