@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
             Command::Stdio(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Check(command) => Ok(command.run()),
-            Command::Schema(command) => Ok(command.run()),
+            Command::Schema(schema::Schema {}) => Ok(schema::Schema::run()),
             Command::Call(command) => command.run().await,
         }
     });

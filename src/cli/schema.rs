@@ -10,7 +10,7 @@ use super::say;
 pub(super) struct Schema {}
 
 impl Schema {
-    pub(super) fn run(self) -> u8 {
+    pub(super) fn run() -> u8 {
         say(&format!("{:#}", crate::config::schema()));
         0
     }

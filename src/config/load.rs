@@ -56,7 +56,8 @@ impl yaml::Environment for Reader<'_> {
     fn file(&mut self, path: &str) -> Result<String, String> {
         let bytes = read(self.base, Path::new(path), self.files)?;
         let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
-        Ok(text.strip_suffix('\n').map(|t| t.strip_suffix('\r').unwrap_or(t)).unwrap_or(&text).to_owned())
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
     }
 
     fn names(&self) -> Vec<String> {
@@ -68,18 +69,18 @@ impl yaml::Environment for Reader<'_> {
 fn read(base: &Path, path: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<u8>, String> {
     let path = if path.is_absolute() { path.to_owned() } else { base.join(path) };
     files.push(path.clone());
-    let meta = std::fs::metadata(&path).map_err(plain)?;
+    let meta = std::fs::metadata(&path).map_err(|e| plain(&e))?;
     if !meta.is_file() {
         return Err("it is not a file".to_owned());
     }
     if meta.len() > MAX_FILE {
         return Err("it is larger than 16 MiB".to_owned());
     }
-    std::fs::read(&path).map_err(plain)
+    std::fs::read(&path).map_err(|e| plain(&e))
 }
 
 /// The reason without the operating system's number.
-fn plain(error: std::io::Error) -> String {
+fn plain(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -145,7 +146,7 @@ fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &E
         hide(span, text, &mut loaded.sources);
     }
     if let Some(mut config) = config {
-        config.base = base.to_owned();
+        base.clone_into(&mut config.base);
         read_files(&mut config, base, &mut loaded);
         loaded.config = Some(config);
     }
@@ -190,7 +191,9 @@ fn hide_secrets(node: &Node, inside: bool, text: &str, sources: &mut SourceMap, 
             }
         }
         NodeKind::List(items) => {
-            items.iter().for_each(|i| hide_secrets(i, false, text, sources, literal));
+            for item in items {
+                hide_secrets(item, false, text, sources, literal);
+            }
         }
         NodeKind::Map(entries) => {
             let in_api_key = entries.iter().any(|(k, _)| is(k, "value"))

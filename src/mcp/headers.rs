@@ -8,20 +8,24 @@ use serde_json::value::RawValue;
 use super::RpcError;
 use crate::plan::HeaderParam;
 
+/// A header is given more than once, or is not visible ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
 /// Header look-up, so that this room knows no HTTP library.
 pub trait Headers: Sync {
     /// The value of a header (its name in lower case), without surrounding blanks.
     ///
     /// # Errors
-    /// If it is given more than once, or is not visible ASCII.
-    fn one(&self, name: &str) -> Result<Option<&str>, ()>;
+    /// [`Malformed`].
+    fn one(&self, name: &str) -> Result<Option<&str>, Malformed>;
 }
 
 fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcError> {
     match headers.one(name) {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(RpcError::header_mismatch(format!("the header `{name}` is missing"))),
-        Err(()) => {
+        Err(Malformed) => {
             Err(RpcError::header_mismatch(format!("the header `{name}` is given twice or is malformed")))
         }
     }

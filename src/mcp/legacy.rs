@@ -10,9 +10,9 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
     let has_resources = cx.live.plan.catalog.legacy.resources.is_some();
     match name {
         "initialize" => initialize(message, cx),
-        "ping" => Ok(b"{}".to_vec()),
-        // Taken although nothing is announced yet: clients of this era call them unasked and give up on an error.
-        "logging/setLevel" => Ok(b"{}".to_vec()),
+        // The level is taken although nothing is logged to clients yet: those of this era set it unasked and give up
+        // on an error.
+        "ping" | "logging/setLevel" => Ok(b"{}".to_vec()),
         "resources/subscribe" | "resources/unsubscribe" if has_resources => Ok(b"{}".to_vec()),
         _ => method::shared(name, &message.params, Era::Legacy, cx)
             .await

@@ -12,7 +12,7 @@ mod resources;
 mod tools;
 
 pub use error::RpcError;
-pub use headers::Headers;
+pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, parse};
 
 use std::sync::Arc;

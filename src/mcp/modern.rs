@@ -25,6 +25,9 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
     method::shared(name, params, Era::Modern, cx).await.unwrap_or_else(|| Err(RpcError::unknown_method(name)))
 }
 
+/// The levels of RFC 5424, as MCP names them.
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
 /// The required members of `_meta`; gives the version.
 fn envelope(message: &Message<'_>) -> Result<String, RpcError> {
     let meta = message.params.meta.as_ref();
@@ -39,8 +42,6 @@ fn envelope(message: &Message<'_>) -> Result<String, RpcError> {
         let message = "`_meta` needs `io.modelcontextprotocol/clientCapabilities`, an object";
         return Err(RpcError::envelope(message));
     }
-    const LEVELS: [&str; 8] =
-        ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
     if let Some(level) = meta.and_then(|m| m.log_level) {
         let known =
             LEVELS.iter().any(|l| level.get().trim_matches('"') == *l && level.get().starts_with('"'));

@@ -105,7 +105,7 @@ fn build(text: &str) -> Result<Filter<JustLut<Val>>, Failure> {
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
         .filter(|d| !REFUSED.contains(&d.name));
-    let modules = Loader::new(defs).load(&arena, file).map_err(|errors| load_error(errors))?;
+    let modules = Loader::new(defs).load(&arena, file).map_err(load_error)?;
     let funs = jaq_core::funs::<JustLut<Val>>()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())

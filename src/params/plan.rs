@@ -253,6 +253,9 @@ fn types(value: &Value) -> Vec<String> {
     }
 }
 
+/// The types of JSON Schema 2020-12, section 6.1.1.
+const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "array", "object", "null"];
+
 /// What the keys of one parameter must not say together.
 fn check_param(name: &Spanned<String>, param: &ParamConfig, diagnostics: &mut Diagnostics) -> bool {
     let before = diagnostics.errors();
@@ -269,7 +272,6 @@ fn check_param(name: &Spanned<String>, param: &ParamConfig, diagnostics: &mut Di
         let help = "with a default it is never absent: drop `optional`";
         diagnostics.push(Diagnostic::error("optional-and-default", message).at(default.span, "").help(help));
     }
-    const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "array", "object", "null"];
     if let Some(kind) = param.keyword("type") {
         for wrong in types(&kind.to_value()).iter().filter(|t| !TYPES.contains(&t.as_str())) {
             let message = format!("`{wrong}` is not a JSON Schema type");

@@ -134,7 +134,7 @@ pub(super) fn compile(
     let messages: Vec<_> = prompt
         .messages
         .iter()
-        .map(|m| message(m.span, &m.value.user, &m.value.assistant, &names, diagnostics))
+        .map(|m| message(m.span, m.value.user.as_ref(), m.value.assistant.as_ref(), &names, diagnostics))
         .collect();
     Some(PromptPlan {
         name: name.value.clone(),
@@ -150,8 +150,8 @@ pub(super) fn compile(
 
 fn message(
     at: crate::diag::Span,
-    user: &Option<Spanned<String>>,
-    assistant: &Option<Spanned<String>>,
+    user: Option<&Spanned<String>>,
+    assistant: Option<&Spanned<String>>,
     names: &[&str],
     diagnostics: &mut Diagnostics,
 ) -> Option<MessagePlan> {

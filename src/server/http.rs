@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::{Server, guard};
 use crate::call::Caller;
-use crate::mcp::{self, Answer, Context, Headers, RpcError};
+use crate::mcp::{self, Answer, Context, Headers, Malformed, RpcError};
 use crate::plan::ServerPlan;
 
 /// How long a request's body may take to arrive.
@@ -21,12 +21,14 @@ const OVERLOADED: i32 = 1503;
 type Reply = Response<Full<Bytes>>;
 
 impl Headers for HeaderMap {
-    fn one(&self, name: &str) -> Result<Option<&str>, ()> {
+    fn one(&self, name: &str) -> Result<Option<&str>, Malformed> {
         let mut values = self.get_all(name).iter();
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
-            (Some(value), None) => value.to_str().map(|v| Some(v.trim_matches([' ', '\t']))).map_err(drop),
-            (Some(_), Some(_)) => Err(()),
+            (Some(value), None) => {
+                value.to_str().map(|v| Some(v.trim_matches([' ', '\t']))).map_err(|_| Malformed)
+            }
+            (Some(_), Some(_)) => Err(Malformed),
         }
     }
 }

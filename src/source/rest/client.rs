@@ -131,7 +131,7 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), SourceErr
             "An argument cannot be sent in a header: it holds a line break or another control character.";
         SourceError::Argument(message.to_owned())
     };
-    if text.chars().any(|c| c.is_control()) {
+    if text.chars().any(char::is_control) {
         return Err(bad());
     }
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| SourceError::Internal(e.to_string()))?;
