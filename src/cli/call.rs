@@ -50,10 +50,7 @@ impl Call {
         });
         let request = request.to_string();
         let cx = Context { live: live.load(), caller: Caller::Local, headers: None };
-        let answer = match mcp::parse(request.as_bytes()) {
-            Ok(message) => mcp::handle(&message, &cx).await,
-            Err(answer) => answer,
-        };
+        let answer = mcp::answer(request.as_bytes(), &cx).await;
         let Answer::Reply { body, .. } = answer else { return Ok(1) };
         Ok(print(&body))
     }

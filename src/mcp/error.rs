@@ -42,6 +42,11 @@ impl RpcError {
         Self::new(-32601, 404, format!("the method `{shown}` is not served here"))
     }
 
+    /// -32603: our own fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(-32603, 200, message)
+    }
+
     /// -32602 about the values of a call: HTTP 200.
     pub fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(-32602, 200, message)
@@ -81,7 +86,7 @@ impl RpcError {
     pub fn from_call(error: &CallError, id: RequestId) -> Self {
         match error.code {
             Code::InvalidArguments | Code::NotFound => Self::invalid_params(&error.message),
-            _ => Self::new(-32603, 200, sentence(error, id)),
+            _ => Self::internal(sentence(error, id)),
         }
     }
 }

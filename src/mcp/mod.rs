@@ -15,7 +15,10 @@ pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, parse};
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+
+use futures_util::FutureExt as _;
 
 use crate::call::Caller;
 use crate::live::Live;
@@ -58,8 +61,25 @@ pub struct Context<'a> {
     pub headers: Option<&'a dyn Headers>,
 }
 
-/// Answers one message.
-pub async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
+/// Parses and answers one message. Whatever goes wrong inside, there is an answer and the process lives.
+pub async fn answer(bytes: &[u8], cx: &Context<'_>) -> Answer {
+    let message = match parse(bytes) {
+        Ok(message) => message,
+        Err(refusal) => return refusal,
+    };
+    // Nothing of a message outlives it but counters and pools, which a panic leaves whole.
+    match AssertUnwindSafe(handle(&message, cx)).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(_) => {
+            tracing::error!(method = message.method.as_deref(), "a request ended in a panic");
+            let error = RpcError::internal("this server failed on its side");
+            error.answer(message.id.as_deref(), era(&message, cx.headers))
+        }
+    }
+}
+
+/// Answers one parsed message.
+async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
     let era = era(message, cx.headers);
     let Some(id) = &message.id else {
         return match era {

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use super::http;
@@ -52,6 +52,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
     let builder = Arc::new(builder);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
+    let (stop, stopping) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -61,10 +62,15 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         let Some((stream, place)) = accepted else { continue };
         let _ = stream.set_nodelay(true);
         let watcher = graceful.watcher();
-        let (builder, server) = (builder.clone(), server.clone());
+        let (builder, server, mut stopping) = (builder.clone(), server.clone(), stopping.clone());
         tokio::spawn(async move {
             let _place = place;
-            if !speaks(&stream).await {
+            // A connection that never spoke does not hold up the end.
+            let spoke = tokio::select! {
+                spoke = speaks(&stream) => spoke,
+                _ = stopping.wait_for(|stop| *stop) => false,
+            };
+            if !spoke {
                 return;
             }
             let service = service_fn(move |request| {
@@ -78,6 +84,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         });
     }
     drop(listener);
+    let _ = stop.send(true);
     let drain = server.live.load().plan.server.drain.0;
     info!("stopping: running calls have {drain:?} to end");
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {

@@ -64,10 +64,7 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
                 Err(refusal) => return *refusal,
             };
             let cx = Context { live, caller: Caller::Anonymous, headers: Some(&parts.headers) };
-            let answer = match mcp::parse(&body) {
-                Ok(message) => mcp::handle(&message, &cx).await,
-                Err(answer) => answer,
-            };
+            let answer = mcp::answer(&body, &cx).await;
             reply(answer)
         }
         _ => refuse(

@@ -107,10 +107,7 @@ fn start(
         // Not before it is registered, so that it always takes itself out again.
         let _ = may_begin.await;
         let cx = Context { live, caller: Caller::Local, headers: None };
-        let answer = match mcp::parse(&line) {
-            Ok(message) => mcp::handle(&message, &cx).await,
-            Err(answer) => answer,
-        };
+        let answer = mcp::answer(&line, &cx).await;
         // Once it is out of the table a cancellation comes too late, and the answer is sent.
         let cancelled = own_id.as_ref().is_some_and(|id| lock(&own_running).remove(id).is_none());
         if let (Answer::Reply { body, .. }, false) = (answer, cancelled) {

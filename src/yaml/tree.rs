@@ -131,6 +131,7 @@ pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
     })
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "errors travel boxed through this file")]
 fn fault(file: FileId, at: usize, code: &'static str, message: impl Into<String>) -> Fault {
     let at = u32::try_from(at).unwrap_or(u32::MAX);
     let span = Span { file, start: at, end: at };

@@ -268,6 +268,7 @@ async fn run_script(connection: &mut sqlx::SqliteConnection, script: &str) -> Re
 }
 
 /// SQLite's error codes: <https://www.sqlite.org/rescode.html>
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands the error over")]
 fn fault(error: sqlx::Error) -> SourceError {
     let primary = match &error {
         sqlx::Error::Database(db) => db.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
