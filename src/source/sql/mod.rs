@@ -7,4 +7,5 @@ mod statement;
 
 pub use client::Sql;
 pub use config::{PoolConfig, RowConfig, SqlConfig, SqlOpConfig};
+pub(in crate::source) use plan::rows_schema;
 pub use plan::{SqlOp, SqlPlan};

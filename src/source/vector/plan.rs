@@ -9,7 +9,7 @@ use url::Url;
 use super::config::{DistanceConfig, EmbedderConfig, ModeConfig, VectorConfig, VectorOpConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::secret::Secret;
-use crate::source::sql::PoolConfig;
+use crate::source::sql::{PoolConfig, rows_schema};
 use crate::source::sqlite::{SqlitePlan, SqlitePool};
 use crate::source::{OpCx, SourceCx};
 use crate::template::{JsonTemplate, Template};
@@ -76,16 +76,7 @@ impl VectorOp {
             },
             "required": ["id", "score", "text"]
         });
-        let member = "matches";
-        json!({
-            "type": "object",
-            "properties": {
-                member: { "type": "array", "items": item },
-                "truncated": { "type": "boolean", "description": "Whether some were left out." },
-                "note": { "type": "string", "description": "What was left out, and how to see it." }
-            },
-            "required": [member]
-        })
+        rows_schema("matches", &item)
     }
 }
 
