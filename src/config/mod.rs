@@ -21,12 +21,12 @@ use crate::file::FileRef;
 use crate::output::OutputConfig;
 use crate::params::{ParamConfig, PromptParamConfig};
 use crate::policy::PolicyConfig;
-use crate::source::fixed::FixedConfig;
+use crate::source::fixed::{ContentConfig, FixedConfig};
 use crate::source::rest::RestOpConfig;
 use crate::source::sql::SqlOpConfig;
 use crate::source::vector::VectorOpConfig;
 use crate::source::{OpConfigs, SourceConfig};
-use crate::yaml::{Entries, JsonNode};
+use crate::yaml::{Entries, JsonNode, TextOr};
 
 /// A Sidegate configuration: sources, and the tools, resources and prompts served from them.
 ///
@@ -182,10 +182,10 @@ pub struct DataConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Message")]
 pub struct MessageConfig {
-    /// What the user says: a Jinja template.
-    pub user: Option<Spanned<String>>,
-    /// What the assistant says: a Jinja template.
-    pub assistant: Option<Spanned<String>>,
+    /// What the user says: a Jinja template, or a piece of content whose texts are templates.
+    pub user: Option<TextOr<ContentConfig>>,
+    /// What the assistant says, likewise.
+    pub assistant: Option<TextOr<ContentConfig>>,
 }
 
 macro_rules! ops {
@@ -216,9 +216,17 @@ impl Config {
         });
         let tools = self.tools.0.iter_mut().map(|(_, t)| &mut t.fixed);
         let resources = self.resources.0.iter_mut().map(|(_, r)| &mut r.fixed);
-        let data =
-            self.prompts.0.iter_mut().flat_map(|(_, p)| p.data.0.iter_mut().map(|(_, d)| &mut d.fixed));
-        let fixed = tools.chain(resources).chain(data);
-        sources.chain(fixed.filter_map(|f| f.as_mut().and_then(|f| f.file.as_mut())))
+        let prompts = self.prompts.0.iter_mut().flat_map(|(_, prompt)| {
+            let data = prompt.data.0.iter_mut().filter_map(|(_, d)| d.fixed.as_mut());
+            let said =
+                prompt.messages.iter_mut().flat_map(|m| [m.value.user.as_mut(), m.value.assistant.as_mut()]);
+            let content = said.flatten().filter_map(|said| match said {
+                TextOr::Block(content) => Some(content),
+                TextOr::Text(_) => None,
+            });
+            data.flat_map(FixedConfig::files).chain(content.flat_map(ContentConfig::files))
+        });
+        let fixed = tools.chain(resources).filter_map(Option::as_mut).flat_map(FixedConfig::files);
+        sources.chain(fixed).chain(prompts)
     }
 }

@@ -1,9 +1,9 @@
 //! `prompts/get`: binds the arguments, fetches the data, renders the messages.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::method::required;
-use super::{Context, Era, Params, RpcError};
+use super::method::{push_string, required};
+use super::{Context, Era, Params, RpcError, content};
 use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
 use crate::live::Prompt;
 use crate::params::Arguments;
@@ -26,18 +26,33 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
             return Err(RpcError::from_call(&error, id));
         }
     };
-    let mut result = Map::new();
+    let mut out = vec![b'{'];
     if let Some(description) = &prompt.plan.description {
-        result.insert("description".to_owned(), json!(description.trim_end()));
+        out.extend_from_slice(b"\"description\":");
+        push_string(&mut out, description.trim_end());
+        out.push(b',');
     }
-    result.insert("messages".to_owned(), Value::Array(messages));
-    let mut out = Value::Object(result).to_string().into_bytes();
-    out.pop();
+    out.extend_from_slice(b"\"messages\":[");
+    for (index, (role, content)) in messages.iter().enumerate() {
+        let role = match role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        let comma = if index > 0 { "," } else { "" };
+        out.extend_from_slice(format!("{comma}{{\"role\":\"{role}\",\"content\":").as_bytes());
+        content::push(&mut out, content, &name);
+        out.push(b'}');
+    }
+    out.push(b']');
     era.close(&mut out, &cx.live);
     Ok(out)
 }
 
-async fn messages(prompt: &Prompt, arguments: &Arguments, call: &Call<'_>) -> Result<Vec<Value>, CallError> {
+async fn messages(
+    prompt: &Prompt,
+    arguments: &Arguments,
+    call: &Call<'_>,
+) -> Result<Vec<(Role, Content)>, CallError> {
     let mut values = Map::new();
     for (index, param) in prompt.plan.params.params.iter().enumerate() {
         values.insert(param.name.clone(), arguments.get(index).cloned().unwrap_or_default());
@@ -47,18 +62,10 @@ async fn messages(prompt: &Prompt, arguments: &Arguments, call: &Call<'_>) -> Re
             call::run(route, Input::Bound(arguments), call).await.map_err(|e| for_value(e, name))?;
         values.insert(name.clone(), value(outcome));
     }
-    let mut messages = Vec::with_capacity(prompt.plan.messages.len());
-    for message in &prompt.plan.messages {
-        let text = message.render(&values).map_err(CallError::internal).inspect_err(|e| {
-            tracing::warn!(request = %call.id, prompt = %prompt.plan.name, detail = ?e.detail, "prompt not rendered");
-        })?;
-        let role = match message.role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        };
-        messages.push(json!({ "role": role, "content": { "type": "text", "text": text } }));
-    }
-    Ok(messages)
+    let rendered = prompt.plan.messages.iter().map(|m| Ok((m.role, m.render(&values)?)));
+    rendered.collect::<Result<_, String>>().map_err(CallError::internal).inspect_err(|e| {
+        tracing::warn!(request = %call.id, prompt = %prompt.plan.name, detail = ?e.detail, "prompt not rendered");
+    })
 }
 
 /// A failed fetch, saying for which value.
@@ -76,6 +83,8 @@ fn value(outcome: Outcome) -> Value {
     let texts = outcome.content.into_iter().map(|c| match c {
         Content::Text(text) => text,
         Content::Blob { data, .. } => data,
+        Content::Resource { text, .. } => text.unwrap_or_default(),
+        Content::Link(link) => link.to_string(),
     });
     Value::String(texts.collect())
 }

@@ -19,13 +19,15 @@ pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
     })?;
     let mut out = b"{\"contents\":[".to_vec();
     for (index, content) in outcome.content.iter().enumerate() {
-        out.extend_from_slice(if index > 0 { b",{\"uri\":" } else { b"{\"uri\":" });
-        push_string(&mut out, &uri);
         let fallback = if outcome.structured.is_some() { "application/json" } else { "text/plain" };
         let (mime, member, text) = match content {
             Content::Text(text) => (fallback, "text", text),
             Content::Blob { data, mime } => (mime.as_str(), "blob", data),
+            // Compile gives these to tools only.
+            Content::Resource { .. } | Content::Link(_) => continue,
         };
+        out.extend_from_slice(if index > 0 { b",{\"uri\":" } else { b"{\"uri\":" });
+        push_string(&mut out, &uri);
         out.extend_from_slice(b",\"mimeType\":");
         push_string(&mut out, resource.plan.mime_type.as_deref().unwrap_or(mime));
         out.extend_from_slice(format!(",\"{member}\":").as_bytes());

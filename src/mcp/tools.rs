@@ -1,8 +1,8 @@
 //! `tools/call`.
 
 use super::error::sentence;
-use super::method::{push_string, required};
-use super::{Context, Era, Params, RpcError, headers};
+use super::method::required;
+use super::{Context, Era, Params, RpcError, content, headers};
 use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
 
 pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
@@ -41,16 +41,19 @@ fn write(
                 if index > 0 {
                     out.push(b',');
                 }
-                push_content(&mut out, content, name);
+                content::push(&mut out, content, name);
             }
             out.push(b']');
+            if outcome.is_error {
+                out.extend_from_slice(b",\"isError\":true");
+            }
             if let Some(structured) = &outcome.structured {
                 out.extend_from_slice(b",\"structuredContent\":");
                 push_structured(&mut out, structured, era);
             }
         }
         Err(error) => {
-            push_content(&mut out, &Content::Text(sentence(&error, id)), name);
+            content::push(&mut out, &Content::Text(sentence(&error, id)), name);
             out.extend_from_slice(b"],\"isError\":true");
         }
     }
@@ -68,31 +71,5 @@ fn push_structured(out: &mut Vec<u8>, structured: &str, era: Era) {
     out.extend(structured.bytes().filter(|b| !matches!(b, b'\n' | b'\r')));
     if wrap {
         out.push(b'}');
-    }
-}
-
-fn push_content(out: &mut Vec<u8>, content: &Content, name: &str) {
-    match content {
-        Content::Text(text) => {
-            out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
-            push_string(out, text);
-            out.push(b'}');
-        }
-        Content::Blob { data, mime } => {
-            let kind = mime.split('/').next().unwrap_or_default();
-            if matches!(kind, "image" | "audio") {
-                out.extend_from_slice(
-                    format!("{{\"type\":\"{kind}\",\"data\":\"{data}\",\"mimeType\":").as_bytes(),
-                );
-                push_string(out, mime);
-                out.push(b'}');
-            } else {
-                out.extend_from_slice(b"{\"type\":\"resource\",\"resource\":{\"uri\":");
-                push_string(out, &format!("sidegate://tools/{name}/result"));
-                out.extend_from_slice(b",\"mimeType\":");
-                push_string(out, mime);
-                out.extend_from_slice(format!(",\"blob\":\"{data}\"}}}}").as_bytes());
-            }
-        }
     }
 }

@@ -11,10 +11,17 @@ pub use jq::Jq;
 pub use shape::{ShapeError, shape};
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+/// Bytes are shown by their number.
+fn length<S: Serializer>(data: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{} bytes", data.len()))
+}
+
 /// What a source gave for one operation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// One JSON document, valid, as it came.
     Json(String),
@@ -32,16 +39,19 @@ pub enum Reply {
     /// Bytes that are not text.
     Bytes {
         /// The bytes.
+        #[serde(serialize_with = "length")]
         data: Bytes,
         /// Their media type.
         mime: String,
     },
     /// Success without content.
     Empty,
+    /// What the caller gets, ready as it is.
+    Outcome(Outcome),
 }
 
 /// A list of objects read from a source.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rows {
     /// The member that holds them in structured output: `rows` or `matches`.
     pub member: &'static str,
@@ -52,16 +62,19 @@ pub struct Rows {
 }
 
 /// What the caller gets, before any protocol.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Outcome {
     /// What a person or model reads.
     pub content: Vec<Content>,
     /// The same as one JSON document, where there is one.
     pub structured: Option<String>,
+    /// Whether it tells the model of a failure.
+    pub is_error: bool,
 }
 
 /// One piece of content.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Content {
     /// Text.
     Text(String),
@@ -72,12 +85,31 @@ pub enum Content {
         /// Media type.
         mime: String,
     },
+    /// A resource whose content comes along.
+    Resource {
+        /// Its URI.
+        uri: String,
+        /// Media type.
+        mime: Option<String>,
+        /// Its text,
+        text: Option<String>,
+        /// or its bytes in base64.
+        blob: Option<String>,
+    },
+    /// A resource that is only named: a `resource_link` object of MCP.
+    Link(Value),
 }
 
 impl Outcome {
+    /// Content and nothing else.
+    #[must_use]
+    pub fn new(content: Vec<Content>) -> Self {
+        Self { content, ..Self::default() }
+    }
+
     /// One text and nothing else.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
-        Self { content: vec![Content::Text(text.into())], structured: None }
+        Self::new(vec![Content::Text(text.into())])
     }
 }

@@ -27,9 +27,11 @@ pub enum ShapeError {
 pub fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     match reply {
         Reply::Json(text) => match &plan.select {
-            None if plan.format == FormatConfig::Json && text.len() <= plan.max_bytes => {
-                Ok(Outcome { content: vec![Content::Text(text.clone())], structured: Some(text) })
-            }
+            None if plan.format == FormatConfig::Json && text.len() <= plan.max_bytes => Ok(Outcome {
+                content: vec![Content::Text(text.clone())],
+                structured: Some(text),
+                is_error: false,
+            }),
             None => value_outcome(parse(&text)?, plan),
             Some(select) => value_outcome(select.run(&text).map_err(ShapeError::Select)?, plan),
         },
@@ -45,13 +47,11 @@ pub fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
             }
         },
         Reply::Text { text, .. } => Ok(Outcome::text(cut::cut_text(text, plan.max_bytes))),
-        Reply::Bytes { data, mime } => Ok(Outcome {
-            content: vec![Content::Blob {
-                data: base64::engine::general_purpose::STANDARD.encode(&data),
-                mime,
-            }],
-            structured: None,
-        }),
+        Reply::Bytes { data, mime } => {
+            let data = base64::engine::general_purpose::STANDARD.encode(&data);
+            Ok(Outcome::new(vec![Content::Blob { data, mime }]))
+        }
+        Reply::Outcome(outcome) => Ok(outcome),
         Reply::Empty => Ok(Outcome::text("Done; there is no content.")),
     }
 }
@@ -79,7 +79,7 @@ fn value_outcome(value: Value, plan: &OutputPlan) -> Result<Outcome, ShapeError>
         (None, Value::String(text)) => text.clone(),
         (None, _) => structured.clone(),
     };
-    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured) })
+    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), is_error: false })
 }
 
 /// The list of an object that has just one, so that `{data: [...]}` reads as a table too.
@@ -120,7 +120,7 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Outcome {
         (Some(table), None) => table,
         (None, _) => structured.clone(),
     };
-    Outcome { content: vec![Content::Text(text)], structured: Some(structured) }
+    Outcome { content: vec![Content::Text(text)], structured: Some(structured), is_error: false }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! recorded; a plan exists only if there is no error.
 
 mod catalog;
+mod jinja;
 mod prompt;
 mod route;
 mod server;

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
 use super::RoutePlan;
+use super::jinja::Jinja;
 use super::route::{self, Noun, RouteParts};
-use crate::config::{Config, PromptConfig};
+use crate::config::{Config, MessageConfig, PromptConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::output::Content;
 use crate::params::{self, ParamsPlan};
 use crate::policy::PolicyPlan;
-use crate::source::SourcePlans;
-
-/// How many steps one message may take to render, and how long it may become.
-const FUEL: u64 = 200_000;
+use crate::source::{SourcePlans, fixed};
+use crate::yaml::TextOr;
 
 /// A compiled prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,45 +46,38 @@ pub enum Role {
     Assistant,
 }
 
-/// A message with its parsed template. Equality and output are those of the text.
-#[derive(Clone)]
+/// One message.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MessagePlan {
     /// Who says it.
     pub role: Role,
-    /// The template's text.
-    pub text: String,
-    environment: Arc<Environment<'static>>,
+    content: MessageContent,
 }
 
-/// The name of the one template in each environment.
-const TEMPLATE: &str = "message";
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum MessageContent {
+    Text(Jinja),
+    Resource { uri: Jinja, mime: Option<String>, text: Option<Jinja>, blob: Option<String> },
+    Ready(Content),
+}
 
 impl MessagePlan {
-    /// Renders the message.
+    /// The message's content with its templates filled.
     ///
     /// # Errors
     /// The template's own error, for the log.
-    pub fn render(&self, values: &serde_json::Map<String, serde_json::Value>) -> Result<String, String> {
-        let template = self.environment.get_template(TEMPLATE).map_err(|e| e.to_string())?;
-        template.render(minijinja::value::Serde(values)).map_err(|e| e.to_string())
-    }
-}
-
-impl std::fmt::Debug for MessagePlan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}: {:?}", self.role, self.text)
-    }
-}
-
-impl PartialEq for MessagePlan {
-    fn eq(&self, other: &Self) -> bool {
-        self.role == other.role && self.text == other.text
-    }
-}
-
-impl Serialize for MessagePlan {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([(self.role, &self.text)])
+    pub fn render(&self, values: &serde_json::Map<String, serde_json::Value>) -> Result<Content, String> {
+        Ok(match &self.content {
+            MessageContent::Text(template) => Content::Text(template.render(values)?),
+            MessageContent::Resource { uri, mime, text, blob } => Content::Resource {
+                uri: uri.render(values)?,
+                mime: mime.clone(),
+                text: text.as_ref().map(|t| t.render(values)).transpose()?,
+                blob: blob.clone(),
+            },
+            MessageContent::Ready(content) => content.clone(),
+        })
     }
 }
 
@@ -131,11 +123,7 @@ pub(super) fn compile(
         diagnostics.push(Diagnostic::error("no-messages", message).at(name.span, "").help(help));
     }
     let names: Vec<&str> = prompt.params.names().chain(prompt.data.names()).collect();
-    let messages: Vec<_> = prompt
-        .messages
-        .iter()
-        .map(|m| message(m.span, m.value.user.as_ref(), m.value.assistant.as_ref(), &names, diagnostics))
-        .collect();
+    let messages: Vec<_> = prompt.messages.iter().map(|m| message(m, &names, diagnostics)).collect();
     Some(PromptPlan {
         name: name.value.clone(),
         title: prompt.title.clone(),
@@ -149,53 +137,39 @@ pub(super) fn compile(
 }
 
 fn message(
-    at: crate::diag::Span,
-    user: Option<&Spanned<String>>,
-    assistant: Option<&Spanned<String>>,
+    message: &Spanned<MessageConfig>,
     names: &[&str],
     diagnostics: &mut Diagnostics,
 ) -> Option<MessagePlan> {
-    let (role, text) = match (user, assistant) {
-        (Some(text), None) => (Role::User, text),
-        (None, Some(text)) => (Role::Assistant, text),
+    let (role, said) = match (&message.value.user, &message.value.assistant) {
+        (Some(said), None) => (Role::User, said),
+        (None, Some(said)) => (Role::Assistant, said),
         _ => {
-            let message = "a message is exactly one of `user`, `assistant`";
-            diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+            let text = "a message is exactly one of `user`, `assistant`";
+            diagnostics.push(Diagnostic::error("one-of", text).at(message.span, ""));
             return None;
         }
     };
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
-    if let Err(error) = environment.add_template_owned(TEMPLATE.to_owned(), text.value.clone()) {
-        let why = error.detail().map_or_else(|| error.to_string(), str::to_owned);
-        let line = error
-            .line()
-            .and_then(|l| text.value.lines().nth(l.saturating_sub(1)))
-            .map(|l| l.trim().to_owned());
-        let problem = Diagnostic::error("bad-template", format!("this template does not parse: {why}"));
-        diagnostics.push(match line {
-            Some(line) if !line.is_empty() => problem.within(text.span, line, ""),
-            _ => problem.at(text.span, ""),
-        });
-        return None;
-    }
-    let used = environment.get_template(TEMPLATE).map(|t| t.undeclared_variables(false)).unwrap_or_default();
-    let mut unknown: Vec<&String> =
-        used.iter().filter(|u| !names.contains(&u.as_str()) && !is_global(u)).collect();
-    unknown.sort();
-    for name in &unknown {
-        let message = format!("`{name}` is neither an argument nor a fetched value of this prompt");
-        let help = crate::name::did_you_mean(name, names.iter().copied(), "names here");
-        diagnostics
-            .push(Diagnostic::error("unknown-name", message).within(text.span, name.as_str(), "").help(help));
-    }
-    let plan = MessagePlan { role, text: text.value.clone(), environment: Arc::new(environment) };
-    unknown.is_empty().then_some(plan)
-}
-
-/// Functions that minijinja has without being told.
-fn is_global(name: &str) -> bool {
-    matches!(name, "range" | "dict" | "namespace" | "debug" | "loop" | "self")
+    let block = match said {
+        TextOr::Text(text) => {
+            let content = MessageContent::Text(Jinja::compile(text, names, diagnostics)?);
+            return Some(MessagePlan { role, content });
+        }
+        TextOr::Block(block) => fixed::compile_content(block, message.span, diagnostics)?,
+    };
+    let mut template = |text: String| Jinja::compile(&Spanned::new(text, message.span), names, diagnostics);
+    let content = match block {
+        Content::Text(text) => MessageContent::Text(template(text)?),
+        Content::Resource { uri, mime, text, blob } => MessageContent::Resource {
+            uri: template(uri)?,
+            mime,
+            text: match text {
+                Some(text) => Some(template(text)?),
+                None => None,
+            },
+            blob,
+        },
+        ready => MessageContent::Ready(ready),
+    };
+    Some(MessagePlan { role, content })
 }

@@ -133,6 +133,11 @@ pub(super) fn compile_route(
     if fixed && output.max_bytes.is_none() {
         output_plan.max_bytes = usize::MAX;
     }
+    if noun != Noun::Tool && matches!(&op, Some(OpPlan::Fixed(fixed)) if !fixed.fits_resource()) {
+        let message = format!("the static content of {} is for tools only", scope.owner);
+        let help = "give `text`, `json`, `blob` or `file`";
+        diagnostics.push(Diagnostic::error("tool-content", message).at(at, "").help(help));
+    }
     let policy = policy.compile(&config.defaults.policy, diagnostics);
     Some(RoutePlan { noun, name: name.to_owned(), params, op: op?, output: output_plan, policy })
 }

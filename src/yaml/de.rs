@@ -9,6 +9,7 @@ use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
+use super::text_or::{TEXT_OR, VARIANTS};
 use super::{Node, NodeKind, Scalar};
 use crate::diag::{Diagnostic, Diagnostics, SPANNED, Span};
 use crate::secret::SECRET;
@@ -367,10 +368,13 @@ impl<'de> Deserializer<'de> for De<'de> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == TEXT_OR {
+            return self.placed(visitor.visit_enum(TextOrAccess(self)));
+        }
         self.placed(
             self.scalar("one word").and_then(|s| {
                 visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(s.text.as_str()))
@@ -450,6 +454,39 @@ impl<'de> Deserializer<'de> for KeyDe<'de> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
         unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// Chooses the variant of a [`super::TextOr`] by what was written.
+struct TextOrAccess<'de>(De<'de>);
+
+impl<'de> de::EnumAccess<'de> for TextOrAccess<'de> {
+    type Error = Error;
+    type Variant = Self;
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Error> {
+        let [text, block] = VARIANTS;
+        let name = if matches!(self.0.node.kind, NodeKind::Scalar(_)) { text } else { block };
+        Ok((seed.deserialize(IntoDeserializer::<Error>::into_deserializer(name))?, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for TextOrAccess<'de> {
+    type Error = Error;
+    fn unit_variant(self) -> Result<(), Error> {
+        Ok(())
+    }
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
+        seed.deserialize(self.0)
+    }
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        self.0.deserialize_seq(visitor)
+    }
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.0.deserialize_struct("", fields, visitor)
     }
 }
 

@@ -1,0 +1,187 @@
+//! `static:` content that stands in the configuration itself: text, JSON, bytes or a file read at load, media, embedded and
+//! linked resources, or an error. Tools are rehearsed with it before their backend exists.
+
+mod config;
+
+pub use config::{ContentConfig, EmbeddedConfig, FixedConfig, LinkConfig, MediaConfig};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::file::FileRef;
+use crate::output::{Content, Outcome, Reply};
+
+/// Content ready to serve.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fixed(Reply);
+
+impl Fixed {
+    /// Compiles content; wrong base64 and missing or several kinds are recorded.
+    pub fn compile(config: &FixedConfig, at: Span, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let FixedConfig { text, blob, file, json, image, audio, resource, link, content, error, mime_type } =
+            config;
+        let one = ContentConfig {
+            image: image.clone(),
+            audio: audio.clone(),
+            resource: resource.clone(),
+            link: link.clone(),
+            ..ContentConfig::default()
+        };
+        let media = usize::from(image.is_some())
+            + usize::from(audio.is_some())
+            + usize::from(resource.is_some())
+            + usize::from(link.is_some());
+        let mime = mime_type.clone();
+        let reply = match (text, blob, file, json, content, error, media) {
+            (Some(text), None, None, None, None, None, 0) => Reply::Text { text: text.value.clone(), mime },
+            (None, Some(blob), None, None, None, None, 0) => bytes(decode(blob, diagnostics)?.into(), mime),
+            (None, None, Some(file), None, None, None, 0) => match file.text() {
+                Some(text) => Reply::Text { text: text.to_owned(), mime },
+                None => bytes(Bytes::copy_from_slice(&file.content), mime),
+            },
+            (None, None, None, Some(json), None, None, 0) => Reply::Value(json.to_value()),
+            (None, None, None, None, Some(list), None, 0) => {
+                let parts: Vec<_> =
+                    list.iter().map(|c| compile_content(&c.value, c.span, diagnostics)).collect();
+                Reply::Outcome(Outcome::new(parts.into_iter().collect::<Option<_>>()?))
+            }
+            (None, None, None, None, None, Some(error), 0) => {
+                Reply::Outcome(Outcome { is_error: true, ..Outcome::text(&error.value) })
+            }
+            (None, None, None, None, None, None, 1) => {
+                Reply::Outcome(Outcome::new(vec![compile_content(&one, at, diagnostics)?]))
+            }
+            _ => {
+                let message = "static content is exactly one of `text`, `blob`, `file`, `json`, `image`, `audio`, \
+                               `resource`, `link`, `content`, `error`";
+                diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+                return None;
+            }
+        };
+        Some(Self(reply))
+    }
+
+    /// The content as a reply.
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        self.0.clone()
+    }
+
+    /// Whether it can be the content of a resource: one text, JSON, or bytes.
+    #[must_use]
+    pub const fn fits_resource(&self) -> bool {
+        !matches!(self.0, Reply::Outcome(_))
+    }
+}
+
+fn bytes(data: Bytes, mime: Option<String>) -> Reply {
+    Reply::Bytes { data, mime: mime.unwrap_or_else(|| "application/octet-stream".to_owned()) }
+}
+
+fn decode(blob: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
+    let compact: String = blob.value.split_whitespace().collect();
+    match STANDARD.decode(compact) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            let message = format!("this is not base64: {error}");
+            diagnostics.push(Diagnostic::error("bad-base64", message).at(blob.span, ""));
+            None
+        }
+    }
+}
+
+/// Compiles one piece of content.
+pub fn compile_content(config: &ContentConfig, at: Span, diagnostics: &mut Diagnostics) -> Option<Content> {
+    let ContentConfig { text, image, audio, resource, link } = config;
+    match (text, image, audio, resource, link) {
+        (Some(text), None, None, None, None) => Some(Content::Text(text.value.clone())),
+        (None, Some(media), None, None, None) => compile_media(media, "image", at, diagnostics),
+        (None, None, Some(media), None, None) => compile_media(media, "audio", at, diagnostics),
+        (None, None, None, Some(resource), None) => compile_embedded(resource, diagnostics),
+        (None, None, None, None, Some(link)) => Some(Content::Link(link_json(link))),
+        _ => {
+            let message = "a piece of content is exactly one of `text`, `image`, `audio`, `resource`, `link`";
+            diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+            None
+        }
+    }
+}
+
+fn compile_media(
+    media: &MediaConfig,
+    kind: &str,
+    at: Span,
+    diagnostics: &mut Diagnostics,
+) -> Option<Content> {
+    let data = match (&media.data, &media.file) {
+        (Some(data), None) => STANDARD.encode(decode(data, diagnostics)?),
+        (None, Some(file)) => STANDARD.encode(&file.content),
+        _ => {
+            let message = format!("`{kind}` has exactly one of `data`, `file`");
+            diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+            return None;
+        }
+    };
+    let guessed = media.file.as_ref().and_then(|f| media_type(f, kind));
+    let Some(mime) = media.mime_type.clone().or(guessed) else {
+        let message = format!("the media type of this {kind} is not known");
+        let help = format!("say `mime_type: {kind}/…`");
+        diagnostics.push(Diagnostic::error("no-media-type", message).at(at, "").help(help));
+        return None;
+    };
+    if !mime.starts_with(&format!("{kind}/")) {
+        let message = format!("`{mime}` is not the media type of an {kind}");
+        diagnostics.push(Diagnostic::error("bad-media-type", message).at(at, ""));
+        return None;
+    }
+    Some(Content::Blob { data, mime })
+}
+
+/// The media type that a file's ending tells.
+fn media_type(file: &FileRef, kind: &str) -> Option<String> {
+    let ending = file.path.rsplit('.').next()?.to_ascii_lowercase();
+    let name = match ending.as_str() {
+        "png" | "gif" | "webp" | "avif" | "wav" | "ogg" | "flac" | "aac" => ending.as_str(),
+        "jpg" | "jpeg" => "jpeg",
+        "svg" => "svg+xml",
+        "mp3" => "mpeg",
+        _ => return None,
+    };
+    Some(format!("{kind}/{name}"))
+}
+
+fn compile_embedded(config: &EmbeddedConfig, diagnostics: &mut Diagnostics) -> Option<Content> {
+    let (text, blob) = match (&config.text, &config.blob, &config.file) {
+        (Some(text), None, None) => (Some(text.value.clone()), None),
+        (None, Some(blob), None) => (None, Some(STANDARD.encode(decode(blob, diagnostics)?))),
+        (None, None, Some(file)) => match file.text() {
+            Some(text) => (Some(text.to_owned()), None),
+            None => (None, Some(STANDARD.encode(&file.content))),
+        },
+        _ => {
+            let message = "an embedded resource has exactly one of `text`, `blob`, `file`";
+            diagnostics.push(Diagnostic::error("one-of", message).at(config.uri.span, ""));
+            return None;
+        }
+    };
+    Some(Content::Resource { uri: config.uri.value.clone(), mime: config.mime_type.clone(), text, blob })
+}
+
+fn link_json(link: &LinkConfig) -> Value {
+    let mut map = serde_json::Map::new();
+    map.insert("type".to_owned(), "resource_link".into());
+    map.insert("uri".to_owned(), link.uri.as_str().into());
+    map.insert("name".to_owned(), link.name.clone().unwrap_or_else(|| link.uri.clone()).into());
+    for (key, value) in
+        [("title", &link.title), ("description", &link.description), ("mimeType", &link.mime_type)]
+    {
+        if let Some(value) = value {
+            map.insert(key.to_owned(), value.as_str().into());
+        }
+    }
+    Value::Object(map)
+}
