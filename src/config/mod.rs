@@ -136,8 +136,27 @@ pub struct ResourceConfig {
     pub fixed: Option<FixedConfig>,
     /// What of the reply reaches the client.
     pub output: OutputConfig,
+    /// Suggestions for the variables of the URI, by variable.
+    pub complete: Entries<CompleteConfig>,
     /// Policies.
     pub policy: PolicyConfig,
+}
+
+/// Suggestions for an argument: exactly one kind. An argument with an `enum` has suggestions without this.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Complete")]
+pub struct CompleteConfig {
+    /// Fixed values; those that begin with what was typed are suggested.
+    pub values: Option<Spanned<Vec<String>>>,
+    /// A request. `{value}` is what was typed so far; the other arguments can be used too and may be absent.
+    pub rest: Option<RestOpConfig>,
+    /// A statement; `:value` is what was typed so far. The first column is suggested.
+    pub sql: Option<SqlOpConfig>,
+    /// A search; `{value}` is what was typed so far.
+    pub vector: Option<VectorOpConfig>,
+    /// What of the reply is suggested: a list of texts, or of objects whose first member is taken.
+    pub output: OutputConfig,
 }
 
 /// A prompt: messages with arguments, and data fetched before they are rendered.
@@ -155,6 +174,8 @@ pub struct PromptConfig {
     pub data: Entries<DataConfig>,
     /// The messages in order.
     pub messages: Vec<Spanned<MessageConfig>>,
+    /// Suggestions for the arguments, by argument.
+    pub complete: Entries<CompleteConfig>,
     /// Policies.
     pub policy: PolicyConfig,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
+use crate::plan::{CompletionPlan, Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
 use crate::source::{Backend, OpenError, Source, SourcePlan};
 
 /// A compiled route bound to its live source.
@@ -33,6 +33,17 @@ pub struct Resource {
     pub plan: ResourcePlan,
     /// Its route.
     pub route: Route,
+    /// Suggestions for its variables.
+    pub completions: Vec<(String, Completion)>,
+}
+
+/// Where suggestions for an argument come from.
+#[derive(Debug)]
+pub enum Completion {
+    /// Fixed values.
+    Values(Vec<String>),
+    /// An operation.
+    Route(Route),
 }
 
 /// A prompt in use.
@@ -42,6 +53,8 @@ pub struct Prompt {
     pub plan: PromptPlan,
     /// Its data routes by name.
     pub data: Vec<(String, Route)>,
+    /// Suggestions for its arguments.
+    pub completions: Vec<(String, Completion)>,
 }
 
 /// Everything that is in use now. A call holds it to its end, so that one call sees one generation.
@@ -83,6 +96,16 @@ impl Live {
             })?;
             Ok(Route { plan: plan.clone(), backend })
         };
+        let completions = |plans: &[(String, CompletionPlan)]| {
+            let live = plans.iter().map(|(name, plan)| {
+                let completion = match plan {
+                    CompletionPlan::Values(values) => Completion::Values(values.clone()),
+                    CompletionPlan::Route(plan) => Completion::Route(route(plan)?),
+                };
+                Ok((name.clone(), completion))
+            });
+            live.collect::<Result<Vec<_>, OpenError>>()
+        };
         let mut tools = HashMap::with_capacity(plan.tools.len());
         for tool in &plan.tools {
             let live = Tool { plan: tool.clone(), route: route(&tool.route)? };
@@ -91,7 +114,11 @@ impl Live {
         let mut resources = HashMap::new();
         let mut templates = Vec::new();
         for resource in &plan.resources {
-            let live = Resource { plan: resource.clone(), route: route(&resource.route)? };
+            let live = Resource {
+                route: route(&resource.route)?,
+                completions: completions(&resource.completions)?,
+                plan: resource.clone(),
+            };
             if resource.is_template() {
                 templates.push(live);
             } else {
@@ -102,7 +129,8 @@ impl Live {
         for prompt in &plan.prompts {
             let data = prompt.data.iter().map(|(name, plan)| Ok((name.clone(), route(plan)?)));
             let data = data.collect::<Result<_, OpenError>>()?;
-            prompts.insert(prompt.name.clone(), Prompt { plan: prompt.clone(), data });
+            let completions = completions(&prompt.completions)?;
+            prompts.insert(prompt.name.clone(), Prompt { plan: prompt.clone(), data, completions });
         }
         let generation = previous.map_or(1, |p| p.generation + 1);
         Ok(Self { generation, plan: Arc::new(plan), sources, tools, resources, templates, prompts })
@@ -128,6 +156,14 @@ impl Live {
             return Some((resource, Vec::new()));
         }
         self.templates.iter().find_map(|r| r.plan.template.matches(uri).map(|values| (r, values)))
+    }
+}
+
+impl Live {
+    /// The template with exactly this URI template, as completion requests name it.
+    #[must_use]
+    pub fn template(&self, uri_template: &str) -> Option<&Resource> {
+        self.templates.iter().find(|r| r.plan.uri == uri_template)
     }
 }
 

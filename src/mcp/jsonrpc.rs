@@ -72,6 +72,15 @@ pub struct Params<'a> {
     /// `notifications/cancelled`: which request.
     #[serde(borrow, default, rename = "requestId")]
     pub request_id: Option<&'a RawValue>,
+    /// `completion/complete`: the prompt or template.
+    #[serde(borrow, default, rename = "ref")]
+    pub reference: Option<&'a RawValue>,
+    /// `completion/complete`: the argument and what was typed.
+    #[serde(borrow, default)]
+    pub argument: Option<&'a RawValue>,
+    /// `completion/complete`: the arguments known so far.
+    #[serde(borrow, default)]
+    pub context: Option<&'a RawValue>,
     /// The envelope of modern requests.
     #[serde(borrow, default, rename = "_meta", deserialize_with = "object")]
     pub meta: Option<Meta<'a>>,

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Context, Era, Params, RpcError, jsonrpc, prompts, resources, tools};
+use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, tools};
 use crate::live::Live;
 
 impl Era {
@@ -41,6 +41,9 @@ pub(super) async fn shared(
         "tools/call" if lists.tools.is_some() => return Some(tools::call(params, era, cx).await),
         "resources/read" if lists.resources.is_some() => return Some(resources::read(params, era, cx).await),
         "prompts/get" if lists.prompts.is_some() => return Some(prompts::get(params, era, cx).await),
+        "completion/complete" if catalog.capabilities.get("completions").is_some() => {
+            return Some(completion::complete(params, era, cx).await);
+        }
         _ => return None,
     };
     let bytes = list.as_ref()?;

@@ -1,6 +1,7 @@
 //! MCP in both eras: 2026-07-28 (stateless, an envelope in every request) and the `initialize` handshake of 2024-11-05 to
 //! 2025-11-25. Bytes in, bytes out; transports add nothing but their headers.
 
+mod completion;
 mod content;
 mod error;
 mod headers;

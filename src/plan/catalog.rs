@@ -55,6 +55,11 @@ impl Catalog {
                 capabilities.insert(name.to_owned(), json!({}));
             }
         }
+        let suggests = resources.iter().any(|r| !r.completions.is_empty())
+            || prompts.iter().any(|p| !p.completions.is_empty());
+        if suggests {
+            capabilities.insert("completions".to_owned(), json!({}));
+        }
         let meta = json!({ "io.modelcontextprotocol/serverInfo": server_info });
         let ttl = server.list_ttl.0.as_millis();
         let mut catalog = Self {

@@ -2,12 +2,14 @@
 //! recorded; a plan exists only if there is no error.
 
 mod catalog;
+mod complete;
 mod jinja;
 mod prompt;
 mod route;
 mod server;
 
 pub use catalog::{Catalog, Lists};
+pub use complete::CompletionPlan;
 pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use route::{HeaderParam, Noun, ResourcePlan, RoutePlan, ToolPlan};
 pub use server::ServerPlan;

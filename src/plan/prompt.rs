@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::RoutePlan;
+use super::complete::{self, CompletionPlan};
 use super::jinja::Jinja;
 use super::route::{self, Noun, RouteParts};
 use crate::config::{Config, MessageConfig, PromptConfig};
@@ -32,6 +33,8 @@ pub struct PromptPlan {
     pub data: Vec<(String, Arc<RoutePlan>)>,
     /// The messages.
     pub messages: Vec<MessagePlan>,
+    /// Suggestions for its arguments.
+    pub completions: Vec<(String, CompletionPlan)>,
     /// The deadline for all of it.
     pub policy: PolicyPlan,
 }
@@ -122,6 +125,8 @@ pub(super) fn compile(
         let help = "give a list of `user:` and `assistant:` messages";
         diagnostics.push(Diagnostic::error("no-messages", message).at(name.span, "").help(help));
     }
+    let of = complete::Owner { what: &owner, params: &params, policy: &prompt.policy };
+    let completions = complete::compile(&prompt.complete, &of, config, sources, diagnostics);
     let names: Vec<&str> = prompt.params.names().chain(prompt.data.names()).collect();
     let messages: Vec<_> = prompt.messages.iter().map(|m| message(m, &names, diagnostics)).collect();
     Some(PromptPlan {
@@ -131,6 +136,7 @@ pub(super) fn compile(
         params,
         about: prompt.params.iter().map(|(_, p)| (p.title.clone(), p.description.clone())).collect(),
         data,
+        completions,
         messages: messages.into_iter().collect::<Option<_>>()?,
         policy: prompt.policy.compile(&config.defaults.policy, diagnostics),
     })

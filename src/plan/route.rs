@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::complete::{self, CompletionPlan};
 use crate::config::{Config, ResourceConfig, ToolConfig};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::{OutputConfig, OutputPlan};
@@ -24,6 +25,8 @@ pub enum Noun {
     Resource,
     /// A value that a prompt fetches.
     PromptData,
+    /// Suggestions for an argument.
+    Completion,
 }
 
 /// The compiled way from one exposed name to one operation.
@@ -86,6 +89,8 @@ pub struct ResourcePlan {
     pub description: Option<String>,
     /// Media type of its content.
     pub mime_type: Option<String>,
+    /// Suggestions for its variables.
+    pub completions: Vec<(String, CompletionPlan)>,
 }
 
 impl ResourcePlan {
@@ -280,6 +285,8 @@ pub(super) fn compile_resource(
     }
     let owner = format!("resource `{}`", uri.value);
     let params = params::compile(&uri_params(uri, &template, resource, diagnostics)?, &owner, diagnostics)?;
+    let of = complete::Owner { what: &owner, params: &params, policy: &resource.policy };
+    let completions = complete::compile(&resource.complete, &of, config, sources, diagnostics);
     let parts = RouteParts {
         noun: Noun::Resource,
         name: uri,
@@ -298,6 +305,7 @@ pub(super) fn compile_resource(
         name: resource.name.clone().unwrap_or_else(|| uri.value.clone()),
         title: resource.title.clone(),
         description: resource.description.clone(),
+        completions,
         mime_type: resource
             .mime_type
             .clone()
