@@ -20,7 +20,7 @@
 //! | 4 | [`plan`]: compile, and the lists as bytes |
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`policy`]: siblings that do not know each other |
-//! | 1 | [`params`], [`template`], [`output`]: pure values |
+//! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what a call says while it runs |
 //! | 0 | [`yaml`], [`diag`], [`file`], [`name`], [`secret`], [`units`], [`telemetry`] |
 
 pub mod app;
@@ -40,6 +40,7 @@ pub mod policy;
 pub mod secret;
 pub mod server;
 pub mod source;
+pub mod talk;
 pub mod telemetry;
 pub mod template;
 pub mod units;

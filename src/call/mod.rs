@@ -7,6 +7,8 @@ pub use crate::output::{Content, Outcome};
 pub use error::{CallError, Code, Origin};
 pub use run::{Call, Input, run};
 
+pub use crate::talk::{Said, Talk};
+
 /// Who stands behind a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {

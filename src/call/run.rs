@@ -10,6 +10,7 @@ use crate::output;
 use crate::params::Arguments;
 use crate::policy::PolicyPlan;
 use crate::source::{Attempt, SourceError};
+use crate::talk::Talk;
 
 /// The arguments of a call as they came.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Call<'a> {
     pub caller: &'a Caller,
     /// The id in the log and in messages.
     pub id: RequestId,
+    /// Where it says how far it is.
+    pub talk: Talk,
 }
 
 /// Runs one call on a route.
@@ -37,7 +40,7 @@ pub struct Call<'a> {
 /// [`CallError`]; it was logged already.
 pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
     let started = Instant::now();
-    let result = steps(route, input, started).await;
+    let result = steps(route, input, started, &call.talk).await;
     let source = route.plan.op.source().unwrap_or("-");
     let (name, id, ms) = (&route.plan.name, call.id, started.elapsed().as_millis());
     match &result {
@@ -52,7 +55,7 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
     result
 }
 
-async fn steps(route: &Route, input: Input<'_>, started: Instant) -> Result<Outcome, CallError> {
+async fn steps(route: &Route, input: Input<'_>, started: Instant, talk: &Talk) -> Result<Outcome, CallError> {
     let plan = &*route.plan;
     let PolicyPlan { timeout } = &plan.policy;
     let source = plan.op.source().unwrap_or("static");
@@ -71,8 +74,13 @@ async fn steps(route: &Route, input: Input<'_>, started: Instant) -> Result<Outc
         }
     };
 
+    // A rehearsal reports for itself.
+    let reports = if plan.op.talks() { &Talk::silent() } else { talk };
+    reports.stage(1, 3, "waiting for the source").await;
+
     // The deadline bounds everything below.
     let attempt = Attempt {
+        talk,
         deadline: started + timeout.0,
         max_rows: plan.output.max_rows,
         max_bytes: plan.output.max_bytes,
@@ -84,5 +92,8 @@ async fn steps(route: &Route, input: Input<'_>, started: Instant) -> Result<Outc
     };
 
     // Shape last: what leaves is small and says what was left out.
-    output::shape(reply, &plan.output).map_err(CallError::shape)
+    reports.stage(2, 3, "shaping the answer").await;
+    let outcome = output::shape(reply, &plan.output).map_err(CallError::shape)?;
+    reports.stage(3, 3, "done").await;
+    Ok(outcome)
 }

@@ -49,8 +49,11 @@ impl Call {
             } },
         });
         let request = request.to_string();
-        let cx = Context { live: live.load(), caller: Caller::Local, headers: None };
-        let answer = mcp::answer(request.as_bytes(), &cx).await;
+        let cx = Context { live: live.load(), caller: Caller::Local, headers: None, outlet: None };
+        let answer = match mcp::parse(request.as_bytes()) {
+            Ok(message) => mcp::answer(&message, &cx).await,
+            Err(refusal) => refusal,
+        };
         let Answer::Reply { body, .. } = answer else { return Ok(1) };
         Ok(print(&body))
     }

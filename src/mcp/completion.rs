@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Context, Era, Params, RpcError};
-use crate::call::{self, Call, Input, Outcome, RequestId};
+use crate::call::{self, Call, Input, Outcome, RequestId, Talk};
 use crate::live::Completion;
 use crate::params::ParamsPlan;
 
@@ -69,7 +69,7 @@ pub(super) async fn complete(params: &Params<'_>, era: Era, cx: &Context<'_>) ->
             let others = names.filter_map(|n| known.arguments.get_key_value(n));
             let mut texts = vec![("value", argument.value.as_str())];
             texts.extend(others.map(|(name, value)| (name.as_str(), value.as_str())));
-            let this = Call { caller: &cx.caller, id };
+            let this = Call { caller: &cx.caller, id, talk: Talk::silent() };
             let outcome = call::run(route, Input::Texts(texts), &this).await;
             suggestions(&outcome.map_err(|e| RpcError::from_call(&e, id))?)
         }

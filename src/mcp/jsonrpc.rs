@@ -105,6 +105,9 @@ pub struct Meta<'a> {
         deserialize_with = "present"
     )]
     pub client_capabilities: Option<&'a RawValue>,
+    /// Optional: report progress under this token.
+    #[serde(borrow, default, rename = "progressToken")]
+    pub progress_token: Option<&'a RawValue>,
     /// Optional: a log level.
     #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
     pub log_level: Option<&'a RawValue>,

@@ -11,11 +11,13 @@ mod method;
 mod modern;
 mod prompts;
 mod resources;
+mod talking;
 mod tools;
 
 pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, parse};
+pub use talking::{Outlet, may_talk};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -61,21 +63,19 @@ pub struct Context<'a> {
     pub caller: Caller,
     /// The HTTP headers; `None` over stdio, where the header rules do not apply.
     pub headers: Option<&'a dyn Headers>,
+    /// Where notifications of this request go before its answer; without one they are not sent.
+    pub outlet: Option<&'a Outlet>,
 }
 
-/// Parses and answers one message. Whatever goes wrong inside, there is an answer and the process lives.
-pub async fn answer(bytes: &[u8], cx: &Context<'_>) -> Answer {
-    let message = match parse(bytes) {
-        Ok(message) => message,
-        Err(refusal) => return refusal,
-    };
+/// Answers one message. Whatever goes wrong inside, there is an answer and the process lives.
+pub async fn answer(message: &Message<'_>, cx: &Context<'_>) -> Answer {
     // Nothing of a message outlives it but counters and pools, which a panic leaves whole.
-    match AssertUnwindSafe(handle(&message, cx)).catch_unwind().await {
+    match AssertUnwindSafe(handle(message, cx)).catch_unwind().await {
         Ok(answer) => answer,
         Err(_) => {
             tracing::error!(method = message.method.as_deref(), "a request ended in a panic");
             let error = RpcError::internal("this server failed on its side");
-            error.answer(message.id.as_deref(), era(&message, cx.headers))
+            error.answer(message.id.as_deref(), era(message, cx.headers))
         }
     }
 }
@@ -109,7 +109,8 @@ async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
 }
 
 /// How a client opens decides its era; nothing is remembered between messages.
-fn era(message: &Message<'_>, headers: Option<&dyn Headers>) -> Era {
+#[must_use]
+pub fn era(message: &Message<'_>, headers: Option<&dyn Headers>) -> Era {
     let method = message.method.as_deref();
     if method == Some("initialize") && message.params.has_protocol_version() {
         return Era::Legacy;

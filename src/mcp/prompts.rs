@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::method::{push_string, required};
 use super::{Context, Era, Params, RpcError, content};
-use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
+use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId, Talk};
 use crate::live::Prompt;
 use crate::params::Arguments;
 use crate::plan::Role;
@@ -18,7 +18,7 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
     let arguments = prompt.plan.params.bind(params.arguments).map_err(|e| RpcError::invalid_params(e.0))?;
     let id = RequestId::fresh();
     let limit = prompt.plan.policy.timeout.0;
-    let this = Call { caller: &cx.caller, id };
+    let this = Call { caller: &cx.caller, id, talk: Talk::silent() };
     let messages = match tokio::time::timeout(limit, messages(prompt, &arguments, &this)).await {
         Ok(result) => result.map_err(|e| RpcError::from_call(&e, id))?,
         Err(_) => {

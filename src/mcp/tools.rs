@@ -2,6 +2,7 @@
 
 use super::error::sentence;
 use super::method::required;
+use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
 use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
 
@@ -22,8 +23,12 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         headers::check_params(sent, &tool.plan.header_params, params.arguments)?;
     }
     let id = RequestId::fresh();
-    let this = Call { caller: &cx.caller, id };
-    let result = call::run(&tool.route, Input::Json(params.arguments), &this).await;
+    let wanted = Wanted::of(params, era, tool.route.plan.op.talks());
+    let result = talking::run(&wanted, cx.outlet, async |talk| {
+        let this = Call { caller: &cx.caller, id, talk };
+        call::run(&tool.route, Input::Json(params.arguments), &this).await
+    })
+    .await;
     Ok(write(&name, result, id, era, cx))
 }
 

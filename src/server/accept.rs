@@ -23,7 +23,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Server {
     pub(super) live: LiveHandle,
-    pub(super) calls: Semaphore,
+    pub(super) calls: Arc<Semaphore>,
     pub(super) probes: super::health::Probes,
 }
 
@@ -32,7 +32,7 @@ impl Server {
     #[must_use]
     pub fn new(live: LiveHandle) -> Self {
         let calls = live.load().plan.server.max_concurrent_calls;
-        Self { live, calls: Semaphore::new(calls), probes: super::health::Probes::default() }
+        Self { live, calls: Arc::new(Semaphore::new(calls)), probes: super::health::Probes::default() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One HTTP request: the paths, the checks in their order (host, origin, method, place, type, size), then the message.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,9 +9,13 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::stream::{self, Body};
 use super::{Server, guard};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
 use crate::call::Caller;
-use crate::mcp::{self, Answer, Context, Headers, Malformed, RpcError};
+use crate::live::Live;
+use crate::mcp::{self, Answer, Context, Era, Headers, Malformed, RpcError};
 use crate::plan::ServerPlan;
 
 /// How long a request's body may take to arrive.
@@ -18,7 +23,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The code of an overloaded server, outside JSON-RPC's reserved range.
 const OVERLOADED: i32 = 1503;
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Body>;
 
 impl Headers for HeaderMap {
     fn one(&self, name: &str) -> Result<Option<&str>, Malformed> {
@@ -48,24 +53,18 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
             if let Err(refusal) = check(&request, plan) {
                 return *refusal;
             }
-            let Ok(_place) = server.calls.try_acquire() else {
-                let mut reply = refuse(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    OVERLOADED,
-                    "too many calls at once; try again in a second",
-                );
+            let Ok(place) = server.calls.clone().try_acquire_owned() else {
+                let message = "too many calls at once; try again in a second";
+                let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, message);
                 reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 return reply;
             };
             let max_body = plan.max_body.0;
             let (parts, body) = request.into_parts();
-            let body = match read(body, max_body).await {
-                Ok(body) => body,
-                Err(refusal) => return *refusal,
-            };
-            let cx = Context { live, caller: Caller::Anonymous, headers: Some(&parts.headers) };
-            let answer = mcp::answer(&body, &cx).await;
-            reply(answer)
+            match read(body, max_body).await {
+                Ok(body) => answer(live, parts.headers, body, place).await,
+                Err(refusal) => *refusal,
+            }
         }
         _ => refuse(
             StatusCode::NOT_FOUND,
@@ -136,7 +135,7 @@ fn too_large(max: usize) -> Reply {
 }
 
 fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(Body::Left(Full::new(body.into())));
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
@@ -156,13 +155,45 @@ fn plain(method: &Method, status: StatusCode, body: String) -> Reply {
     }
 }
 
-fn reply(answer: Answer) -> Reply {
+/// Answers the message: as one JSON object, or as a stream where notifications come before the answer.
+async fn answer(live: Arc<Live>, headers: HeaderMap, body: Bytes, place: OwnedSemaphorePermit) -> Reply {
+    let cx = Context { live, caller: Caller::Anonymous, headers: Some(&headers), outlet: None };
+    let message = match mcp::parse(&body) {
+        Ok(message) => message,
+        Err(refusal) => return reply(refusal),
+    };
+    let outlives =
+        mcp::era(&message, cx.headers) == Era::Legacy && message.method.as_deref() == Some("tools/call");
+    if !outlives && !mcp::may_talk(&message, &cx) {
+        return reply(mcp::answer(&message, &cx).await);
+    }
+    let live = cx.live.clone();
+    drop(message);
+    let (outlet, notifications) = mpsc::channel(16);
+    let running = async move {
+        let _place = place;
+        let cx = Context { live, caller: Caller::Anonymous, headers: Some(&headers), outlet: Some(&outlet) };
+        match mcp::parse(&body) {
+            Ok(message) => mcp::answer(&message, &cx).await,
+            Err(refusal) => refusal,
+        }
+    };
+    // In the legacy era a client that goes away has not cancelled (MCP 2025-11-25, basic/transports); in the modern one
+    // it has, and dropping the reply drops the call.
+    if outlives {
+        stream::respond(stream::detached(running), notifications).await
+    } else {
+        stream::respond(Box::pin(running), notifications).await
+    }
+}
+
+pub(super) fn reply(answer: Answer) -> Reply {
     match answer {
         Answer::Reply { status, body } => {
             json(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body)
         }
         Answer::Accepted => {
-            let mut reply = Response::new(Full::default());
+            let mut reply = Response::new(Body::Left(Full::default()));
             *reply.status_mut() = StatusCode::ACCEPTED;
             reply
         }

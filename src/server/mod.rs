@@ -5,5 +5,6 @@ mod guard;
 mod health;
 mod http;
 pub mod stdio;
+mod stream;
 
 pub use accept::{Server, run};

@@ -106,8 +106,11 @@ fn start(
     let task = tasks.spawn(async move {
         // Not before it is registered, so that it always takes itself out again.
         let _ = may_begin.await;
-        let cx = Context { live, caller: Caller::Local, headers: None };
-        let answer = mcp::answer(&line, &cx).await;
+        let cx = Context { live, caller: Caller::Local, headers: None, outlet: Some(&answers) };
+        let answer = match mcp::parse(&line) {
+            Ok(message) => mcp::answer(&message, &cx).await,
+            Err(refusal) => refusal,
+        };
         // Once it is out of the table a cancellation comes too late, and the answer is sent.
         let cancelled = own_id.as_ref().is_some_and(|id| lock(&own_running).remove(id).is_none());
         if let (Answer::Reply { body, .. }, false) = (answer, cancelled) {

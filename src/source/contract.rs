@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::diag::{Diagnostics, Span, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
+use crate::talk::Talk;
 
 /// What every kind of source provides. Never a trait object: the enums below store the kinds.
 pub trait SourceKind: Sized + Send + Sync {
@@ -39,7 +40,7 @@ pub trait SourceKind: Sized + Send + Sync {
         &self,
         op: &Self::Op,
         arguments: &Arguments,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
     ) -> impl Future<Output = Result<Reply, SourceError>> + Send;
 
     /// Whether the source answers now.
@@ -48,7 +49,9 @@ pub trait SourceKind: Sized + Send + Sync {
 
 /// Limits of one try.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt {
+pub struct Attempt<'a> {
+    /// Where the call says how far it is.
+    pub talk: &'a Talk,
     /// When the whole call must be over.
     pub deadline: Instant,
     /// How many rows or matches may be read.
@@ -57,7 +60,7 @@ pub struct Attempt {
     pub max_bytes: usize,
 }
 
-impl Attempt {
+impl Attempt<'_> {
     /// The time left, shortened to `limit`.
     #[must_use]
     pub fn left(&self, limit: Duration) -> Duration {

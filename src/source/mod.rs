@@ -273,6 +273,12 @@ impl OpPlan {
         matches!(self, Self::Rest(..))
     }
 
+    /// Whether it says something of its own while it runs.
+    #[must_use]
+    pub const fn talks(&self) -> bool {
+        matches!(self, Self::Fixed(fixed) if fixed.talks())
+    }
+
     /// The JSON Schema of what it gives, where the kind knows it.
     #[must_use]
     pub fn output_schema(&self) -> Option<Value> {
@@ -315,12 +321,12 @@ impl Backend {
     ///
     /// # Errors
     /// [`SourceError`] as described there.
-    pub async fn execute(&self, arguments: &Arguments, attempt: Attempt) -> Result<Reply, SourceError> {
+    pub async fn execute(&self, arguments: &Arguments, attempt: Attempt<'_>) -> Result<Reply, SourceError> {
         match self {
             Self::Rest(source, op) => source.execute(op, arguments, attempt).await,
             Self::Sql(source, op) => source.execute(op, arguments, attempt).await,
             Self::Vector(source, op) => source.execute(op, arguments, attempt).await,
-            Self::Fixed(fixed) => Ok(fixed.reply()),
+            Self::Fixed(fixed) => Ok(fixed.run(attempt.talk).await),
         }
     }
 }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::diag::Spanned;
 use crate::file::FileRef;
+use crate::talk::Level;
+use crate::units::Period;
 use crate::yaml::JsonNode;
 
 /// Content that stands in the configuration: exactly one kind (and `mime_type` beside text, bytes or a file).
@@ -32,8 +34,50 @@ pub struct FixedConfig {
     pub content: Option<Vec<Spanned<ContentConfig>>>,
     /// A failure, told to the model in this sentence. Tools only.
     pub error: Option<Spanned<String>>,
+    /// What happens before the content is given, in order. Tools only.
+    pub steps: Vec<Spanned<StepConfig>>,
     /// Media type of `text`, `blob` or `file`. Default: `text/plain` for text, `application/octet-stream` for bytes.
     pub mime_type: Option<String>,
+}
+
+/// A step of a rehearsal: exactly one of the kinds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Step")]
+pub struct StepConfig {
+    /// Report progress to a client that asked for it.
+    pub progress: Option<ProgressConfig>,
+    /// Send a log line to a client that asked for it.
+    pub log: Option<LogStepConfig>,
+    /// Wait.
+    pub sleep: Option<Period>,
+}
+
+/// A progress report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Progress")]
+pub struct ProgressConfig {
+    /// Grows from step to step.
+    pub progress: f64,
+    /// What it will be at the end.
+    pub total: Option<f64>,
+    /// A few words.
+    pub message: Option<String>,
+}
+
+/// A log line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "LogStep")]
+pub struct LogStepConfig {
+    /// Default `info`.
+    #[serde(default)]
+    pub level: Level,
+    /// Who logs.
+    pub logger: Option<String>,
+    /// What: a text or any value.
+    pub data: Spanned<JsonNode>,
 }
 
 /// A piece of content: exactly one of the kinds.

@@ -2,8 +2,12 @@
 //! linked resources, or an error. Tools are rehearsed with it before their backend exists.
 
 mod config;
+mod steps;
 
-pub use config::{ContentConfig, EmbeddedConfig, FixedConfig, LinkConfig, MediaConfig};
+pub use config::{
+    ContentConfig, EmbeddedConfig, FixedConfig, LinkConfig, LogStepConfig, MediaConfig, ProgressConfig,
+    StepConfig,
+};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,16 +18,33 @@ use serde_json::Value;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::file::FileRef;
 use crate::output::{Content, Outcome, Reply};
+use crate::talk::Talk;
+use steps::Step;
 
 /// Content ready to serve.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Fixed(Reply);
+pub struct Fixed {
+    reply: Reply,
+    steps: Vec<Step>,
+}
 
 impl Fixed {
     /// Compiles content; wrong base64 and missing or several kinds are recorded.
     pub fn compile(config: &FixedConfig, at: Span, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let FixedConfig { text, blob, file, json, image, audio, resource, link, content, error, mime_type } =
-            config;
+        let FixedConfig {
+            text,
+            blob,
+            file,
+            json,
+            image,
+            audio,
+            resource,
+            link,
+            content,
+            error,
+            steps,
+            mime_type,
+        } = config;
         let one = ContentConfig {
             image: image.clone(),
             audio: audio.clone(),
@@ -62,19 +83,28 @@ impl Fixed {
                 return None;
             }
         };
-        Some(Self(reply))
+        let steps: Vec<_> = steps.iter().map(|s| Step::compile(&s.value, s.span, diagnostics)).collect();
+        Some(Self { reply, steps: steps.into_iter().collect::<Option<_>>()? })
     }
 
-    /// The content as a reply.
+    /// Takes the steps, then gives the content.
+    pub async fn run(&self, talk: &Talk) -> Reply {
+        for step in &self.steps {
+            step.run(talk).await;
+        }
+        self.reply.clone()
+    }
+
+    /// Whether it says something before it answers.
     #[must_use]
-    pub fn reply(&self) -> Reply {
-        self.0.clone()
+    pub const fn talks(&self) -> bool {
+        !self.steps.is_empty()
     }
 
     /// Whether it can be the content of a resource: one text, JSON, or bytes.
     #[must_use]
     pub const fn fits_resource(&self) -> bool {
-        !matches!(self.0, Reply::Outcome(_))
+        !matches!(self.reply, Reply::Outcome(_)) && self.steps.is_empty()
     }
 }
 

@@ -54,7 +54,7 @@ impl SourceKind for Rest {
         &self,
         op: &RestOp,
         arguments: &Arguments,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
         let request = self.request(op, arguments)?;
         let limit = attempt.left(self.plan.timeout.0);

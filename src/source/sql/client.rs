@@ -38,7 +38,7 @@ impl SourceKind for Sql {
         &self,
         op: &SqlOp,
         arguments: &Arguments,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
         let statement = Statement {
             text: op.text.clone(),

@@ -47,7 +47,7 @@ impl SourceKind for Vector {
         &self,
         op: &VectorOp,
         arguments: &Arguments,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
         self.search(op, arguments, attempt).await
     }

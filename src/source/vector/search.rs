@@ -32,7 +32,7 @@ impl Vector {
         &self,
         op: &VectorOp,
         arguments: &Arguments,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
         let question = op.search.render(arguments).unwrap_or_default();
         if question.trim().is_empty() {
@@ -67,7 +67,7 @@ impl Vector {
         arguments: &Arguments,
         question: &str,
         limit: usize,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
     ) -> Result<Vec<Match>, SourceError> {
         let vector = self.embedder.embed(question, attempt.left(Duration::MAX)).await?;
         if vector.iter().all(|x| *x == 0.0) {
@@ -88,7 +88,7 @@ impl Vector {
         arguments: &Arguments,
         question: &str,
         limit: usize,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
     ) -> Result<Vec<Match>, SourceError> {
         let words: Vec<String> = question
             .split(|c: char| !c.is_alphanumeric())
@@ -114,7 +114,7 @@ impl Vector {
         Ok(self.matches(rows, |rank| -rank / total))
     }
 
-    async fn has_index(&self, attempt: Attempt) -> Result<bool, SourceError> {
+    async fn has_index(&self, attempt: Attempt<'_>) -> Result<bool, SourceError> {
         let look = || async {
             let statement = Statement {
                 text: Arc::from("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1"),
@@ -136,7 +136,7 @@ impl Vector {
         op: &VectorOp,
         arguments: &Arguments,
         limit: usize,
-        attempt: Attempt,
+        attempt: Attempt<'_>,
     ) -> Result<Vec<Value>, SourceError> {
         let mut binds = vec![first, Bind::Value(Value::from(limit))];
         for condition in &op.filter {

@@ -1,0 +1,103 @@
+//! A reply that may become a stream of server-sent events: JSON if the answer comes first, a stream if a notification does.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use http_body_util::{Either, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+use tokio::sync::mpsc;
+
+use super::http::{self, Reply};
+use crate::mcp::{Answer, RpcError};
+
+/// How long a stream may be silent before a comment shows that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The body of a reply: bytes that are there, or events as they come.
+pub(super) type Body = Either<Full<Bytes>, StreamBody<Events>>;
+type Events = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+
+/// A running request.
+pub(super) type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Lets a request go on when its client is gone.
+pub(super) fn detached(running: impl Future<Output = Answer> + Send + 'static) -> Running {
+    let task = tokio::spawn(running);
+    Box::pin(async move {
+        task.await.unwrap_or_else(|_| {
+            let error = RpcError::internal("this server failed on its side");
+            Answer::Reply { status: 200, body: error.body(None) }
+        })
+    })
+}
+
+/// Waits for what comes first.
+pub(super) async fn respond(mut running: Running, mut notifications: mpsc::Receiver<Vec<u8>>) -> Reply {
+    let first = tokio::select! {
+        biased;
+        Some(first) = notifications.recv() => first,
+        answer = &mut running => return http::reply(answer),
+    };
+    let state = State { running: Some(running), notifications, waiting: Some(first) };
+    let events = stream::unfold(state, |mut state| async move {
+        let event = state.next().await?;
+        Some((Ok(Frame::data(event)), state))
+    });
+    let events: Events = Box::pin(events);
+    let mut reply = Response::new(Either::Right(StreamBody::new(events)));
+    *reply.status_mut() = StatusCode::OK;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    reply
+}
+
+/// What of a stream is still to come.
+struct State {
+    /// Gone once the answer was sent.
+    running: Option<Running>,
+    notifications: mpsc::Receiver<Vec<u8>>,
+    waiting: Option<Vec<u8>>,
+}
+
+impl State {
+    /// The next event; `None` after the answer.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(message) = self.waiting.take() {
+            return Some(event(&message));
+        }
+        let running = self.running.as_mut()?;
+        let answer = tokio::select! {
+            biased;
+            Some(message) = self.notifications.recv() => return Some(event(&message)),
+            answer = running => answer,
+            () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": alive\n\n")),
+        };
+        // What was said last goes before the answer.
+        let body = match answer {
+            Answer::Reply { body, .. } => body,
+            Answer::Accepted => Vec::new(),
+        };
+        if let Ok(message) = self.notifications.try_recv() {
+            self.running = Some(Box::pin(std::future::ready(Answer::Reply { status: 200, body })));
+            return Some(event(&message));
+        }
+        self.running = None;
+        Some(event(&body))
+    }
+}
+
+/// One server-sent event; JSON has no line breaks of its own.
+fn event(message: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(message.len() + 24);
+    out.extend_from_slice(b"event: message\ndata: ");
+    out.extend_from_slice(message);
+    out.extend_from_slice(b"\n\n");
+    Bytes::from(out)
+}
