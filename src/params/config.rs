@@ -165,7 +165,7 @@ impl JsonSchema for ParamConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "PromptParam")]
 pub struct PromptParamConfig {
-    /// A name for people.
+    /// A name for people to read.
     pub title: Option<String>,
     /// What the argument is for.
     pub description: Option<String>,
