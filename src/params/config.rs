@@ -174,6 +174,6 @@ pub struct PromptParamConfig {
     /// The values that are allowed.
     #[serde(rename = "enum")]
     pub allowed: Option<Vec<String>>,
-    /// Not required; the templates must then test for it.
+    /// Not required; where it is absent it is `none`, and the templates must test for it.
     pub optional: bool,
 }
