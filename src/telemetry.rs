@@ -42,6 +42,20 @@ pub fn install(options: &LogOptions) -> io::Result<()> {
     result.map_err(io::Error::other)
 }
 
+/// A text from outside as part of one log line: control characters are escaped.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// A log file that moves aside when it is full.
 #[derive(Clone, Debug)]
 struct RotatingFile(Arc<Mutex<Open>>);

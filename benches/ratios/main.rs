@@ -1,6 +1,12 @@
 //! What the gateway costs over the least that could do the same work: bare hyper servers and the
 //! real gateway take turns under one load, and the ratios are the result. Needs Linux's `/proc`.
 //! `cargo bench --bench ratios [-- --seconds N --json FILE --only NAME]`
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a program that prints its measurements"
+)]
 
 mod args;
 mod contest;

@@ -167,7 +167,7 @@ impl CallError {
 
 /// Whole milliseconds below a second, whole seconds above.
 fn round(limit: std::time::Duration) -> std::time::Duration {
-    if limit.as_millis() < 1000 {
+    if limit.as_millis() < 990 {
         std::time::Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(0))
     } else {
         std::time::Duration::from_secs_f64(limit.as_secs_f64().round())

@@ -11,6 +11,7 @@ use crate::params::Arguments;
 use crate::policy::PolicyPlan;
 use crate::source::{Attempt, SourceError};
 use crate::talk::Talk;
+use crate::telemetry::one_line;
 
 /// The arguments of a call as they came.
 #[derive(Clone, Debug)]
@@ -42,14 +43,15 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
     let started = Instant::now();
     let result = steps(route, input, started, &call.talk).await;
     let source = route.plan.op.source().unwrap_or("-");
-    let (name, id, ms) = (&route.plan.name, call.id, started.elapsed().as_millis());
+    let (name, id, ms) =
+        (&route.plan.name, call.id, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     match &result {
         Ok(_) => debug!(request = %id, route = %name, source, ms, "call done"),
         Err(e) if e.code.origin() == Origin::Caller => {
             debug!(request = %id, route = %name, source, ms, code = e.code.as_str(), "call refused");
         }
         Err(e) => {
-            warn!(request = %id, route = %name, source, ms, code = e.code.as_str(), detail = ?e.detail, "call failed");
+            warn!(request = %id, route = %name, source, ms, code = e.code.as_str(), detail = %one_line(&e.detail), "call failed");
         }
     }
     result

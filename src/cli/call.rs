@@ -61,7 +61,14 @@ impl Call {
     fn object(&self, params: &ParamsPlan) -> Result<Value, AppError> {
         let pairs: Option<Vec<(&str, &str)>> = self.arguments.iter().map(|a| a.split_once('=')).collect();
         match pairs {
-            Some(pairs) => Ok(Value::Object(params.object_from_texts(pairs))),
+            Some(pairs) => {
+                let twice =
+                    pairs.iter().enumerate().find(|(i, (n, _))| pairs.iter().take(*i).any(|(m, _)| m == n));
+                if let Some((_, (name, _))) = twice {
+                    return Err(AppError::Usage(format!("`{name}` is given twice")));
+                }
+                Ok(Value::Object(params.object_from_texts(pairs)))
+            }
             None => Err(AppError::Usage("arguments are written as NAME=VALUE".to_owned())),
         }
     }

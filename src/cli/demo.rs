@@ -15,7 +15,7 @@ use crate::demo;
 #[command(after_help = "Example: sidegate demo --listen 127.0.0.1:0")]
 pub(super) struct Demo {
     /// Listen here; port 0 picks a free one. Default: 127.0.0.1:8080, or a free port if that is taken.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::plan::parse_address)]
     listen: Option<SocketAddr>,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigArg,
     /// Listen here instead of `server.http.listen`; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::plan::parse_address)]
     listen: Option<SocketAddr>,
 }
 

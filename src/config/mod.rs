@@ -39,7 +39,7 @@ pub struct Config {
     pub server: ServerConfig,
     /// Who may call over HTTP. `none` says that everybody who reaches the port may.
     pub auth: Option<Spanned<AuthConfig>>,
-    /// Configured connections, by name.
+    /// Connections to APIs, databases and collections, by name.
     pub sources: Entries<SourceConfig>,
     /// What every route starts from.
     pub defaults: DefaultsConfig,
@@ -59,9 +59,9 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Defaults")]
 pub struct DefaultsConfig {
-    /// Policies.
+    /// Time limits.
     pub policy: PolicyConfig,
-    /// Output.
+    /// Selecting, formatting and cutting.
     pub output: OutputConfig,
 }
 
@@ -70,7 +70,7 @@ pub struct DefaultsConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Tool")]
 pub struct ToolConfig {
-    /// A name for people.
+    /// A name for people to read.
     pub title: Option<String>,
     /// What the tool does, for the model.
     pub description: Option<String>,
@@ -78,18 +78,18 @@ pub struct ToolConfig {
     pub params: Entries<ParamConfig>,
     /// A verbatim JSON Schema instead of `params`.
     pub input_schema: Option<Spanned<JsonNode>>,
-    /// A request.
+    /// A request to a REST source.
     pub rest: Option<RestOpConfig>,
-    /// A statement.
+    /// A statement on an SQL source.
     pub sql: Option<SqlOpConfig>,
-    /// A search.
+    /// A search in a vector source.
     pub vector: Option<VectorOpConfig>,
-    /// Content that stands here.
+    /// Content that stands in this file or beside it.
     #[serde(rename = "static")]
     pub fixed: Option<FixedConfig>,
     /// What of the reply reaches the model.
     pub output: OutputConfig,
-    /// Policies.
+    /// Time limits.
     pub policy: PolicyConfig,
     /// Hints about the tool's behaviour; what is not written follows from the operation.
     pub annotations: AnnotationsConfig,
@@ -117,7 +117,7 @@ pub struct AnnotationsConfig {
 pub struct ResourceConfig {
     /// Its name. Default: the URI.
     pub name: Option<String>,
-    /// A name for people.
+    /// A name for people to read.
     pub title: Option<String>,
     /// What it is.
     pub description: Option<String>,
@@ -125,20 +125,20 @@ pub struct ResourceConfig {
     pub mime_type: Option<String>,
     /// What the variables of the URI may be. A variable that is not named here is a text.
     pub params: Entries<ParamConfig>,
-    /// A request.
+    /// A request to a REST source.
     pub rest: Option<RestOpConfig>,
-    /// A statement.
+    /// A statement on an SQL source.
     pub sql: Option<SqlOpConfig>,
-    /// A search.
+    /// A search in a vector source.
     pub vector: Option<VectorOpConfig>,
-    /// Content that stands here.
+    /// Content that stands in this file or beside it.
     #[serde(rename = "static")]
     pub fixed: Option<FixedConfig>,
     /// What of the reply reaches the client.
     pub output: OutputConfig,
     /// Suggestions for the variables of the URI, by variable.
     pub complete: Entries<CompleteConfig>,
-    /// Policies.
+    /// Time limits.
     pub policy: PolicyConfig,
 }
 
@@ -164,7 +164,7 @@ pub struct CompleteConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Prompt")]
 pub struct PromptConfig {
-    /// A name for people.
+    /// A name for people to read.
     pub title: Option<String>,
     /// What it is for.
     pub description: Option<String>,
@@ -176,7 +176,7 @@ pub struct PromptConfig {
     pub messages: Vec<Spanned<MessageConfig>>,
     /// Suggestions for the arguments, by argument.
     pub complete: Entries<CompleteConfig>,
-    /// Policies.
+    /// Time limits.
     pub policy: PolicyConfig,
 }
 
@@ -185,13 +185,13 @@ pub struct PromptConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Data")]
 pub struct DataConfig {
-    /// A request.
+    /// A request to a REST source.
     pub rest: Option<RestOpConfig>,
-    /// A statement.
+    /// A statement on an SQL source.
     pub sql: Option<SqlOpConfig>,
-    /// A search.
+    /// A search in a vector source.
     pub vector: Option<VectorOpConfig>,
-    /// Content that stands here.
+    /// Content that stands in this file or beside it.
     #[serde(rename = "static")]
     pub fixed: Option<FixedConfig>,
     /// What of the reply the templates see.

@@ -21,8 +21,10 @@ fn allow_variables(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(allow_variables),
         Value::Object(map) => {
             for (key, inner) in map.iter_mut() {
-                if key != "enum" && key != "const" && key != "default" {
-                    allow_variables(inner);
+                match inner {
+                    Value::Object(named) if is_named(key) => named.values_mut().for_each(allow_variables),
+                    _ if key != "enum" && key != "const" && key != "default" => allow_variables(inner),
+                    _ => {}
                 }
             }
             let scalar = match map.get("type") {
@@ -54,8 +56,32 @@ fn drop_defaults(value: &mut Value) {
             map.retain(|key, inner| {
                 key != "default" || !(inner.is_object() || inner.is_array() || inner.is_null())
             });
-            map.values_mut().for_each(drop_defaults);
+            for (key, inner) in map.iter_mut() {
+                match inner {
+                    Value::Object(named) if is_named(key) => named.values_mut().for_each(drop_defaults),
+                    _ => drop_defaults(inner),
+                }
+            }
         }
         _ => {}
+    }
+}
+
+/// Keywords whose members are names of our own, such as a parameter's key `default`, and not keywords again.
+fn is_named(keyword: &str) -> bool {
+    matches!(keyword, "properties" | "$defs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_called_default_stays_a_key() {
+        let schema = schema();
+        for block in ["Param", "PromptParam"] {
+            let at = format!("/$defs/{block}/properties/default/description");
+            assert!(schema.pointer(&at).is_some(), "{at}");
+        }
     }
 }

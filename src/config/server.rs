@@ -13,7 +13,7 @@ use crate::units::{Period, Size};
 pub struct ServerConfig {
     /// `serverInfo.name`. Default `sidegate`.
     pub name: Option<String>,
-    /// A name for people.
+    /// A name for people to read.
     pub title: Option<String>,
     /// `serverInfo.version`. Default: Sidegate's own.
     pub version: Option<String>,
@@ -21,7 +21,7 @@ pub struct ServerConfig {
     pub instructions: Option<String>,
     /// The HTTP side.
     pub http: HttpConfig,
-    /// Lists of tools, resources and prompts.
+    /// The lists of tools, resources and prompts.
     pub lists: ListsConfig,
     /// The log.
     pub log: LogConfig,

@@ -8,6 +8,7 @@ use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId, Tal
 use crate::live::Prompt;
 use crate::params::Arguments;
 use crate::plan::Role;
+use crate::telemetry::one_line;
 
 pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let name = required(params.name, "name")?;
@@ -55,7 +56,10 @@ async fn messages(
 ) -> Result<Vec<(Role, Content)>, CallError> {
     let mut values = Map::new();
     for (index, param) in prompt.plan.params.params.iter().enumerate() {
-        values.insert(param.name.clone(), arguments.get(index).cloned().unwrap_or_default());
+        // An absent one stays undefined, so that a template must say what it means.
+        if let Some(value) = arguments.get(index) {
+            values.insert(param.name.clone(), value.clone());
+        }
     }
     for (name, route) in &prompt.data {
         let outcome =
@@ -64,7 +68,7 @@ async fn messages(
     }
     let rendered = prompt.plan.messages.iter().map(|m| Ok((m.role, m.render(&values)?)));
     rendered.collect::<Result<_, String>>().map_err(CallError::internal).inspect_err(|e| {
-        tracing::warn!(request = %call.id, prompt = %prompt.plan.name, detail = ?e.detail, "prompt not rendered");
+        tracing::warn!(request = %call.id, prompt = %prompt.plan.name, detail = %one_line(&e.detail), "prompt not rendered");
     })
 }
 

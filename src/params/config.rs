@@ -165,7 +165,7 @@ impl JsonSchema for ParamConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "PromptParam")]
 pub struct PromptParamConfig {
-    /// A name for people.
+    /// A name for people to read.
     pub title: Option<String>,
     /// What the argument is for.
     pub description: Option<String>,
@@ -174,6 +174,6 @@ pub struct PromptParamConfig {
     /// The values that are allowed.
     #[serde(rename = "enum")]
     pub allowed: Option<Vec<String>>,
-    /// Not required; the templates must then test for it.
+    /// Not required; where it is absent it is `none`, and the templates must test for it.
     pub optional: bool,
 }

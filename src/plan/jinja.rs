@@ -1,4 +1,4 @@
-//! Jinja templates of prompts: parsed at load, strict about names, with fuel, and without the means to reach out.
+//! Jinja templates of prompts: parsed at load, strict about names (an absent optional argument may be tested, not printed), with fuel, and without the means to reach out.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Jinja {
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
         let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
         if let Err(error) = environment.add_template_owned(NAME.to_owned(), text.value.clone()) {

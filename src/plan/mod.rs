@@ -12,7 +12,7 @@ pub use catalog::{Catalog, Lists};
 pub use complete::CompletionPlan;
 pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use route::{HeaderParam, Noun, ResourcePlan, RoutePlan, ToolPlan};
-pub use server::ServerPlan;
+pub use server::{LogPlan, ServerPlan, parse_address};
 
 use serde::Serialize;
 

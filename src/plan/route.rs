@@ -126,7 +126,7 @@ pub(super) fn compile_route(
     let before = diagnostics.errors();
     let op = source::compile_op(ops, at, sources, &mut scope, diagnostics);
     let fixed = ops.fixed.is_some();
-    if all_used && !fixed && diagnostics.errors() == before {
+    if all_used && op.is_some() && !fixed && diagnostics.errors() == before {
         for unused in scope.unused() {
             let message = format!("the parameter `{unused}` of {} is used nowhere", scope.owner);
             let help = format!("use it as `{{{unused}}}` (in SQL `:{unused}`), or remove it");

@@ -102,6 +102,17 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     })
 }
 
+const ADDRESS_HELP: &str = "such as `127.0.0.1:8080`, `[::1]:8080` or `0.0.0.0:8080`";
+
+/// An address with a port; `localhost` is 127.0.0.1.
+///
+/// # Errors
+/// A sentence with examples.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.replace("localhost:", "127.0.0.1:");
+    text.parse().map_err(|_| format!("not an address with a port, {ADDRESS_HELP}"))
+}
+
 fn listen(
     written: Option<&Spanned<String>>,
     open: bool,
@@ -110,11 +121,9 @@ fn listen(
     let Some(written) = written else {
         return Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
     };
-    let text = written.value.replace("localhost:", "127.0.0.1:");
-    let Ok(address) = text.parse::<SocketAddr>() else {
+    let Ok(address) = parse_address(&written.value) else {
         let message = "this is not an address with a port";
-        let help = "such as `127.0.0.1:8080`, `[::1]:8080` or `0.0.0.0:8080`";
-        diagnostics.push(Diagnostic::error("bad-address", message).at(written.span, "").help(help));
+        diagnostics.push(Diagnostic::error("bad-address", message).at(written.span, "").help(ADDRESS_HELP));
         return None;
     };
     if let Some(problem) = beyond_loopback(address, open) {

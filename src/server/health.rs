@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::live::Live;
+use crate::telemetry::one_line;
 
 /// How long one probe may take, and how long its answer is kept.
 const PROBE: Duration = Duration::from_secs(2);
@@ -41,7 +42,7 @@ async fn probe(live: &Live) -> (bool, String) {
             let up = match tokio::time::timeout(PROBE, source.probe()).await {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) => {
-                    tracing::warn!(source = %name, detail = ?error.to_string(), "source not ready");
+                    tracing::warn!(source = %name, detail = %one_line(&error.to_string()), "source not ready");
                     false
                 }
                 Err(_) => {

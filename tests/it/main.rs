@@ -1,3 +1,11 @@
 //! One test binary: a real server on port 0, real databases, real clients.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the report"
+)]
 
+mod docs;
 mod handbook_sql;

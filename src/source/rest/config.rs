@@ -68,7 +68,7 @@ pub struct ApiKeyConfig {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "RestRequest")]
 pub struct RestOpConfig {
-    /// The source.
+    /// Name of a REST source.
     pub source: Spanned<String>,
     /// GET this path under the base URL; `{name}` fills one segment, percent-encoded.
     pub get: Option<Spanned<String>>,
@@ -85,12 +85,12 @@ pub struct RestOpConfig {
     /// Query parameters. An absent or null argument leaves its entry out; a list repeats it.
     #[serde(default)]
     pub query: Entries<Spanned<JsonNode>>,
-    /// Headers of this request. An absent or null argument leaves its header out.
+    /// Headers of this request; they win over those of the source. An absent or null argument leaves its header out.
     #[serde(default)]
     pub headers: Entries<Spanned<String>>,
     /// A JSON body. A value that is one placeholder keeps its JSON type; an absent argument leaves its entry out.
     pub json: Option<Spanned<JsonNode>>,
-    /// A form body (`application/x-www-form-urlencoded`).
+    /// A form body (`application/x-www-form-urlencoded`). An absent or null argument leaves its entry out; a list repeats it.
     pub form: Option<Entries<Spanned<JsonNode>>>,
     /// A plain text body.
     pub text: Option<Spanned<String>>,

@@ -17,7 +17,7 @@ pub struct SqlConfig {
     pub url: Spanned<Secret>,
     /// SQLite: a script that is run once, when the file or memory database is empty.
     pub init: Option<FileRef>,
-    /// Connections.
+    /// The connection pool.
     #[serde(default)]
     pub pool: PoolConfig,
     /// Default `true`: no statement can write, whatever its text; the engine enforces it.
@@ -31,15 +31,15 @@ pub struct SqlConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Pool")]
 pub struct PoolConfig {
-    /// At the most. Default 10.
+    /// The most connections, 1 to 1000. Default 10.
     pub max: Option<Spanned<u32>>,
-    /// Kept open when idle. Default 0.
+    /// Connections kept open when idle. Default 0.
     pub min: Option<Spanned<u32>>,
-    /// How long a call waits for a free one. Default `3s`.
+    /// How long a call waits for a free connection. Default `3s`.
     pub acquire_timeout: Option<Period>,
-    /// Closed after being idle this long. Default `10m`.
+    /// A connection is closed after being idle this long. Default `10m`.
     pub idle_timeout: Option<Period>,
-    /// Closed at this age. Default `1h`.
+    /// A connection is closed at this age. Default `1h`.
     pub max_lifetime: Option<Period>,
 }
 
@@ -62,13 +62,13 @@ pub enum RowConfig {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "SqlStatement")]
 pub struct SqlOpConfig {
-    /// The source.
+    /// Name of an SQL source.
     pub source: Spanned<String>,
     /// One statement; `:name` is the bound value of a parameter.
     pub query: Spanned<String>,
     /// Needed, with `read_only: false` on the source, for anything but a read.
     #[serde(default)]
     pub write: Option<Spanned<bool>>,
-    /// `one`, `many` (default) or `count`.
+    /// What the rows become. Default `many`.
     pub row: Option<RowConfig>,
 }

@@ -31,7 +31,7 @@ pub struct VectorConfig {
 pub struct SqliteCollectionConfig {
     /// `sqlite:path`, relative to this file's folder.
     pub url: Spanned<Secret>,
-    /// The table.
+    /// The table (or view): letters, digits and `_`.
     pub table: Spanned<String>,
     /// A script that is run once, when the file is empty.
     pub init: Option<FileRef>,
@@ -113,11 +113,11 @@ pub enum ModeConfig {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "VectorSearch")]
 pub struct VectorOpConfig {
-    /// The source.
+    /// Name of a vector source.
     pub source: Spanned<String>,
-    /// The text to search for, usually one placeholder.
+    /// The text to search for, usually one placeholder such as `"{question}"`.
     pub search: Spanned<String>,
-    /// Matches at the most: a number or a placeholder. Default 10.
+    /// Matches at the most: a number from 1 to 1000, or the placeholder of an integer parameter. Default 10.
     pub limit: Option<Spanned<JsonNode>>,
     /// Equality on metadata columns. An absent argument leaves its condition out.
     #[serde(default, rename = "where")]

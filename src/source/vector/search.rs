@@ -43,7 +43,8 @@ impl Vector {
                 "The text to search for is longer than {MAX_QUESTION} bytes."
             )));
         }
-        let limit = limit(op, arguments)?.min(attempt.max_rows);
+        let asked = limit(op, arguments)?;
+        let limit = asked.min(attempt.max_rows);
         let matches = match op.mode {
             ModeConfig::Vector => self.by_vector(op, arguments, &question, limit, attempt).await?,
             ModeConfig::Text => self.by_words(op, arguments, &question, limit, attempt).await?,
@@ -57,8 +58,10 @@ impl Vector {
         };
         let floor = op.min_score.unwrap_or(f64::NEG_INFINITY);
         let kept = matches.into_iter().filter(|m| m.score >= floor);
-        let items = kept.map(|m| self.present(m)).collect();
-        Ok(Reply::Rows(Rows { member: "matches", items, more: false }))
+        let items: Vec<Value> = kept.map(|m| self.present(m)).collect();
+        // Fewer than asked for because of the cap, not because there are no more.
+        let more = limit < asked && items.len() == limit;
+        Ok(Reply::Rows(Rows { member: "matches", items, more }))
     }
 
     async fn by_vector(
