@@ -94,6 +94,10 @@ impl Blocks {
             return self.reference(reference.trim_start_matches("#/$defs/"));
         }
         if let Some(choices) = value["anyOf"].as_array() {
+            if let (Some("string"), Some(block)) = (choices[0]["type"].as_str(), choices[1]["$ref"].as_str())
+            {
+                return format!("text or {}", self.reference(block.trim_start_matches("#/$defs/")));
+            }
             // The other one is "absent", a variable, or a list of the same.
             return self.kind(&choices[0]);
         }
