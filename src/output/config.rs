@@ -32,7 +32,7 @@ pub struct OutputConfig {
     pub format: Option<FormatConfig>,
     /// The most rows or matches that are read. Default 200.
     pub max_rows: Option<Spanned<u32>>,
-    /// The most bytes of JSON or text that are returned; more is cut and said so. Default `256KiB`.
+    /// The most bytes of JSON or text that are returned; more is cut and said so. Default `64KiB`.
     pub max_bytes: Option<Spanned<Size>>,
 }
 
@@ -69,7 +69,7 @@ impl OutputConfig {
             select: select.and_then(|s| Jq::compile(s, diagnostics)),
             format: self.format.or(defaults.format).unwrap_or_default(),
             max_rows: rows.map_or(200, |r| r.value as usize),
-            max_bytes: bytes.map_or(256 << 10, |b| b.value.0),
+            max_bytes: bytes.map_or(64 << 10, |b| b.value.0),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod catalog;
 mod complete;
 mod jinja;
+mod portable;
 mod prompt;
 mod route;
 mod server;
@@ -59,6 +60,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
         .iter()
         .filter_map(|(name, prompt)| prompt::compile(name, prompt, config, &sources, diagnostics))
         .collect();
+    portable::check_server(config, server.as_ref(), diagnostics);
     if tools.is_empty() && resources.is_empty() && prompts.is_empty() && !diagnostics.has_errors() {
         let message = "nothing is served: there are no tools, resources or prompts";
         diagnostics.push(Diagnostic::warning("empty", message));

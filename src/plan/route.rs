@@ -184,14 +184,16 @@ pub(super) fn compile_tool(
         written.open_world.unwrap_or(route.op.open_world()),
     ];
     let output_schema = if route.output.select.is_none() { route.op.output_schema() } else { None };
-    Some(ToolPlan {
+    let plan = ToolPlan {
         route: Arc::new(route),
         title: tool.title.clone(),
         description: tool.description.clone(),
         annotations,
         output_schema,
         header_params,
-    })
+    };
+    super::portable::check_tool(name, tool, &plan, diagnostics);
+    Some(plan)
 }
 
 fn tool_params(tool: &ToolConfig, owner: &str, diagnostics: &mut Diagnostics) -> Option<ParamsPlan> {
