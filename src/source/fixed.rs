@@ -45,9 +45,10 @@ impl Fixed {
                 let compact: String = blob.value.split_whitespace().collect();
                 match base64::engine::general_purpose::STANDARD.decode(compact) {
                     Ok(bytes) => Some(Self { text: None, bytes: bytes.into(), mime }),
-                    Err(error) => {
-                        let message = format!("this is not base64: {error}");
-                        diagnostics.push(Diagnostic::error("bad-base64", message).at(blob.span, ""));
+                    Err(_) => {
+                        let help = "the standard alphabet with padding, as `base64 FILE` writes it";
+                        let problem = Diagnostic::error("bad-base64", "this is not base64").help(help);
+                        diagnostics.push(problem.at(blob.span, ""));
                         None
                     }
                 }
@@ -59,7 +60,14 @@ impl Fixed {
             }),
             _ => {
                 let message = "static content is exactly one of `text`, `blob`, `file`";
-                diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+                let file = config.file.as_ref().map(|f| f.path.span);
+                let places =
+                    [config.text.as_ref().map(|t| t.span), config.blob.as_ref().map(|b| b.span), file];
+                let problem = Diagnostic::error("one-of", message).absence();
+                diagnostics.push(match places.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+                    [first, second, ..] => problem.at(*second, "the second one").at(*first, "the first one"),
+                    _ => problem.at(at, ""),
+                });
                 None
             }
         }

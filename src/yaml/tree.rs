@@ -106,7 +106,8 @@ pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| {
             let at = e.marker().byte_offset().unwrap_or(0);
-            fault(file, at, "yaml-syntax", e.info())
+            let problem = fault(file, at, "yaml-syntax", e.info());
+            Box::new(problem.maybe_help(syntax_help(&e.info())))
         })?;
         let range = span.byte_range().unwrap_or(0..0);
         let span = Span {
@@ -123,6 +124,7 @@ pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
                 ));
             }
         }
+        refuse_tag(&event, text, span)?;
         builder.event(event, trimmed(text, span))?;
     }
     builder.root.ok_or_else(|| {
@@ -135,6 +137,20 @@ fn fault(file: FileId, at: usize, code: &'static str, message: impl Into<String>
     let at = u32::try_from(at).unwrap_or(u32::MAX);
     let span = Span { file, start: at, end: at };
     Box::new(Diagnostic::error(code, message).at(span, ""))
+}
+
+/// What usually is behind a syntax error.
+fn syntax_help(why: &str) -> Option<String> {
+    let help = if why.contains("tab") {
+        "indent with spaces"
+    } else if why.contains("quoted") || why.contains("':' indicator") || why.contains("flow") {
+        "is a `[`, `{` or quote above this line not closed?"
+    } else if why.contains("mapping values") {
+        "keys of one block stand in one column; a text that holds `: ` wants quotes"
+    } else {
+        return None;
+    };
+    Some(help.to_owned())
 }
 
 /// Block values may span up to the next key; the shown place ends with their last visible character.
@@ -152,8 +168,7 @@ impl Builder {
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
         match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                refuse_tag(tag.is_some(), span)?;
+            Event::Scalar(text, style, anchor, _) => {
                 let scalar = Scalar {
                     text: text.into_owned(),
                     plain: matches!(style, ScalarStyle::Plain),
@@ -163,13 +178,11 @@ impl Builder {
                 self.remember(anchor, &node);
                 self.place(node)
             }
-            Event::SequenceStart(_, anchor, tag) => {
-                refuse_tag(tag.is_some(), span)?;
+            Event::SequenceStart(_, anchor, _) => {
                 let node = self.node(span, NodeKind::List(Vec::new()));
                 self.open(Open::List(node, Vec::new()), anchor, span)
             }
-            Event::MappingStart(_, anchor, tag) => {
-                refuse_tag(tag.is_some(), span)?;
+            Event::MappingStart(_, anchor, _) => {
                 let node = self.node(span, NodeKind::Map(Vec::new()));
                 self.open(Open::Map(node, Vec::new(), None, HashMap::new()), anchor, span)
             }
@@ -219,6 +232,12 @@ impl Builder {
             let message = "an alias cannot stand inside its own anchor";
             return Err(Box::new(Diagnostic::error("alias", message).at(span, "")));
         };
+        // The depth that an alias brings along is not on the stack.
+        let depth = self.stack.len() + depth(&node);
+        if depth > MAX_DEPTH {
+            let message = format!("more than {MAX_DEPTH} levels of nesting");
+            return Err(Box::new(Diagnostic::error("too-deep", message).at(span, "")));
+        }
         self.aliased += count(&node);
         if self.aliased > MAX_ALIASED {
             let message = format!("aliases repeat more than {MAX_ALIASED} values");
@@ -246,8 +265,20 @@ impl Builder {
     }
 }
 
-fn refuse_tag(tagged: bool, span: Span) -> Result<(), Fault> {
+fn refuse_tag(event: &Event<'_>, text: &str, span: Span) -> Result<(), Fault> {
+    let tagged = match event {
+        Event::Scalar(_, _, _, tag) => tag.is_some(),
+        Event::SequenceStart(_, _, tag) | Event::MappingStart(_, _, tag) => tag.is_some(),
+        _ => false,
+    };
     if tagged {
+        // The tag itself stands before the value.
+        let before = text.get(..span.start as usize).unwrap_or("");
+        let tag = before.rfind('!').and_then(|at| u32::try_from(at).ok());
+        let length =
+            tag.and_then(|t| before.get(t as usize..)?.split_whitespace().next()).map_or(0, str::len);
+        let span =
+            tag.map_or(span, |start| Span { start, end: start + u32::try_from(length).unwrap_or(1), ..span });
         let message = "YAML tags (`!…`) have no meaning here";
         return Err(Box::new(Diagnostic::error("yaml-tag", message).at(span, "")));
     }
@@ -259,6 +290,14 @@ fn count(node: &Node) -> usize {
         NodeKind::Scalar(_) => 1,
         NodeKind::List(items) => 1 + items.iter().map(count).sum::<usize>(),
         NodeKind::Map(entries) => 1 + entries.iter().map(|(_, v)| 1 + count(v)).sum::<usize>(),
+    }
+}
+
+fn depth(node: &Node) -> usize {
+    match &node.kind {
+        NodeKind::Scalar(_) => 0,
+        NodeKind::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        NodeKind::Map(entries) => 1 + entries.iter().map(|(_, v)| depth(v)).max().unwrap_or(0),
     }
 }
 
@@ -296,6 +335,10 @@ fn check_key(entries: &[(Node, Node)], names: &mut HashMap<String, Span>, key: &
     }
 }
 
+fn not_a_map(merge: &Node) -> Fault {
+    Box::new(Diagnostic::error("merge", "`<<` takes an alias of a map, or a list of them").at(merge.span, ""))
+}
+
 /// Applies `<<:` merge keys: what is written in the map itself wins.
 fn merge(entries: Vec<(Node, Node)>) -> Result<Vec<(Node, Node)>, Fault> {
     let is_merge = |key: &Node| matches!(&key.kind, NodeKind::Scalar(s) if s.plain && s.text == "<<");
@@ -306,17 +349,14 @@ fn merge(entries: Vec<(Node, Node)>) -> Result<Vec<(Node, Node)>, Fault> {
     for (key, value) in merges {
         let sources = match value.kind {
             NodeKind::Map(entries) => vec![entries],
-            NodeKind::List(items) => items
-                .into_iter()
-                .filter_map(|n| match n.kind {
-                    NodeKind::Map(entries) => Some(entries),
-                    _ => None,
-                })
-                .collect(),
-            NodeKind::Scalar(_) => {
-                let message = "`<<` takes an alias of a map";
-                return Err(Box::new(Diagnostic::error("merge", message).at(key.span, "")));
+            NodeKind::List(items) => {
+                let maps = items.into_iter().map(|n| match n.kind {
+                    NodeKind::Map(entries) => Ok(entries),
+                    _ => Err(not_a_map(&key)),
+                });
+                maps.collect::<Result<_, _>>()?
             }
+            NodeKind::Scalar(_) => return Err(not_a_map(&key)),
         };
         for (k, v) in sources.into_iter().flatten() {
             if !own.iter().any(|(mine, _)| key_text(mine) == key_text(&k)) {
