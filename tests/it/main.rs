@@ -2,4 +2,6 @@
 
 mod cli;
 mod config;
+mod config_hostile;
+mod config_schema;
 mod handbook_sql;
