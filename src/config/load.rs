@@ -124,7 +124,7 @@ pub fn load_text(name: &str, text: &str, base: &Path, environment: &Environment)
 fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &Environment) -> Loaded {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let file = loaded.sources.add(name, text);
-    let mut tree = match yaml::parse(text, file) {
+    let mut tree = match yaml::parse(text, file, &mut loaded.diagnostics) {
         Ok(tree) => tree,
         Err(problem) => {
             hide::in_broken(text, file, &mut loaded.sources);
@@ -132,6 +132,10 @@ fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &E
             return loaded;
         }
     };
+    if loaded.diagnostics.has_errors() {
+        // The value of a second key is not in the tree.
+        hide::in_broken(text, file, &mut loaded.sources);
+    }
     for span in hide::in_tree(&tree, text, &mut loaded.sources) {
         let message = "a secret stands in the file itself";
         let help = "write `${NAME}` or `${file:/run/secrets/name}` and keep the value out of the file";

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-use crate::diag::{Diagnostic, FileId, Span};
+use crate::diag::{Diagnostic, Diagnostics, FileId, Span};
 
 /// The largest configuration text that is read, in bytes.
 const MAX_TEXT: usize = 32 << 20;
 /// How many nodes aliases may copy in all.
 const MAX_ALIASED: usize = 100_000;
+/// The id of a key that was there before: its value is dropped.
+const DUPLICATE: u32 = u32::MAX;
 /// How deep blocks and flow collections may nest.
 const MAX_DEPTH: usize = 96;
 
@@ -82,6 +84,7 @@ struct Builder {
     anchor_of_open: Vec<usize>,
     aliased: usize,
     root: Option<Node>,
+    duplicates: Diagnostics,
 }
 
 type Fault = Box<Diagnostic>;
@@ -89,8 +92,9 @@ type Fault = Box<Diagnostic>;
 /// Parses `text` (which is file `file` of the source map).
 ///
 /// # Errors
-/// One diagnostic: YAML syntax errors stop the parse, as what follows them has no certain meaning.
-pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
+/// One diagnostic: YAML syntax errors stop the parse, as what follows them has no certain meaning. Duplicate keys do not:
+/// they are recorded, and the first one stays.
+pub fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> Result<Node, Fault> {
     if text.len() > MAX_TEXT {
         return Err(fault(file, 0, "too-large", "the file is larger than 32 MiB"));
     }
@@ -101,6 +105,7 @@ pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
         anchor_of_open: Vec::new(),
         aliased: 0,
         root: None,
+        duplicates: Diagnostics::default(),
     };
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
@@ -127,6 +132,7 @@ pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
         refuse_tag(&event, text, span)?;
         builder.event(event, trimmed(text, span))?;
     }
+    diagnostics.append(builder.duplicates);
     builder.root.ok_or_else(|| {
         let message = "the file is empty";
         fault(file, 0, "empty-file", message)
@@ -251,12 +257,16 @@ impl Builder {
             None => self.root = Some(node),
             Some(Open::List(_, items)) => items.push(node),
             Some(Open::Map(_, entries, pending, names)) => match pending.take() {
+                Some(key) if key.id == DUPLICATE => {}
                 Some(key) => {
                     node.key = Some(key.span);
                     entries.push((key, node));
                 }
                 None => {
-                    check_key(entries, names, &node)?;
+                    if let Some(problem) = check_key(entries, names, &node)? {
+                        self.duplicates.push(problem);
+                        node.id = DUPLICATE;
+                    }
                     *pending = Some(node);
                 }
             },
@@ -309,8 +319,12 @@ fn key_text(key: &Node) -> Option<&str> {
     }
 }
 
-/// Refuses keys that are not texts, and second ones. Short maps are searched; long ones (thousands of routes) keep `names`.
-fn check_key(entries: &[(Node, Node)], names: &mut HashMap<String, Span>, key: &Node) -> Result<(), Fault> {
+/// Refuses keys that are not texts, and gives what there is to say of a second one. Short maps are searched; long ones (thousands of routes) keep `names`.
+fn check_key(
+    entries: &[(Node, Node)],
+    names: &mut HashMap<String, Span>,
+    key: &Node,
+) -> Result<Option<Diagnostic>, Fault> {
     let Some(text) = key_text(key) else {
         let message = "a key is a word, not a list or a map";
         let help = "a `{name}` at the start of a value wants quotes: `\"{name}\"`";
@@ -325,14 +339,11 @@ fn check_key(entries: &[(Node, Node)], names: &mut HashMap<String, Span>, key: &
         }
         names.insert(text.to_owned(), key.span)
     };
-    match earlier {
-        None => Ok(()),
-        Some(earlier) => Err(Box::new(
-            Diagnostic::error("duplicate-key", format!("the key `{text}` is given twice"))
-                .at(key.span, "the second one")
-                .at(earlier, "the first one"),
-        )),
-    }
+    Ok(earlier.map(|earlier| {
+        Diagnostic::error("duplicate-key", format!("the key `{text}` is given twice"))
+            .at(key.span, "the second one")
+            .at(earlier, "the first one")
+    }))
 }
 
 fn not_a_map(merge: &Node) -> Fault {

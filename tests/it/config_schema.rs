@@ -13,8 +13,8 @@ use crate::config::fixtures;
 /// A file as the schema sees it: parsed, nothing resolved.
 fn as_value(path: &Path) -> Option<Value> {
     let text = fs::read_to_string(path).unwrap();
-    let tree = yaml::parse(&text, FileId(0)).ok()?;
     let mut diagnostics = Diagnostics::default();
+    let tree = yaml::parse(&text, FileId(0), &mut diagnostics).ok()?;
     let reading = yaml::from_tree::<Spanned<JsonNode>>(&tree, Vec::new(), &mut diagnostics);
     reading.value.map(|node| node.to_value())
 }
