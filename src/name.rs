@@ -20,7 +20,10 @@ pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -
             let edits = strsim::damerau_levenshtein(&lower, &c.to_lowercase());
             (c, score, edits)
         })
-        .filter(|(c, score, edits)| *edits <= 2.max(c.len() / 4) && *score > 0.6)
+        .filter(|(c, score, edits)| {
+            let swapped = *edits == 1 && c.len() >= 3;
+            swapped || (*edits <= 2.max(c.len() / 4) && *score > 0.6)
+        })
         .min_by(|a, b| a.2.cmp(&b.2).then(b.1.total_cmp(&a.1)))
         .map(|(c, ..)| c)
 }
@@ -47,6 +50,7 @@ mod tests {
     #[test]
     fn a_near_name_is_found_and_a_far_one_is_not() {
         assert_eq!(nearest("sorce", ["source", "query"]), Some("source"));
+        assert_eq!(nearest("gte", ["post", "get"]), Some("get"));
         assert_eq!(nearest("zzz", ["source", "query"]), None);
         assert_eq!(nearest("orders_ap", ["orders_api", "shop_db"]), Some("orders_api"));
     }

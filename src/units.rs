@@ -103,7 +103,7 @@ impl fmt::Display for Size {
 }
 
 macro_rules! unit {
-    ($type:ty, $name:literal, $expected:literal, $pattern:literal, $example:literal) => {
+    ($type:ty, $name:literal, $about:literal, $expected:literal, $pattern:literal, $example:literal) => {
         impl fmt::Debug for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(self, f)
@@ -125,7 +125,7 @@ macro_rules! unit {
                 $name.into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "examples": [$example] })
+                json_schema!({ "type": "string", "description": $about, "pattern": $pattern, "examples": [$example] })
             }
         }
     };
@@ -134,6 +134,7 @@ macro_rules! unit {
 unit!(
     Period,
     "Duration",
+    "A whole number with `ms`, `s`, `m`, `h` or `d`, such as `250ms`, `30s` or `5m`.",
     "expected a duration such as `250ms`, `30s`, `5m` or `1h`",
     r"^([0-9]+(ms|s|m|h|d)|.*\$\{.*)$",
     "30s"
@@ -141,6 +142,7 @@ unit!(
 unit!(
     Size,
     "Size",
+    "A whole number with `B`, `KiB`, `MiB` or `GiB`, such as `64KiB` or `4MiB`.",
     "expected a size such as `512B`, `64KiB`, `4MiB` or `1GiB`",
     r"^([0-9]+(B|KiB|MiB|GiB)|.*\$\{.*)$",
     "64KiB"

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Config;
-use crate::diag::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
-use crate::yaml::{self, Node, NodeKind};
+use super::{Config, hide};
+use crate::diag::{Diagnostic, Diagnostics, SourceMap};
+use crate::yaml;
 
 /// The largest file that a configuration may name.
 const MAX_FILE: u64 = 16 << 20;
@@ -98,15 +98,17 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     match read(Path::new(""), &path, &mut loaded.files) {
         Err(why) => {
             let help = "name a file with `-c`, or set SIDEGATE_CONFIG";
+            let help = (!path.is_file()).then(|| help.to_owned());
             let message = format!("cannot read `{name}`: {why}");
-            loaded.diagnostics.push(Diagnostic::error("file-unreadable", message).help(help));
+            loaded.diagnostics.push(Diagnostic::error("file-unreadable", message).maybe_help(help));
             loaded
         }
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => into(loaded, &name, &text, &base, environment),
             Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                let message = format!("`{name}` is not UTF-8 text (byte {at})");
+                let sound = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+                let line = sound.filter(|b| **b == b'\n').count() + 1;
+                let message = format!("`{name}` is not UTF-8 text (line {line})");
                 loaded.diagnostics.push(Diagnostic::error("not-utf8", message));
                 loaded
             }
@@ -123,30 +125,32 @@ pub fn load_text(name: &str, text: &str, base: &Path, environment: &Environment)
 fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &Environment) -> Loaded {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let file = loaded.sources.add(name, text);
-    let mut tree = match yaml::parse(text, file) {
+    let mut tree = match yaml::parse(text, file, &mut loaded.diagnostics) {
         Ok(tree) => tree,
         Err(problem) => {
-            hide_lines(text, file, &mut loaded.sources);
+            hide::in_broken(text, file, &mut loaded.sources);
             loaded.diagnostics.push(*problem);
             return loaded;
         }
     };
-    let mut literal = Vec::new();
-    hide_secrets(&tree, false, text, &mut loaded.sources, &mut literal);
-    for span in literal {
+    if loaded.diagnostics.has_errors() {
+        // The value of a second key is not in the tree.
+        hide::in_broken(text, file, &mut loaded.sources);
+    }
+    for span in hide::in_tree(&tree, text, &mut loaded.sources) {
         let message = "a secret stands in the file itself";
         let help = "write `${NAME}` or `${file:/run/secrets/name}` and keep the value out of the file";
         loaded.diagnostics.push(Diagnostic::warning("literal-secret", message).at(span, "").help(help));
     }
     let mut reader = Reader { environment, base, files: &mut loaded.files };
     let failed = yaml::interpolate(&mut tree, &mut reader, &mut loaded.diagnostics);
-    let mut secrets = Vec::new();
-    let config = yaml::from_tree::<Config>(&tree, failed, &mut loaded.diagnostics, &mut secrets);
-    for span in secrets {
-        hide(span, text, &mut loaded.sources);
+    let reading = yaml::from_tree::<Config>(&tree, failed, &mut loaded.diagnostics);
+    for span in reading.secrets {
+        hide::secret(span, text, &mut loaded.sources);
     }
-    if let Some(mut config) = config {
+    if let Some(mut config) = reading.value {
         base.clone_into(&mut config.base);
+        config.losses = reading.losses;
         read_files(&mut config, base, &mut loaded);
         loaded.config = Some(config);
     }
@@ -164,67 +168,5 @@ fn read_files(config: &mut Config, base: &Path, loaded: &mut Loaded) {
                 loaded.diagnostics.push(problem.help(help));
             }
         }
-    }
-}
-
-/// Keys whose scalar values are secrets, for texts that could not be read into types.
-const SECRET_KEYS: [&str; 7] = ["bearer", "password", "client_secret", "api_key", "token", "secret", "key"];
-
-/// Hides a secret scalar unless it only names a variable, or is a SQLite file.
-fn hide(span: Span, text: &str, sources: &mut SourceMap) {
-    let slice = text.get(span.start as usize..span.end as usize).unwrap_or("");
-    let variable = slice.contains("${") && !slice.contains(":-");
-    if !variable && !slice.contains("sqlite:") {
-        sources.hide(span);
-    }
-}
-
-/// Hides what stands under secret keys, read or not, and collects the ones written literally.
-fn hide_secrets(node: &Node, inside: bool, text: &str, sources: &mut SourceMap, literal: &mut Vec<Span>) {
-    match &node.kind {
-        NodeKind::Scalar(scalar) => {
-            if inside && !node.is_null() {
-                hide(node.span, text, sources);
-                if !scalar.text.contains("${") {
-                    literal.push(node.span);
-                }
-            }
-        }
-        NodeKind::List(items) => {
-            for item in items {
-                hide_secrets(item, false, text, sources, literal);
-            }
-        }
-        NodeKind::Map(entries) => {
-            let in_api_key = entries.iter().any(|(k, _)| is(k, "value"))
-                && entries.iter().any(|(k, _)| is(k, "header") || is(k, "query"));
-            for (key, value) in entries {
-                let scalar = matches!(value.kind, NodeKind::Scalar(_));
-                let secret =
-                    scalar && (SECRET_KEYS.iter().any(|s| is(key, s)) || (in_api_key && is(key, "value")));
-                hide_secrets(value, secret, text, sources, literal);
-            }
-        }
-    }
-}
-
-fn is(key: &Node, name: &str) -> bool {
-    matches!(&key.kind, NodeKind::Scalar(s) if s.text == name)
-}
-
-/// A text that is not YAML has no tree: hide the rest of every line that begins like a secret.
-fn hide_lines(text: &str, file: FileId, sources: &mut SourceMap) {
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let found = SECRET_KEYS.iter().filter_map(|key| {
-            let at = line.find(&format!("{key}:"))?;
-            Some(at + key.len() + 1)
-        });
-        if let Some(at) = found.min() {
-            let from = u32::try_from(start + at).unwrap_or(u32::MAX);
-            let to = u32::try_from(start + line.len()).unwrap_or(u32::MAX);
-            sources.hide(Span { file, start: from, end: to });
-        }
-        start += line.len();
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration as the user writes it: root types, the loader (the only place that reads files and environment), and its
 //! JSON Schema. Doc comments here are the schema's descriptions.
 
+mod hide;
 mod load;
 mod schema;
 mod server;
@@ -26,7 +27,7 @@ use crate::source::rest::RestOpConfig;
 use crate::source::sql::SqlOpConfig;
 use crate::source::vector::VectorOpConfig;
 use crate::source::{OpConfigs, SourceConfig};
-use crate::yaml::{Entries, JsonNode, TextOr};
+use crate::yaml::{Entries, JsonNode, Losses, TextOr};
 
 /// A Sidegate configuration: sources, and the tools, resources and prompts served from them.
 ///
@@ -52,6 +53,9 @@ pub struct Config {
     /// The folder that relative paths start from.
     #[serde(skip)]
     pub base: PathBuf,
+    /// What of the text is not in here because of a mistake that has been told.
+    #[serde(skip)]
+    pub losses: Losses,
 }
 
 /// A policy and an output block that every route starts from.

@@ -1,7 +1,7 @@
 //! The JSON Schema of the configuration, made from its own types.
 
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::Config;
 
@@ -12,7 +12,101 @@ pub fn schema() -> Value {
     let mut value = schema.to_value();
     allow_variables(&mut value);
     drop_defaults(&mut value);
+    join_lines(&mut value);
+    exactly_one(&mut value);
+    names(&mut value);
     value
+}
+
+/// Blocks that hold exactly one of some keys, whatever else they hold.
+const ONE_OF: [(&str, &[&str]); 16] = [
+    ("Source", &["rest", "sql", "vector"]),
+    ("Tool", &["rest", "sql", "vector", "static"]),
+    ("Resource", &["rest", "sql", "vector", "static"]),
+    ("Data", &["rest", "sql", "vector", "static"]),
+    ("Static", &["text", "blob", "file", "json", "image", "audio", "resource", "link", "content", "error"]),
+    ("Content", &["text", "image", "audio", "resource", "link"]),
+    ("Media", &["data", "file"]),
+    ("EmbeddedResource", &["text", "blob", "file"]),
+    ("Step", &["progress", "log", "sleep"]),
+    ("Complete", &["values", "rest", "sql", "vector"]),
+    ("Credentials", &["bearer", "basic", "api_key"]),
+    ("ApiKeyCredentials", &["header", "query"]),
+    ("Embedder", &["openai", "hash"]),
+    ("Message", &["user", "assistant"]),
+    ("RestRequest", &["get", "post", "put", "patch", "delete", "head"]),
+    ("Prompt", &["messages"]),
+];
+
+/// Keys of a request that cannot stand together.
+const NEVER: [[&str; 2]; 9] = [
+    ["json", "form"],
+    ["json", "text"],
+    ["form", "text"],
+    ["get", "json"],
+    ["get", "form"],
+    ["get", "text"],
+    ["head", "json"],
+    ["head", "form"],
+    ["head", "text"],
+];
+
+fn exactly_one(schema: &mut Value) {
+    if let Some(request) = schema.pointer_mut("/$defs/RestRequest").and_then(Value::as_object_mut) {
+        let pairs: Vec<Value> = NEVER.iter().map(|pair| json!({ "required": pair })).collect();
+        request.insert("not".to_owned(), json!({ "anyOf": pairs }));
+    }
+    for (block, keys) in ONE_OF {
+        if let Some(block) = schema.pointer_mut(&format!("/$defs/{block}")).and_then(Value::as_object_mut) {
+            match keys {
+                [key] => block.insert("required".to_owned(), json!([key])),
+                keys => {
+                    let each = keys.iter().map(|key| json!({ "required": [key] })).collect();
+                    block.insert("oneOf".to_owned(), each)
+                }
+            };
+        }
+    }
+}
+
+/// Maps whose keys are names.
+const NAMED: [(&str, &str); 8] = [
+    ("/properties/sources", NAME),
+    ("/properties/tools", NAME),
+    ("/properties/prompts", NAME),
+    ("/properties/resources", "^[A-Za-z][A-Za-z0-9+.-]*:[^ ]*$"),
+    ("/$defs/Tool/properties/params", NAME),
+    ("/$defs/Resource/properties/params", NAME),
+    ("/$defs/Prompt/properties/params", NAME),
+    ("/$defs/Prompt/properties/data", NAME),
+];
+const NAME: &str = "^[A-Za-z_][A-Za-z0-9_.-]{0,127}$";
+
+fn names(schema: &mut Value) {
+    for (place, pattern) in NAMED {
+        if let Some(map) = schema.pointer_mut(place).and_then(Value::as_object_mut) {
+            map.insert("propertyNames".to_owned(), json!({ "pattern": pattern }));
+        }
+    }
+}
+
+/// A description is one line a paragraph, whatever the width of the source it was written in.
+fn join_lines(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(join_lines),
+        Value::Object(map) => {
+            for (key, inner) in map {
+                match inner {
+                    Value::String(text) if key == "description" => {
+                        let paragraphs = text.split("\n\n").map(|p| p.replace('\n', " "));
+                        *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+                    }
+                    inner => join_lines(inner),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Numbers, booleans and words may also be written as `${…}`, which is resolved before they are read.
@@ -36,16 +130,28 @@ fn allow_variables(value: &mut Value) {
                 _ => false,
             };
             if scalar {
-                let mut own = serde_json::Map::new();
+                let mut own = Map::new();
                 for key in ["type", "format", "minimum", "maximum"] {
                     own.extend(map.remove(key).map(|v| (key.to_owned(), v)));
                 }
-                let variable = serde_json::json!({ "type": "string", "pattern": r"\$\{" });
+                let variable = json!({ "type": "string", "pattern": r"\$\{" });
                 map.insert("anyOf".to_owned(), Value::Array(vec![Value::Object(own), variable]));
+            }
+            if let Some(words) = words(map) {
+                let variable = json!({ "type": "string", "pattern": r"\$\{" });
+                map.remove("oneOf");
+                map.insert("anyOf".to_owned(), json!([{ "oneOf": words }, variable]));
             }
         }
         _ => {}
     }
+}
+
+/// The choices of a schema that is one of several words.
+fn words(map: &Map<String, Value>) -> Option<Value> {
+    let choices = map.get("oneOf")?;
+    let all = choices.as_array()?.iter().all(|choice| choice.get("const").is_some_and(Value::is_string));
+    all.then(|| choices.clone())
 }
 
 /// What stands in for an absent block says nothing to a reader; the defaults that matter are in the descriptions.

@@ -4,6 +4,8 @@
 mod render;
 mod span;
 
+use std::ops::Range;
+
 pub use render::{Format, render};
 pub(crate) use span::SPANNED;
 pub use span::{FileId, SourceMap, Span, Spanned};
@@ -22,8 +24,8 @@ pub enum Severity {
 pub struct Label {
     /// The place.
     pub span: Span,
-    /// If set, narrows `span` to the first occurrence of this text inside it.
-    pub within: Option<String>,
+    /// If set, narrows `span` to an occurrence of this text inside it: the first one, or the one after so many.
+    pub within: Option<(String, usize)>,
     /// The words beside the caret; may be empty.
     pub text: String,
 }
@@ -41,6 +43,9 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// What to do about it, one line each.
     pub help: Vec<String>,
+    /// Whether it says that something is not there. Such a problem may follow from another one: see
+    /// [`Diagnostics::forget_absences`].
+    pub absence: bool,
 }
 
 impl Diagnostic {
@@ -57,7 +62,7 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, code: &'static str, message: String) -> Self {
-        Self { severity, code, message, labels: Vec::new(), help: Vec::new() }
+        Self { severity, code, message, labels: Vec::new(), help: Vec::new(), absence: false }
     }
 
     /// Adds a place; the first one added is the primary.
@@ -70,7 +75,25 @@ impl Diagnostic {
     /// Adds the place of `needle` inside `span` (the whole span if it is not found there).
     #[must_use]
     pub fn within(mut self, span: Span, needle: impl Into<String>, text: impl Into<String>) -> Self {
-        self.labels.push(Label { span, within: Some(needle.into()), text: text.into() });
+        self.labels.push(Label { span, within: Some((needle.into(), 0)), text: text.into() });
+        self
+    }
+
+    /// Adds the place of `part`, a range of the value that stands at `span`. The value is not the text byte for byte
+    /// (quotes, indentation), so the place is found by counting how often the same characters come before.
+    #[must_use]
+    pub fn part(mut self, span: Span, value: &str, part: Range<usize>, text: impl Into<String>) -> Self {
+        let needle = value.get(part.clone()).unwrap_or("").to_owned();
+        let before = value.get(..part.start).unwrap_or("");
+        let nth = if needle.is_empty() { 0 } else { before.matches(needle.as_str()).count() };
+        self.labels.push(Label { span, within: Some((needle, nth)), text: text.into() });
+        self
+    }
+
+    /// Says that this is about something that is not there.
+    #[must_use]
+    pub const fn absence(mut self) -> Self {
+        self.absence = true;
         self
     }
 
@@ -96,9 +119,31 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Records one problem.
+    /// Records one problem, once: what several routes take from `defaults` is wrong in one place.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.list.push(diagnostic);
+        let place = |d: &Diagnostic| d.labels.first().map(|l| (l.span, l.within.clone()));
+        let same = |d: &Diagnostic| {
+            d.code == diagnostic.code && d.message == diagnostic.message && place(d) == place(&diagnostic)
+        };
+        if !self.list.iter().any(same) {
+            self.list.push(diagnostic);
+        }
+    }
+
+    /// How many there are; a mark for [`Self::forget_absences`].
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Drops the problems from `mark` on that say that something is not there: it was lost by another mistake, which
+    /// has been told.
+    pub fn forget_absences(&mut self, mark: usize) {
+        let mut index = 0;
+        self.list.retain(|d| {
+            index += 1;
+            index <= mark || !d.absence
+        });
     }
 
     /// Whether any of them is an error.

@@ -86,7 +86,7 @@ fn text(diagnostics: &Diagnostics, sources: &SourceMap, colour: bool) -> String 
 }
 
 fn annotation<'a>(label: &'a Label, primary: bool, sources: &SourceMap) -> annotate_snippets::Annotation<'a> {
-    let range = sources.locate(label.span, label.within.as_deref());
+    let range = sources.locate(label.span, label.within.as_ref());
     let range = first_line(sources.text(label.span.file), range);
     let kind = if primary { AnnotationKind::Primary } else { AnnotationKind::Context };
     let annotation = kind.span(range);
@@ -105,7 +105,7 @@ fn files_of(diagnostic: &Diagnostic) -> Vec<FileId> {
 
 fn place(label: &Label, sources: &SourceMap) -> serde_json::Value {
     let file = label.span.file;
-    let range = sources.locate(label.span, label.within.as_deref());
+    let range = sources.locate(label.span, label.within.as_ref());
     let range = first_line(sources.text(file), range);
     let (line, column) = sources.line_column(file, range.start);
     let (end_line, end_column) = sources.line_column(file, range.end);
@@ -158,7 +158,7 @@ fn github(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
         }
         let mut properties = String::new();
         if let Some(label) = d.labels.first() {
-            let range = sources.locate(label.span, label.within.as_deref());
+            let range = sources.locate(label.span, label.within.as_ref());
             let range = first_line(sources.text(label.span.file), range);
             let (line, column) = sources.line_column(label.span.file, range.start);
             let (_, end) = sources.line_column(label.span.file, range.end);

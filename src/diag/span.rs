@@ -160,15 +160,19 @@ impl SourceMap {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The byte range of `span`, narrowed to `within` if that text occurs in it, and never empty
-    /// where the text has a character to point at.
+    /// The byte range of `span`, narrowed to an occurrence of `within` (the first one, or the one after so many) if that
+    /// text is in it.
     #[must_use]
-    pub fn locate(&self, span: Span, within: Option<&str>) -> Range<usize> {
+    pub fn locate(&self, span: Span, within: Option<&(String, usize)>) -> Range<usize> {
         let text = self.text(span.file);
         let start = (span.start as usize).min(text.len());
         let end = (span.end as usize).clamp(start, text.len());
-        if let Some(needle) = within
-            && let Some(at) = text.get(start..end).and_then(|t| t.find(needle))
+        let slice = text.get(start..end).unwrap_or("");
+        if let Some((needle, nth)) = within
+            && let Some((at, _)) = slice
+                .match_indices(needle.as_str())
+                .nth(*nth)
+                .or_else(|| slice.match_indices(needle.as_str()).next())
         {
             return start + at..start + at + needle.len();
         }

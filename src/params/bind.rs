@@ -197,10 +197,9 @@ mod tests {
     use crate::yaml::JsonNode;
 
     fn plan(yaml: &str) -> ParamsPlan {
-        let tree = crate::yaml::parse(yaml, crate::diag::FileId(0)).unwrap();
+        let tree = crate::yaml::parse(yaml, crate::diag::FileId(0), &mut Diagnostics::default()).unwrap();
         let mut diagnostics = Diagnostics::default();
-        let node: Spanned<JsonNode> =
-            crate::yaml::from_tree(&tree, vec![], &mut diagnostics, &mut vec![]).unwrap();
+        let node: Spanned<JsonNode> = crate::yaml::from_tree(&tree, vec![], &mut diagnostics).value.unwrap();
         compile_verbatim(&node, "a test", &mut diagnostics).unwrap()
     }
 

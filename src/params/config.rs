@@ -116,7 +116,23 @@ impl JsonSchema for ParamConfig {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let mut properties = serde_json::Map::new();
         for key in KEYS.iter().filter(|k| !k.ends_with('*')) {
-            properties.insert((*key).to_owned(), serde_json::Value::Bool(true));
+            let about = "A keyword of JSON Schema 2020-12; it reaches `inputSchema` as written.";
+            let mut keyword = serde_json::json!({ "description": about });
+            let kind = match *key {
+                "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => {
+                    Some("number")
+                }
+                "uniqueItems" | "deprecated" | "readOnly" | "writeOnly" => Some("boolean"),
+                "format" | "title" | "$ref" | "$comment" | "contentEncoding" | "contentMediaType" => {
+                    Some("string")
+                }
+                _ if key.len() > 3 && (key.starts_with("min") || key.starts_with("max")) => Some("integer"),
+                _ => None,
+            };
+            if let (Some(kind), Some(keyword)) = (kind, keyword.as_object_mut()) {
+                keyword.insert("type".to_owned(), kind.into());
+            }
+            properties.insert((*key).to_owned(), keyword);
         }
         for (key, schema) in [
             (

@@ -6,4 +6,4 @@ mod plan;
 
 pub use bind::{Arguments, BadArguments};
 pub use config::{ParamConfig, PromptParamConfig};
-pub use plan::{InputSchema, Param, ParamsPlan, Scope, compile, compile_prompt, compile_verbatim};
+pub use plan::{InputSchema, Param, ParamsPlan, Scope, compile, compile_prompt, compile_verbatim, place};

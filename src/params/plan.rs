@@ -176,12 +176,20 @@ pub fn compile(
     }
     schema.insert("additionalProperties".to_owned(), json!(false));
     let at = config.iter().next().map(|(n, _)| n.span).unwrap_or_default();
+    sound &= check_defaults(config, &params, diagnostics);
     if !sound {
         return None;
     }
-    let schema = validator(Value::Object(schema), at, owner, diagnostics)?;
-    let plan = ParamsPlan { params, schema, closed: true };
-    check_defaults(config, &plan, diagnostics).then_some(plan)
+    let schema = match validator(Value::Object(schema), owner) {
+        Ok(schema) => schema,
+        Err((message, path)) => {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            let at = place(config, &path).unwrap_or(at);
+            diagnostics.push(Diagnostic::error("bad-schema", message).at(at, ""));
+            return None;
+        }
+    };
+    Some(ParamsPlan { params, schema, closed: true })
 }
 
 /// Parameters from a verbatim `input_schema`.
@@ -193,7 +201,7 @@ pub fn compile_verbatim(
     let value = config.to_value();
     if value.get("type") != Some(&json!("object")) {
         let message = "an input schema has `type: object` at its root";
-        diagnostics.push(Diagnostic::error("bad-schema", message).at(config.span, ""));
+        diagnostics.push(Diagnostic::error("bad-schema", message).at(config.at(&["type"]), ""));
         return None;
     }
     let required: Vec<&str> = value
@@ -214,8 +222,23 @@ pub fn compile_verbatim(
         })
         .collect();
     let closed = value.get("additionalProperties") == Some(&json!(false));
-    let schema = validator(value, config.span, owner, diagnostics)?;
-    Some(ParamsPlan { params, schema, closed })
+    match validator(value, owner) {
+        Ok(schema) => Some(ParamsPlan { params, schema, closed }),
+        Err((message, path)) => {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            diagnostics.push(Diagnostic::error("bad-schema", message).at(config.at(&path), ""));
+            None
+        }
+    }
+}
+
+/// The place in `config` of what stands at `path` in the schema made from it.
+#[must_use]
+pub fn place(config: &Entries<ParamConfig>, path: &[&str]) -> Option<Span> {
+    let ["properties", name, rest @ ..] = path else { return None };
+    let (key, param) = config.iter().find(|(k, _)| k.value == *name)?;
+    let inner = rest.split_first().and_then(|(keyword, rest)| Some(param.keyword(keyword)?.at(rest)));
+    Some(inner.unwrap_or(key.span))
 }
 
 /// Parameters of a prompt: all texts.
@@ -283,9 +306,9 @@ fn check_param(name: &Spanned<String>, param: &ParamConfig, diagnostics: &mut Di
 }
 
 /// A default or constant that its own schema refuses would fail on every call.
-fn check_defaults(config: &Entries<ParamConfig>, plan: &ParamsPlan, diagnostics: &mut Diagnostics) -> bool {
+fn check_defaults(config: &Entries<ParamConfig>, params: &[Param], diagnostics: &mut Diagnostics) -> bool {
     let before = diagnostics.errors();
-    for ((name, param), planned) in config.iter().zip(&plan.params) {
+    for ((name, param), planned) in config.iter().zip(params) {
         let (Some(value), Some(written)) = (
             planned.default.as_ref().or(planned.fixed.as_ref()),
             param.keyword("default").or(param.fixed.as_ref()),
@@ -305,31 +328,30 @@ fn check_defaults(config: &Entries<ParamConfig>, plan: &ParamsPlan, diagnostics:
     diagnostics.errors() == before
 }
 
-/// Compiles a schema; references out of the document, and schemas too large to be meant, are refused.
-fn validator(value: Value, at: Span, owner: &str, diagnostics: &mut Diagnostics) -> Option<InputSchema> {
-    let mut count = 0;
-    if let Err(why) = bounded(&value, 0, &mut count) {
-        diagnostics.push(Diagnostic::error("bad-schema", format!("the schema of {owner} {why}")).at(at, ""));
-        return None;
+/// Compiles a schema; references out of the document, and schemas too large to be meant, are refused with a sentence and
+/// the path of what is wrong.
+fn validator(value: Value, owner: &str) -> Result<InputSchema, (String, Vec<String>)> {
+    let mut path = Vec::new();
+    if let Err(why) = bounded(&value, &mut path, &mut 0) {
+        return Err((format!("the schema of {owner} {why}"), path));
     }
     let built = jsonschema::options()
         .with_draft(jsonschema::Draft::Draft202012)
         .should_validate_formats(true)
         .build(&value);
     match built {
-        Ok(validator) => Some(InputSchema { value, validator: Arc::new(validator) }),
+        Ok(validator) => Ok(InputSchema { value, validator: Arc::new(validator) }),
         Err(error) => {
             let path = error.instance_path().to_string();
-            let place = if path.is_empty() { String::new() } else { format!(" (at `{path}`)") };
-            let message = format!("the schema of {owner} is not valid JSON Schema: {error}{place}");
-            diagnostics.push(Diagnostic::error("bad-schema", message).at(at, ""));
-            None
+            let path = path.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
+            Err((format!("the schema of {owner} is not valid JSON Schema: {error}"), path))
         }
     }
 }
 
-fn bounded(value: &Value, depth: usize, count: &mut usize) -> Result<(), &'static str> {
-    if depth > MAX_SCHEMA_DEPTH {
+/// Leaves `path` at the place of what is refused.
+fn bounded(value: &Value, path: &mut Vec<String>, count: &mut usize) -> Result<(), &'static str> {
+    if path.len() > MAX_SCHEMA_DEPTH {
         return Err("nests more than 32 levels");
     }
     match value {
@@ -338,13 +360,23 @@ fn bounded(value: &Value, depth: usize, count: &mut usize) -> Result<(), &'stati
             if *count > MAX_SUBSCHEMAS {
                 return Err("has more than 2000 subschemas");
             }
-            let reference = map.get("$ref").and_then(Value::as_str);
-            if reference.is_some_and(|r| !r.starts_with('#')) {
-                return Err("refers outside itself; only `#/…` references are followed");
+            for (key, inner) in map {
+                path.push(key.clone());
+                if key == "$ref" && inner.as_str().is_some_and(|r| !r.starts_with('#')) {
+                    return Err("refers outside itself; only `#/…` references are followed");
+                }
+                bounded(inner, path, count)?;
+                path.pop();
             }
-            map.values().try_for_each(|v| bounded(v, depth + 1, count))
         }
-        Value::Array(items) => items.iter().try_for_each(|v| bounded(v, depth + 1, count)),
-        _ => Ok(()),
+        Value::Array(items) => {
+            for (index, inner) in items.iter().enumerate() {
+                path.push(index.to_string());
+                bounded(inner, path, count)?;
+                path.pop();
+            }
+        }
+        _ => {}
     }
+    Ok(())
 }

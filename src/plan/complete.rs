@@ -98,7 +98,7 @@ fn one(
         ops,
         output,
         policy: owner.policy,
-        all_used: false,
+        declared: None,
     };
     route::compile_route(parts, config, sources, diagnostics)
         .map(|route| CompletionPlan::Route(Arc::new(route)))

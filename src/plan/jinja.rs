@@ -32,10 +32,15 @@ impl Jinja {
         environment.set_fuel(Some(FUEL));
         if let Err(error) = environment.add_template_owned(NAME.to_owned(), text.value.clone()) {
             let why = error.detail().map_or_else(|| error.to_string(), str::to_owned);
-            let line = error.line().and_then(|l| text.value.lines().nth(l.saturating_sub(1)));
+            let line =
+                error.line().and_then(|l| text.value.split('\n').nth(l.saturating_sub(1))).map(str::trim);
             let problem = Diagnostic::error("bad-template", format!("this template does not parse: {why}"));
-            diagnostics.push(match line.map(str::trim) {
-                Some(line) if !line.is_empty() => problem.within(text.span, line, ""),
+            diagnostics.push(match line {
+                Some(line) if !line.is_empty() => {
+                    // The line is a part of the text itself, so that its place is the distance between the two.
+                    let start = line.as_ptr() as usize - text.value.as_ptr() as usize;
+                    problem.part(text.span, &text.value, start..start + line.len(), "")
+                }
                 _ => problem.at(text.span, ""),
             });
             return None;
@@ -47,10 +52,16 @@ impl Jinja {
         for name in &unknown {
             let message = format!("`{name}` is neither an argument nor a fetched value of this prompt");
             let help = crate::name::did_you_mean(name, names.iter().copied(), "names here");
-            let problem = Diagnostic::error("unknown-name", message);
-            diagnostics.push(problem.within(text.span, name.as_str(), "").help(help));
+            let problem = Diagnostic::error("unknown-name", message).absence();
+            diagnostics.push(problem.part(text.span, &text.value, place(&text.value, name), "").help(help));
         }
-        let sound = unknown.is_empty();
+        let filters = unknown_filters(&environment, &text.value);
+        for place in &filters {
+            let shown = text.value.get(place.clone()).unwrap_or("");
+            let problem = Diagnostic::error("unknown-filter", format!("there is no filter `{shown}`"));
+            diagnostics.push(problem.part(text.span, &text.value, place.clone(), ""));
+        }
+        let sound = unknown.is_empty() && filters.is_empty();
         sound.then(|| Self { text: text.value.clone(), environment: Arc::new(environment) })
     }
 
@@ -83,6 +94,55 @@ impl Serialize for Jinja {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text)
     }
+}
+
+/// Filters that the template names and the engine does not have; the parser takes any name.
+fn unknown_filters(environment: &Environment<'_>, text: &str) -> Vec<std::ops::Range<usize>> {
+    let mut found = Vec::new();
+    let mut closing: Option<&str> = None;
+    let mut quote: Option<char> = None;
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let after = rest.get(first.len_utf8()..).unwrap_or("");
+        match (closing, quote) {
+            (None, _) => {
+                closing = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")]
+                    .into_iter()
+                    .find_map(|(open, close)| rest.starts_with(open).then_some(close));
+            }
+            (Some(_), Some(open)) => quote = quote.filter(|_| first != open),
+            (Some(close), None) if rest.starts_with(close) => closing = None,
+            (Some("#}"), None) => {}
+            (Some(_), None) if matches!(first, '"' | '\'') => quote = Some(first),
+            (Some(_), None) if first == '|' => {
+                let name = after.trim_start();
+                let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+                let start = text.len() - name.len();
+                let probe = format!("1|{}", name.get(..end).unwrap_or(""));
+                let result = environment.compile_expression(&probe).and_then(|e| e.eval(()));
+                if result.is_err_and(|e| e.kind() == minijinja::ErrorKind::UnknownFilter) {
+                    found.push(start..start + end);
+                }
+            }
+            (Some(_), None) => {}
+        }
+        rest = after;
+    }
+    found
+}
+
+/// Where `name` stands first as a whole word between `{{ … }}` or `{% … %}`.
+fn place(text: &str, name: &str) -> std::ops::Range<usize> {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let found = text.match_indices(name).find(|(at, _)| {
+        let before = text.get(..*at).unwrap_or("");
+        let after = text.get(at + name.len()..).unwrap_or("");
+        let inside =
+            before.rfind(['{', '}']).is_some_and(|brace| before.get(brace..).unwrap_or("").starts_with('{'));
+        let inside = inside || before.rfind("{%") > before.rfind("%}");
+        inside && !before.ends_with(word) && !before.ends_with('.') && !after.starts_with(word)
+    });
+    found.map_or(0..text.len(), |(at, _)| at..at + name.len())
 }
 
 /// Functions that minijinja has without being told.

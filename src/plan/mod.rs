@@ -18,7 +18,9 @@ pub use server::{LogPlan, ServerPlan, parse_address};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::output::OutputConfig;
+use crate::policy::PolicyConfig;
 use crate::source::{SourcePlan, SourcePlans};
 use crate::yaml::Entries;
 
@@ -43,24 +45,44 @@ pub struct Plan {
 /// Compiles a configuration. `None` if anything in `diagnostics` is an error.
 #[must_use]
 pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
+    let start = diagnostics.len();
     let server = server::compile(config, diagnostics);
+    if config.losses.lost(&["auth"]) {
+        diagnostics.forget_absences(start);
+    }
+    check_defaults(config, diagnostics);
     let sources = compile_sources(config, diagnostics);
     let tools: Vec<_> = config
         .tools
         .iter()
-        .filter_map(|(name, tool)| route::compile_tool(name, tool, config, &sources, diagnostics))
+        .filter_map(|(name, tool)| {
+            part(config, &["tools", name], diagnostics, |diagnostics| {
+                route::compile_tool(name, tool, config, &sources, diagnostics)
+            })
+        })
         .collect();
     let resources: Vec<_> = config
         .resources
         .iter()
-        .filter_map(|(uri, resource)| route::compile_resource(uri, resource, config, &sources, diagnostics))
+        .filter_map(|(uri, resource)| {
+            part(config, &["resources", uri], diagnostics, |diagnostics| {
+                route::compile_resource(uri, resource, config, &sources, diagnostics)
+            })
+        })
         .collect();
     let prompts: Vec<_> = config
         .prompts
         .iter()
-        .filter_map(|(name, prompt)| prompt::compile(name, prompt, config, &sources, diagnostics))
+        .filter_map(|(name, prompt)| {
+            part(config, &["prompts", name], diagnostics, |diagnostics| {
+                prompt::compile(name, prompt, config, &sources, diagnostics)
+            })
+        })
         .collect();
     portable::check_server(config, server.as_ref(), diagnostics);
+    if config.losses.lost(&["sources"]) {
+        diagnostics.forget_absences(start);
+    }
     if tools.is_empty() && resources.is_empty() && prompts.is_empty() && !diagnostics.has_errors() {
         let message = "nothing is served: there are no tools, resources or prompts";
         diagnostics.push(Diagnostic::warning("empty", message));
@@ -77,12 +99,45 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
 fn compile_sources(config: &Config, diagnostics: &mut Diagnostics) -> SourcePlans {
     let compiled = config.sources.iter().map(|(name, source)| {
         check_name("source", name, diagnostics);
-        (name.clone(), crate::source::compile(name, source, &config.base, diagnostics))
+        let plan = part(config, &["sources", name], diagnostics, |diagnostics| {
+            crate::source::compile(name, source, &config.base, diagnostics)
+        });
+        // What its operations are checked against has to be known.
+        let known = ["sql", "vector"].iter().all(|kind| {
+            let path = ["sources", name, kind, if *kind == "sql" { "read_only" } else { "sqlite" }];
+            !config.losses.touch(&path, &[])
+        });
+        (name.clone(), plan.filter(|_| known))
     });
-    Entries(compiled.collect())
+    let compiled: Vec<_> = compiled.collect();
+    let lost = config.losses.children(&["sources"]);
+    let lost = lost.map(|name| (Spanned::new(name.to_owned(), Span::default()), None));
+    Entries(compiled.into_iter().chain(lost).collect())
 }
 
-fn check_name(what: &str, name: &crate::diag::Spanned<String>, diagnostics: &mut Diagnostics) {
+/// Compiles the part of the configuration at `path`. Where some of it was lost, nothing is said to be missing.
+fn part<T>(
+    config: &Config,
+    path: &[&str],
+    diagnostics: &mut Diagnostics,
+    compile: impl FnOnce(&mut Diagnostics) -> T,
+) -> T {
+    let mark = diagnostics.len();
+    let compiled = compile(diagnostics);
+    if config.losses.touch(path, &["title", "policy", "output", "annotations"]) {
+        diagnostics.forget_absences(mark);
+    }
+    compiled
+}
+
+/// What is wrong in `defaults` is told also where no route takes it.
+fn check_defaults(config: &Config, diagnostics: &mut Diagnostics) {
+    let defaults = &config.defaults;
+    let _ = defaults.policy.compile(&PolicyConfig::default(), diagnostics);
+    let _ = defaults.output.compile(&OutputConfig::default(), diagnostics);
+}
+
+fn check_name(what: &str, name: &Spanned<String>, diagnostics: &mut Diagnostics) {
     if !crate::name::is_valid(name) {
         let message = format!("`{}` cannot be the name of a {what}", name.value);
         let help = "a letter or `_`, then letters, digits, `_`, `-`, `.`; 128 at the most";

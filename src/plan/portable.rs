@@ -42,7 +42,7 @@ pub(super) fn check_tool(
     diagnostics: &mut Diagnostics,
 ) {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if !plain || name.len() > MAX_NAME {
+    if crate::name::is_valid(name) && (!plain || name.len() > MAX_NAME) {
         let message = format!("some clients do not take `{}` as the name of a tool", name.value);
         let help = "letters, digits, `_` and `-`, 40 at the most, go everywhere";
         diagnostics.push(warn("name-not-portable", message, name.span, help));
@@ -67,7 +67,7 @@ pub(super) fn check_tool(
         diagnostics.push(warn("schema-not-portable", message, at, help));
     }
     if let Some(written) = tool.output.max_bytes.filter(|b| b.value.0 > MAX_RESULT) {
-        let message = format!("some clients take no result of {} ", written.value).trim_end().to_owned();
+        let message = format!("some clients take no result of {}", written.value);
         let help = "about 100KiB go everywhere";
         diagnostics.push(warn("large-result", message, written.span, help));
     }

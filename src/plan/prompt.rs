@@ -109,12 +109,12 @@ pub(super) fn compile(
             noun: Noun::PromptData,
             name: value_name,
             at: value_name.span,
-            owner: owner.clone(),
+            owner: format!("value `{}` of {owner}", value_name.value),
             params: params.clone(),
             ops: value.ops(),
             output: &value.output,
             policy: &prompt.policy,
-            all_used: false,
+            declared: None,
         };
         if let Some(route) = route::compile_route(parts, config, sources, diagnostics) {
             data.push((value_name.value.clone(), Arc::new(route)));
@@ -123,7 +123,7 @@ pub(super) fn compile(
     if prompt.messages.is_empty() {
         let message = format!("{owner} has no messages");
         let help = "give a list of `user:` and `assistant:` messages";
-        diagnostics.push(Diagnostic::error("no-messages", message).at(name.span, "").help(help));
+        diagnostics.push(Diagnostic::error("no-messages", message).absence().at(name.span, "").help(help));
     }
     let of = complete::Owner { what: &owner, params: &params, policy: &prompt.policy };
     let completions = complete::compile(&prompt.complete, &of, config, sources, diagnostics);
@@ -152,7 +152,7 @@ fn message(
         (None, Some(said)) => (Role::Assistant, said),
         _ => {
             let text = "a message is exactly one of `user`, `assistant`";
-            diagnostics.push(Diagnostic::error("one-of", text).at(message.span, ""));
+            diagnostics.push(Diagnostic::error("one-of", text).absence().at(message.span, ""));
             return None;
         }
     };

@@ -111,8 +111,8 @@ pub(super) struct RouteParts<'a> {
     pub ops: OpConfigs<'a>,
     pub output: &'a OutputConfig,
     pub policy: &'a PolicyConfig,
-    /// Whether a parameter that nothing uses is a mistake.
-    pub all_used: bool,
+    /// Where the parameters are declared, if one that nothing uses is a mistake.
+    pub declared: Option<&'a Entries<ParamConfig>>,
 }
 
 pub(super) fn compile_route(
@@ -121,16 +121,21 @@ pub(super) fn compile_route(
     sources: &SourcePlans,
     diagnostics: &mut Diagnostics,
 ) -> Option<RoutePlan> {
-    let RouteParts { noun, name, at, owner, params, ops, output, policy, all_used } = parts;
+    let RouteParts { noun, name, at, owner, params, ops, output, policy, declared } = parts;
     let mut scope = Scope::new(owner, &params);
     let before = diagnostics.errors();
     let op = source::compile_op(ops, at, sources, &mut scope, diagnostics);
     let fixed = ops.fixed.is_some();
-    if all_used && op.is_some() && !fixed && diagnostics.errors() == before {
+    if let (Some(declared), true, false, true) =
+        (declared, op.is_some(), fixed, diagnostics.errors() == before)
+    {
         for unused in scope.unused() {
+            let place = declared.iter().find(|(n, _)| n.value == unused).map_or(at, |(n, _)| n.span);
             let message = format!("the parameter `{unused}` of {} is used nowhere", scope.owner);
             let help = format!("use it as `{{{unused}}}` (in SQL `:{unused}`), or remove it");
-            diagnostics.push(Diagnostic::error("unused-param", message).at(at, "").help(help));
+            let word = if place == at { format!("{{{unused}}}") } else { unused.to_owned() };
+            let problem = Diagnostic::error("unused-param", message).absence().help(help);
+            diagnostics.push(problem.within(place, word, ""));
         }
     }
     let mut output_plan = output.compile(&config.defaults.output, diagnostics);
@@ -159,10 +164,11 @@ pub(super) fn compile_tool(
     if tool.description.as_deref().is_none_or(|d| d.trim().is_empty()) {
         let message = format!("{owner} has no description");
         let help = "the model chooses tools by their descriptions";
-        diagnostics.push(Diagnostic::warning("no-description", message).at(name.span, "").help(help));
+        diagnostics
+            .push(Diagnostic::warning("no-description", message).absence().at(name.span, "").help(help));
     }
     let params = tool_params(tool, &owner, diagnostics)?;
-    let header_params = header_params(&params, name.span, diagnostics);
+    let header_params = header_params(&params, tool, name.span, diagnostics);
     let parts = RouteParts {
         noun: Noun::Tool,
         name,
@@ -172,7 +178,7 @@ pub(super) fn compile_tool(
         ops: tool.ops(),
         output: &tool.output,
         policy: &tool.policy,
-        all_used: tool.input_schema.is_none(),
+        declared: tool.input_schema.is_none().then_some(&tool.params),
     };
     let route = compile_route(parts, config, sources, diagnostics)?;
     let written = &tool.annotations;
@@ -212,17 +218,31 @@ fn tool_params(tool: &ToolConfig, owner: &str, diagnostics: &mut Diagnostics) ->
 }
 
 /// Finds `x-mcp-header` in `properties` chains, and refuses what clients must drop a tool for.
-fn header_params(params: &ParamsPlan, at: Span, diagnostics: &mut Diagnostics) -> Vec<HeaderParam> {
+fn header_params(
+    params: &ParamsPlan,
+    tool: &ToolConfig,
+    at: Span,
+    diagnostics: &mut Diagnostics,
+) -> Vec<HeaderParam> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
+    let place = |path: &[String]| {
+        let path: Vec<&str> =
+            path.iter().flat_map(|name| ["properties", name]).chain(["x-mcp-header"]).collect();
+        match &tool.input_schema {
+            Some(schema) => schema.at(&path),
+            None => params::place(&tool.params, &path).unwrap_or(at),
+        }
+    };
     collect_headers(&params.schema.value, &mut Vec::new(), &mut found, &mut problems);
     for (index, param) in found.iter().enumerate() {
         if found.iter().take(index).any(|p: &HeaderParam| p.header == param.header) {
-            problems.push(format!("two parameters have the same `x-mcp-header` (`{}`)", param.header));
+            let message = format!("two parameters have the same `x-mcp-header` (`{}`)", param.header);
+            problems.push((param.path.clone(), message));
         }
     }
-    for message in problems {
-        diagnostics.push(Diagnostic::error("bad-mcp-header", message).within(at, "x-mcp-header", ""));
+    for (path, message) in problems {
+        diagnostics.push(Diagnostic::error("bad-mcp-header", message).at(place(&path), ""));
     }
     found
 }
@@ -231,7 +251,7 @@ fn collect_headers(
     schema: &Value,
     path: &mut Vec<String>,
     found: &mut Vec<HeaderParam>,
-    problems: &mut Vec<String>,
+    problems: &mut Vec<(Vec<String>, String)>,
 ) {
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         path.push(name.clone());
@@ -249,9 +269,14 @@ fn collect_headers(
                     header: format!("mcp-param-{}", token.to_ascii_lowercase()),
                     path: path.clone(),
                 }),
-                Some(_) => problems
-                    .push(format!("`x-mcp-header` on `{name}` needs the type string, integer or boolean")),
-                None => problems.push(format!("the `x-mcp-header` of `{name}` is not a header name part")),
+                Some(_) => {
+                    let why = format!("`x-mcp-header` on `{name}` needs the type string, integer or boolean");
+                    problems.push((path.clone(), why));
+                }
+                None => {
+                    let why = format!("the `x-mcp-header` of `{name}` is not a header name part");
+                    problems.push((path.clone(), why));
+                }
             }
         }
         collect_headers(property, path, found, problems);
@@ -298,7 +323,7 @@ pub(super) fn compile_resource(
         ops: resource.ops(),
         output: &resource.output,
         policy: &resource.policy,
-        all_used: true,
+        declared: Some(&resource.params),
     };
     let route = compile_route(parts, config, sources, diagnostics)?;
     Some(ResourcePlan {
@@ -329,7 +354,8 @@ fn uri_params(
             sound = false;
             let message = format!("`{}` is not a variable of the URI", name.value);
             let help = crate::name::did_you_mean(name, template.variables(), "variables");
-            diagnostics.push(Diagnostic::error("unknown-param", message).at(name.span, "").help(help));
+            diagnostics
+                .push(Diagnostic::error("unknown-param", message).absence().at(name.span, "").help(help));
         }
     }
     let variables = template.variables().map(|name| {

@@ -141,7 +141,7 @@ fn beyond_loopback(address: SocketAddr, open: bool) -> Option<Diagnostic> {
     }
     let message = "listening beyond loopback needs `auth`";
     let help = "say `auth: none` at the top level if everybody who reaches the port may call";
-    Some(Diagnostic::error("open-without-auth", message).help(help))
+    Some(Diagnostic::error("open-without-auth", message).absence().help(help))
 }
 
 impl ServerPlan {

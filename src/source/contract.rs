@@ -26,8 +26,12 @@ pub trait SourceKind: Sized + Send + Sync {
     /// Compiles a source. Pure.
     fn compile(config: &Self::Config, cx: &mut SourceCx<'_>) -> Option<Self::Plan>;
 
-    /// Compiles an operation on a source. Pure.
-    fn compile_op(config: &Self::OpConfig, source: &Self::Plan, cx: &mut OpCx<'_>) -> Option<Self::Op>;
+    /// Compiles an operation on a source. Pure. Where the source did not compile, all that can be said without it is said.
+    fn compile_op(
+        config: &Self::OpConfig,
+        source: Option<&Self::Plan>,
+        cx: &mut OpCx<'_>,
+    ) -> Option<Self::Op>;
 
     /// Makes the live source. A source that is down opens all the same and heals by itself.
     ///

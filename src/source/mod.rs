@@ -21,6 +21,7 @@ use serde_json::Value;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
+use crate::units::Period;
 use crate::yaml::Entries;
 
 use fixed::{Fixed, FixedConfig};
@@ -110,7 +111,7 @@ fn one_kind(what: &str, at: Span, written: &[&str], kinds: &str) -> Diagnostic {
         [] => format!("{what} has no kind"),
         _ => format!("{what} has more than one kind: `{}`", written.join("`, `")),
     };
-    Diagnostic::error("one-kind", message).at(at, "").help(format!("give exactly one of {kinds}"))
+    Diagnostic::error("one-kind", message).absence().at(at, "").help(format!("give exactly one of {kinds}"))
 }
 
 /// Compiles a source of any kind.
@@ -153,19 +154,19 @@ pub fn compile_op(
     match (configs.rest, configs.sql, configs.vector, configs.fixed) {
         (Some(op), None, None, None) => {
             let (at, plan) = find(&op.source, "rest", sources, diagnostics)?;
-            let SourcePlan::Rest(plan) = plan else { return None };
+            let plan = plan.and_then(|p| if let SourcePlan::Rest(p) = p { Some(p) } else { None });
             let mut cx = OpCx { scope, source_at: at, diagnostics };
             Some(OpPlan::Rest(op.source.value.clone(), Rest::compile_op(op, plan, &mut cx)?))
         }
         (None, Some(op), None, None) => {
             let (at, plan) = find(&op.source, "sql", sources, diagnostics)?;
-            let SourcePlan::Sql(plan) = plan else { return None };
+            let plan = plan.and_then(|p| if let SourcePlan::Sql(p) = p { Some(p) } else { None });
             let mut cx = OpCx { scope, source_at: at, diagnostics };
             Some(OpPlan::Sql(op.source.value.clone(), Sql::compile_op(op, plan, &mut cx)?))
         }
         (None, None, Some(op), None) => {
             let (at, plan) = find(&op.source, "vector", sources, diagnostics)?;
-            let SourcePlan::Vector(plan) = plan else { return None };
+            let plan = plan.and_then(|p| if let SourcePlan::Vector(p) = p { Some(p) } else { None });
             let mut cx = OpCx { scope, source_at: at, diagnostics };
             Some(OpPlan::Vector(op.source.value.clone(), Vector::compile_op(op, plan, &mut cx)?))
         }
@@ -191,14 +192,14 @@ fn find<'a>(
     kind: &str,
     sources: &'a SourcePlans,
     diagnostics: &mut Diagnostics,
-) -> Option<(Span, &'a SourcePlan)> {
+) -> Option<(Span, Option<&'a SourcePlan>)> {
     let Some((defined, plan)) = sources.iter().find(|(n, _)| n.value == name.value) else {
         let help = crate::name::did_you_mean(&name.value, sources.names(), "sources");
         let message = format!("there is no source `{}`", name.value);
-        diagnostics.push(Diagnostic::error("unknown-source", message).at(name.span, "").help(help));
+        diagnostics.push(Diagnostic::error("unknown-source", message).absence().at(name.span, "").help(help));
         return None;
     };
-    let plan = plan.as_ref()?;
+    let Some(plan) = plan else { return Some((defined.span, None)) };
     if plan.kind() != kind {
         let message =
             format!("`{}` is a {} source, but a `{kind}` operation names it", name.value, plan.kind());
@@ -211,7 +212,7 @@ fn find<'a>(
         diagnostics.push(problem.maybe_help(help));
         return None;
     }
-    Some((defined.span, plan))
+    Some((defined.span, Some(plan)))
 }
 
 impl SourcePlan {
@@ -329,6 +330,31 @@ impl Backend {
             Self::Fixed(fixed) => Ok(fixed.run(attempt.talk).await),
         }
     }
+}
+
+/// A limit with its default. None would be no limit but a source that gives up before it begins.
+fn limit<T: Copy>(
+    written: Option<Spanned<T>>,
+    default: T,
+    is_zero: impl FnOnce(T) -> bool,
+    key: &str,
+    diagnostics: &mut Diagnostics,
+) -> T {
+    if let Some(zero) = written.filter(|w| is_zero(w.value)) {
+        let message = format!("`{key}` is zero: nothing could ever succeed");
+        diagnostics.push(Diagnostic::error("too-small", message).at(zero.span, ""));
+    }
+    written.map_or(default, |w| w.value)
+}
+
+/// [`limit`] for a length of time.
+fn time_limit(
+    written: Option<Spanned<Period>>,
+    seconds: u64,
+    key: &str,
+    diagnostics: &mut Diagnostics,
+) -> Period {
+    limit(written, Period::seconds(seconds), |p| p.0.is_zero(), key, diagnostics)
 }
 
 /// A path from the configuration, from the folder of its file if it is relative.

@@ -36,7 +36,8 @@ impl Template {
     pub fn compile(text: &Spanned<String>, scope: &mut Scope, diagnostics: &mut Diagnostics) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
-        let mut rest = text.value.as_str();
+        let whole = text.value.as_str();
+        let mut rest = whole;
         let mut sound = true;
         while let Some(at) = rest.find(['{', '}']) {
             let (before, from) = rest.split_at(at);
@@ -46,13 +47,14 @@ impl Template {
                 rest = from.get(2..).unwrap_or("");
                 continue;
             }
+            let here = whole.len() - from.len();
             let close = from.find('}').filter(|_| from.starts_with('{'));
             let Some(close) = close else {
                 let brace = if from.starts_with('{') { "{" } else { "}" };
                 let message = format!("a `{brace}` without its partner");
                 diagnostics.push(
                     Diagnostic::error("placeholder-syntax", message)
-                        .within(text.span, brace, "")
+                        .part(text.span, whole, here..here + 1, "")
                         .help(format!("write `{brace}{brace}` for a literal `{brace}`")),
                 );
                 return None;
@@ -67,7 +69,7 @@ impl Template {
                 }
                 None => {
                     sound = false;
-                    diagnostics.push(unknown(name, text, scope));
+                    diagnostics.push(unknown(name, text, here, scope));
                 }
             }
             rest = from.get(close + 1..).unwrap_or("");
@@ -123,9 +125,10 @@ impl Template {
     }
 }
 
-fn unknown(name: &str, text: &Spanned<String>, scope: &Scope) -> Diagnostic {
+fn unknown(name: &str, text: &Spanned<String>, at: usize, scope: &Scope) -> Diagnostic {
     let message = format!("`{{{name}}}` is not a parameter of {}", scope.owner);
     Diagnostic::error("unknown-param", message)
-        .within(text.span, format!("{{{name}}}"), "")
+        .absence()
+        .part(text.span, &text.value, at..at + name.len() + 2, "")
         .help(crate::name::did_you_mean(name, scope.names(), "parameters here"))
 }

@@ -2,7 +2,7 @@
 //! again, so that one run finds all mistakes while the configuration types stay plain derived serde types.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::value::U32Deserializer;
@@ -10,18 +10,31 @@ use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::text_or::{TEXT_OR, VARIANTS};
-use super::{Node, NodeKind, Scalar};
+use super::{Losses, Node, NodeKind, Scalar};
 use crate::diag::{Diagnostic, Diagnostics, SPANNED, Span};
 use crate::secret::SECRET;
 
-/// Reads `root` into `T`. All problems are recorded; `None` if the whole could not be read. The spans of secret
-/// values are appended to `secrets`, those in `skip` (node ids already complained about) are passed over.
+/// The most mistakes of one file that are told: each one costs another reading.
+const MAX_MISTAKES: usize = 200;
+
+/// What reading a tree gave.
+#[derive(Debug)]
+pub struct Reading<T> {
+    /// The value; `None` if the whole could not be read.
+    pub value: Option<T>,
+    /// The places of secret values.
+    pub secrets: Vec<Span>,
+    /// What of the text is not in the value.
+    pub losses: Losses,
+}
+
+/// Reads `root` into `T`. All problems are recorded; the nodes in `skip` (ids already complained about) are passed over.
 pub fn from_tree<T: for<'de> Deserialize<'de>>(
     root: &Node,
     skip: Vec<u32>,
     diagnostics: &mut Diagnostics,
-    secrets: &mut Vec<Span>,
-) -> Option<T> {
+) -> Reading<T> {
+    let mut mistakes = 0;
     let state = State { aside: RefCell::new(skip.into_iter().collect()), ..State::default() };
     let result = loop {
         match T::deserialize(De { node: root, state: &state }) {
@@ -32,7 +45,8 @@ pub fn from_tree<T: for<'de> Deserialize<'de>>(
                     diagnostics.push(error.into_diagnostic(root.label_span()));
                 }
                 // Setting the same node aside twice would never end; the root cannot be done without.
-                if node == root.id || !state.aside.borrow_mut().insert(node) {
+                mistakes += 1;
+                if node == root.id || mistakes == MAX_MISTAKES || !state.aside.borrow_mut().insert(node) {
                     break None;
                 }
             }
@@ -41,8 +55,8 @@ pub fn from_tree<T: for<'de> Deserialize<'de>>(
     for problem in state.problems.into_inner() {
         diagnostics.push(problem);
     }
-    secrets.append(&mut state.secrets.into_inner());
-    result
+    let losses = Losses::find(root, &state.aside.into_inner(), &state.complained.into_inner());
+    Reading { value: result, secrets: state.secrets.into_inner(), losses }
 }
 
 #[derive(Default)]
@@ -51,8 +65,8 @@ struct State {
     aside: RefCell<HashSet<u32>>,
     /// Problems that do not stop the reading, such as unknown keys.
     problems: RefCell<Vec<Diagnostic>>,
-    /// Keys already complained about (a reading may be repeated).
-    complained: RefCell<HashSet<u32>>,
+    /// Keys already complained about (a reading may be repeated), and the key that was meant, where one is near.
+    complained: RefCell<HashMap<u32, Option<String>>>,
     secrets: RefCell<Vec<Span>>,
 }
 
@@ -113,8 +127,7 @@ impl de::Error for Error {
         Self::new("wrong-value", format!("expected {expected}"))
     }
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let choices: Vec<String> = expected.iter().map(|e| format!("`{e}`")).collect();
-        let error = Self::new("wrong-value", format!("expected one of {}", choices.join(", ")));
+        let error = Self::new("wrong-value", format!("expected {}", choices(expected)));
         match crate::name::nearest(variant, expected.iter().copied()) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error,
@@ -201,6 +214,7 @@ impl<'de> De<'de> {
         let expected = format!("a block with {}{more}", shown.join(", "));
         let entries = self.map_entries(&expected)?;
         let mut kept = Vec::with_capacity(entries.len());
+        let mut meant = Vec::new();
         for (key, value) in entries {
             let NodeKind::Scalar(name) = &key.kind else {
                 continue;
@@ -210,17 +224,16 @@ impl<'de> De<'de> {
             if open || known.contains(&name) {
                 kept.push((key, value));
             } else {
+                meant.extend(crate::name::nearest(name, known.iter().copied()));
                 self.complain_unknown(key, name, &known);
             }
         }
-        let lost: Vec<&str> = kept
-            .iter()
-            .filter(|(_, value)| self.state.aside.borrow().contains(&value.id))
-            .filter_map(|(key, _)| match &key.kind {
-                NodeKind::Scalar(s) => Some(s.text.as_str()),
-                _ => None,
-            })
-            .collect();
+        let aside = kept.iter().filter(|(_, value)| self.state.aside.borrow().contains(&value.id));
+        let aside = aside.filter_map(|(key, _)| match &key.kind {
+            NodeKind::Scalar(s) => Some(s.text.as_str()),
+            _ => None,
+        });
+        let lost: Vec<&str> = aside.chain(meant).collect();
         let access = MapAccess { entries: kept.into_iter(), value: None, state: self.state };
         visitor.visit_map(access).map_err(|mut error| {
             if error.node.is_none() && error.missing.is_some_and(|m| lost.contains(&m)) {
@@ -231,7 +244,8 @@ impl<'de> De<'de> {
     }
 
     fn complain_unknown(&self, key: &Node, name: &str, known: &[&str]) {
-        if !self.state.complained.borrow_mut().insert(key.id) {
+        let near = crate::name::nearest(name, known.iter().copied()).map(str::to_owned);
+        if self.state.complained.borrow_mut().insert(key.id, near).is_some() {
             return;
         }
         let problem = Diagnostic::error("unknown-key", format!("unknown key `{name}`"))
@@ -239,6 +253,12 @@ impl<'de> De<'de> {
             .help(crate::name::did_you_mean(name, known.iter().copied(), "keys here"));
         self.state.problems.borrow_mut().push(problem);
     }
+}
+
+/// `a`, or one of several.
+fn choices(words: &[&str]) -> String {
+    let shown: Vec<String> = words.iter().map(|w| format!("`{w}`")).collect();
+    format!("{}{}", if shown.len() > 1 { "one of " } else { "" }, shown.join(", "))
 }
 
 fn out_of_range() -> Error {
@@ -369,14 +389,14 @@ impl<'de> Deserializer<'de> for De<'de> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
         if name == TEXT_OR {
             return self.placed(visitor.visit_enum(TextOrAccess(self)));
         }
         self.placed(
-            self.scalar("one word").and_then(|s| {
+            self.scalar(&choices(variants)).and_then(|s| {
                 visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(s.text.as_str()))
             }),
         )
@@ -401,7 +421,7 @@ impl<'de> de::SeqAccess<'de> for ListAccess<'de> {
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let state = self.state;
         let next = self.items.find(|n| !state.aside.borrow().contains(&n.id));
-        next.map(|node| seed.deserialize(De { node, state })).transpose()
+        next.map(|node| De { node, state }).map(|de| de.placed(seed.deserialize(de))).transpose()
     }
 }
 
@@ -429,7 +449,9 @@ impl<'de> de::MapAccess<'de> for MapAccess<'de> {
             .value
             .take()
             .ok_or_else(|| Error::new("internal", "a value was asked for before its key"))?;
-        seed.deserialize(De { node, state: self.state })
+        // A type that refuses what it was given (a duration, a size) knows no place: it is that of the value.
+        let de = De { node, state: self.state };
+        de.placed(seed.deserialize(de))
     }
 }
 

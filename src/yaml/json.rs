@@ -7,7 +7,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 
-use crate::diag::Spanned;
+use crate::diag::{Span, Spanned};
 
 /// A JSON value whose parts know their place.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,20 @@ impl JsonNode {
                 entries.iter().map(|(k, v)| (k.value.clone(), v.to_value())).collect::<Map<_, _>>(),
             ),
         }
+    }
+}
+
+impl Spanned<JsonNode> {
+    /// The place of the value at `path` (keys and list indices), or of the nearest one around it that there is.
+    #[must_use]
+    pub fn at(&self, path: &[&str]) -> Span {
+        let Some((first, rest)) = path.split_first() else { return self.span };
+        let inner = match &self.value {
+            JsonNode::Map(entries) => entries.iter().find(|(k, _)| k.value == *first).map(|(_, v)| v),
+            JsonNode::List(items) => first.parse().ok().and_then(|index: usize| items.get(index)),
+            _ => None,
+        };
+        inner.map_or(self.span, |inner| inner.at(rest))
     }
 }
 

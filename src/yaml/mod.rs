@@ -5,12 +5,14 @@ mod de;
 mod entries;
 mod interpolate;
 mod json;
+mod losses;
 mod text_or;
 mod tree;
 
-pub use de::from_tree;
+pub use de::{Reading, from_tree};
 pub use entries::Entries;
 pub use interpolate::{Environment, interpolate};
 pub use json::JsonNode;
+pub use losses::Losses;
 pub use text_or::TextOr;
 pub use tree::{Node, NodeKind, Scalar, parse};

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-use crate::diag::{Diagnostic, FileId, Span};
+use crate::diag::{Diagnostic, Diagnostics, FileId, Span};
 
 /// The largest configuration text that is read, in bytes.
 const MAX_TEXT: usize = 32 << 20;
 /// How many nodes aliases may copy in all.
 const MAX_ALIASED: usize = 100_000;
+/// The id of a key that was there before: its value is dropped.
+const DUPLICATE: u32 = u32::MAX;
 /// How deep blocks and flow collections may nest.
 const MAX_DEPTH: usize = 96;
 
@@ -82,6 +84,7 @@ struct Builder {
     anchor_of_open: Vec<usize>,
     aliased: usize,
     root: Option<Node>,
+    duplicates: Diagnostics,
 }
 
 type Fault = Box<Diagnostic>;
@@ -89,8 +92,9 @@ type Fault = Box<Diagnostic>;
 /// Parses `text` (which is file `file` of the source map).
 ///
 /// # Errors
-/// One diagnostic: YAML syntax errors stop the parse, as what follows them has no certain meaning.
-pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
+/// One diagnostic: YAML syntax errors stop the parse, as what follows them has no certain meaning. Duplicate keys do not:
+/// they are recorded, and the first one stays.
+pub fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> Result<Node, Fault> {
     if text.len() > MAX_TEXT {
         return Err(fault(file, 0, "too-large", "the file is larger than 32 MiB"));
     }
@@ -101,12 +105,14 @@ pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
         anchor_of_open: Vec::new(),
         aliased: 0,
         root: None,
+        duplicates: Diagnostics::default(),
     };
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| {
             let at = e.marker().byte_offset().unwrap_or(0);
-            fault(file, at, "yaml-syntax", e.info())
+            let problem = fault(file, at, "yaml-syntax", e.info());
+            Box::new(problem.maybe_help(syntax_help(&e.info())))
         })?;
         let range = span.byte_range().unwrap_or(0..0);
         let span = Span {
@@ -123,8 +129,10 @@ pub fn parse(text: &str, file: FileId) -> Result<Node, Fault> {
                 ));
             }
         }
+        refuse_tag(&event, text, span)?;
         builder.event(event, trimmed(text, span))?;
     }
+    diagnostics.append(builder.duplicates);
     builder.root.ok_or_else(|| {
         let message = "the file is empty";
         fault(file, 0, "empty-file", message)
@@ -136,6 +144,20 @@ fn fault(file: FileId, at: usize, code: &'static str, message: impl Into<String>
     let at = u32::try_from(at).unwrap_or(u32::MAX);
     let span = Span { file, start: at, end: at };
     Box::new(Diagnostic::error(code, message).at(span, ""))
+}
+
+/// What usually is behind a syntax error.
+fn syntax_help(why: &str) -> Option<String> {
+    let help = if why.contains("tab") {
+        "indent with spaces"
+    } else if why.contains("quoted") || why.contains("':' indicator") || why.contains("flow") {
+        "is a `[`, `{` or quote above this line not closed?"
+    } else if why.contains("mapping values") {
+        "keys of one block stand in one column; a text that holds `: ` wants quotes"
+    } else {
+        return None;
+    };
+    Some(help.to_owned())
 }
 
 /// Block values may span up to the next key; the shown place ends with their last visible character.
@@ -153,8 +175,7 @@ impl Builder {
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
         match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                refuse_tag(tag.is_some(), span)?;
+            Event::Scalar(text, style, anchor, _) => {
                 let scalar = Scalar {
                     text: text.into_owned(),
                     plain: matches!(style, ScalarStyle::Plain),
@@ -164,13 +185,11 @@ impl Builder {
                 self.remember(anchor, &node);
                 self.place(node)
             }
-            Event::SequenceStart(_, anchor, tag) => {
-                refuse_tag(tag.is_some(), span)?;
+            Event::SequenceStart(_, anchor, _) => {
                 let node = self.node(span, NodeKind::List(Vec::new()));
                 self.open(Open::List(node, Vec::new()), anchor, span)
             }
-            Event::MappingStart(_, anchor, tag) => {
-                refuse_tag(tag.is_some(), span)?;
+            Event::MappingStart(_, anchor, _) => {
                 let node = self.node(span, NodeKind::Map(Vec::new()));
                 self.open(Open::Map(node, Vec::new(), None, HashMap::new()), anchor, span)
             }
@@ -220,6 +239,12 @@ impl Builder {
             let message = "an alias cannot stand inside its own anchor";
             return Err(Box::new(Diagnostic::error("alias", message).at(span, "")));
         };
+        // The depth that an alias brings along is not on the stack.
+        let depth = self.stack.len() + depth(&node);
+        if depth > MAX_DEPTH {
+            let message = format!("more than {MAX_DEPTH} levels of nesting");
+            return Err(Box::new(Diagnostic::error("too-deep", message).at(span, "")));
+        }
         self.aliased += count(&node);
         if self.aliased > MAX_ALIASED {
             let message = format!("aliases repeat more than {MAX_ALIASED} values");
@@ -233,12 +258,16 @@ impl Builder {
             None => self.root = Some(node),
             Some(Open::List(_, items)) => items.push(node),
             Some(Open::Map(_, entries, pending, names)) => match pending.take() {
+                Some(key) if key.id == DUPLICATE => {}
                 Some(key) => {
                     node.key = Some(key.span);
                     entries.push((key, node));
                 }
                 None => {
-                    check_key(entries, names, &node)?;
+                    if let Some(problem) = check_key(entries, names, &node)? {
+                        self.duplicates.push(problem);
+                        node.id = DUPLICATE;
+                    }
                     *pending = Some(node);
                 }
             },
@@ -247,8 +276,20 @@ impl Builder {
     }
 }
 
-fn refuse_tag(tagged: bool, span: Span) -> Result<(), Fault> {
+fn refuse_tag(event: &Event<'_>, text: &str, span: Span) -> Result<(), Fault> {
+    let tagged = match event {
+        Event::Scalar(_, _, _, tag) => tag.is_some(),
+        Event::SequenceStart(_, _, tag) | Event::MappingStart(_, _, tag) => tag.is_some(),
+        _ => false,
+    };
     if tagged {
+        // The tag itself stands before the value.
+        let before = text.get(..span.start as usize).unwrap_or("");
+        let tag = before.rfind('!').and_then(|at| u32::try_from(at).ok());
+        let length =
+            tag.and_then(|t| before.get(t as usize..)?.split_whitespace().next()).map_or(0, str::len);
+        let span =
+            tag.map_or(span, |start| Span { start, end: start + u32::try_from(length).unwrap_or(1), ..span });
         let message = "YAML tags (`!…`) have no meaning here";
         return Err(Box::new(Diagnostic::error("yaml-tag", message).at(span, "")));
     }
@@ -263,6 +304,14 @@ fn count(node: &Node) -> usize {
     }
 }
 
+fn depth(node: &Node) -> usize {
+    match &node.kind {
+        NodeKind::Scalar(_) => 0,
+        NodeKind::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        NodeKind::Map(entries) => 1 + entries.iter().map(|(_, v)| depth(v)).max().unwrap_or(0),
+    }
+}
+
 /// The text of a scalar key.
 fn key_text(key: &Node) -> Option<&str> {
     match &key.kind {
@@ -271,8 +320,12 @@ fn key_text(key: &Node) -> Option<&str> {
     }
 }
 
-/// Refuses keys that are not texts, and second ones. Short maps are searched; long ones (thousands of routes) keep `names`.
-fn check_key(entries: &[(Node, Node)], names: &mut HashMap<String, Span>, key: &Node) -> Result<(), Fault> {
+/// Refuses keys that are not texts, and gives what there is to say of a second one. Short maps are searched; long ones (thousands of routes) keep `names`.
+fn check_key(
+    entries: &[(Node, Node)],
+    names: &mut HashMap<String, Span>,
+    key: &Node,
+) -> Result<Option<Diagnostic>, Fault> {
     let Some(text) = key_text(key) else {
         let message = "a key is a word, not a list or a map";
         let help = "a `{name}` at the start of a value wants quotes: `\"{name}\"`";
@@ -287,14 +340,15 @@ fn check_key(entries: &[(Node, Node)], names: &mut HashMap<String, Span>, key: &
         }
         names.insert(text.to_owned(), key.span)
     };
-    match earlier {
-        None => Ok(()),
-        Some(earlier) => Err(Box::new(
-            Diagnostic::error("duplicate-key", format!("the key `{text}` is given twice"))
-                .at(key.span, "the second one")
-                .at(earlier, "the first one"),
-        )),
-    }
+    Ok(earlier.map(|earlier| {
+        Diagnostic::error("duplicate-key", format!("the key `{text}` is given twice"))
+            .at(key.span, "the second one")
+            .at(earlier, "the first one")
+    }))
+}
+
+fn not_a_map(merge: &Node) -> Fault {
+    Box::new(Diagnostic::error("merge", "`<<` takes an alias of a map, or a list of them").at(merge.span, ""))
 }
 
 /// Applies `<<:` merge keys: what is written in the map itself wins.
@@ -307,17 +361,14 @@ fn merge(entries: Vec<(Node, Node)>) -> Result<Vec<(Node, Node)>, Fault> {
     for (key, value) in merges {
         let sources = match value.kind {
             NodeKind::Map(entries) => vec![entries],
-            NodeKind::List(items) => items
-                .into_iter()
-                .filter_map(|n| match n.kind {
-                    NodeKind::Map(entries) => Some(entries),
-                    _ => None,
-                })
-                .collect(),
-            NodeKind::Scalar(_) => {
-                let message = "`<<` takes an alias of a map";
-                return Err(Box::new(Diagnostic::error("merge", message).at(key.span, "")));
+            NodeKind::List(items) => {
+                let maps = items.into_iter().map(|n| match n.kind {
+                    NodeKind::Map(entries) => Ok(entries),
+                    _ => Err(not_a_map(&key)),
+                });
+                maps.collect::<Result<_, _>>()?
             }
+            NodeKind::Scalar(_) => return Err(not_a_map(&key)),
         };
         for (k, v) in sources.into_iter().flatten() {
             if !own.iter().any(|(mine, _)| key_text(mine) == key_text(&k)) {

@@ -8,5 +8,9 @@
     reason = "in a test a panic is the report"
 )]
 
+mod cli;
+mod config;
+mod config_hostile;
+mod config_schema;
 mod docs;
 mod handbook_sql;

@@ -79,7 +79,7 @@ impl Fixed {
             _ => {
                 let message = "static content is exactly one of `text`, `blob`, `file`, `json`, `image`, `audio`, \
                                `resource`, `link`, `content`, `error`";
-                diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+                diagnostics.push(Diagnostic::error("one-of", message).absence().at(at, ""));
                 return None;
             }
         };
@@ -116,9 +116,10 @@ fn decode(blob: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Vec<u
     let compact: String = blob.value.split_whitespace().collect();
     match STANDARD.decode(compact) {
         Ok(bytes) => Some(bytes),
-        Err(error) => {
-            let message = format!("this is not base64: {error}");
-            diagnostics.push(Diagnostic::error("bad-base64", message).at(blob.span, ""));
+        Err(_) => {
+            let help = "the standard alphabet with padding, as `base64 FILE` writes it";
+            let problem = Diagnostic::error("bad-base64", "this is not base64").help(help);
+            diagnostics.push(problem.at(blob.span, ""));
             None
         }
     }
@@ -135,7 +136,7 @@ pub fn compile_content(config: &ContentConfig, at: Span, diagnostics: &mut Diagn
         (None, None, None, None, Some(link)) => Some(Content::Link(link_json(link))),
         _ => {
             let message = "a piece of content is exactly one of `text`, `image`, `audio`, `resource`, `link`";
-            diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+            diagnostics.push(Diagnostic::error("one-of", message).absence().at(at, ""));
             None
         }
     }
@@ -152,7 +153,7 @@ fn compile_media(
         (None, Some(file)) => STANDARD.encode(&file.content),
         _ => {
             let message = format!("`{kind}` has exactly one of `data`, `file`");
-            diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+            diagnostics.push(Diagnostic::error("one-of", message).absence().at(at, ""));
             return None;
         }
     };

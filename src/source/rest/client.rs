@@ -31,7 +31,7 @@ impl SourceKind for Rest {
         plan::compile(config, cx)
     }
 
-    fn compile_op(config: &RestOpConfig, _: &RestPlan, cx: &mut OpCx<'_>) -> Option<RestOp> {
+    fn compile_op(config: &RestOpConfig, _: Option<&RestPlan>, cx: &mut OpCx<'_>) -> Option<RestOp> {
         plan::compile_op(config, cx)
     }
 

@@ -21,9 +21,9 @@ pub struct RestConfig {
     /// What we show to the API. The caller's own token is never forwarded.
     pub credentials: Option<Spanned<CredentialsConfig>>,
     /// The most time one attempt may take. Default `10s`; the route's `policy.timeout` bounds the whole call.
-    pub timeout: Option<Period>,
+    pub timeout: Option<Spanned<Period>>,
     /// The largest body that is read. Default `8MiB`.
-    pub max_response: Option<Size>,
+    pub max_response: Option<Spanned<Size>>,
 }
 
 /// Credentials: one of the three.

@@ -7,9 +7,9 @@ use url::Url;
 
 use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
 use super::url::{Pairs, PathTemplate};
-use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::secret::Secret;
-use crate::source::{OpCx, SourceCx};
+use crate::source::{OpCx, SourceCx, limit, time_limit};
 use crate::template::{JsonTemplate, Template};
 use crate::units::{Period, Size};
 
@@ -93,14 +93,10 @@ pub(super) fn compile(config: &RestConfig, cx: &mut SourceCx<'_>) -> Option<Rest
     if let Some(credentials) = &config.credentials {
         query_key = credential(credentials, &mut headers, cx.diagnostics);
     }
+    let timeout = time_limit(config.timeout, 10, "timeout", cx.diagnostics);
+    let max_response = limit(config.max_response, Size::mib(8), |s| s.0 == 0, "max_response", cx.diagnostics);
     let base = base?;
-    (cx.diagnostics.errors() == before).then(|| RestPlan {
-        base,
-        headers,
-        query_key,
-        timeout: config.timeout.unwrap_or(Period::seconds(10)),
-        max_response: config.max_response.unwrap_or(Size::mib(8)),
-    })
+    (cx.diagnostics.errors() == before).then(|| RestPlan { base, headers, query_key, timeout, max_response })
 }
 
 fn base_url(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<String> {
@@ -158,15 +154,23 @@ fn header_name(name: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<
     let parsed = HeaderName::from_bytes(name.value.as_bytes()).ok().filter(|n| !ours(n));
     if parsed.is_none() {
         let message = format!("`{}` cannot be set as a header", name.value);
-        diagnostics.push(Diagnostic::error("bad-header", message).at(name.span, ""));
+        let framing = HeaderName::from_bytes(name.value.as_bytes()).is_ok();
+        let help =
+            if framing { "the HTTP layer writes it itself" } else { "a name has letters, digits and `-`" };
+        diagnostics.push(Diagnostic::error("bad-header", message).at(name.span, "").help(help));
     }
     parsed
+}
+
+fn bad_header_value(at: Span) -> Diagnostic {
+    let message = "a header value has no line breaks or other control characters";
+    Diagnostic::error("bad-header", message).at(at, "")
 }
 
 fn header(
     name: &Spanned<String>,
     value: &str,
-    value_at: crate::diag::Span,
+    value_at: Span,
     diagnostics: &mut Diagnostics,
 ) -> Option<Header> {
     let name = header_name(name, diagnostics)?;
@@ -176,8 +180,7 @@ fn header(
             Some(Header { name, value })
         }
         Err(_) => {
-            let message = "a header value has no line breaks or other control characters";
-            diagnostics.push(Diagnostic::error("bad-header", message).at(value_at, ""));
+            diagnostics.push(bad_header_value(value_at));
             None
         }
     }
@@ -210,13 +213,13 @@ fn credential(
             (None, Some(name)) => Some((name.value.clone(), key.value.value.clone())),
             _ => {
                 let message = "an API key goes into exactly one of `header` and `query`";
-                diagnostics.push(Diagnostic::error("one-of", message).at(key.value.span, ""));
+                diagnostics.push(Diagnostic::error("one-of", message).absence().at(key.value.span, ""));
                 None
             }
         },
         _ => {
             let message = "credentials are exactly one of `bearer`, `basic`, `api_key`";
-            diagnostics.push(Diagnostic::error("one-of", message).at(written.span, ""));
+            diagnostics.push(Diagnostic::error("one-of", message).absence().at(written.span, ""));
             None
         }
     }
@@ -230,6 +233,9 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
     for (name, value) in config.headers.iter() {
         let parsed = header_name(name, cx.diagnostics);
         let filled = Template::compile(value, cx.scope, cx.diagnostics);
+        if HeaderValue::from_str(value).is_err() {
+            cx.diagnostics.push(bad_header_value(value.span));
+        }
         match (parsed, filled, &mut headers) {
             (Some(parsed), Some(filled), Some(list)) => list.push((parsed.as_str().to_owned(), filled)),
             _ => headers = None,
@@ -255,7 +261,7 @@ fn method<'a>(
     match (written.next(), written.next()) {
         (Some(one), None) => Some(one),
         (None, _) => {
-            let problem = Diagnostic::error("no-method", "the request has no method and path");
+            let problem = Diagnostic::error("no-method", "the request has no method and path").absence();
             let help = "give one of `get`, `post`, `put`, `patch`, `delete`, `head` with its path";
             diagnostics.push(problem.at(config.source.span, "").help(help));
             None

@@ -26,7 +26,7 @@ impl SourceKind for Sql {
         plan::compile(config, cx)
     }
 
-    fn compile_op(config: &SqlOpConfig, source: &SqlPlan, cx: &mut OpCx<'_>) -> Option<SqlOp> {
+    fn compile_op(config: &SqlOpConfig, source: Option<&SqlPlan>, cx: &mut OpCx<'_>) -> Option<SqlOp> {
         plan::compile_op(config, source, cx)
     }
 

@@ -23,7 +23,7 @@ pub struct SqlConfig {
     /// Default `true`: no statement can write, whatever its text; the engine enforces it.
     pub read_only: Option<Spanned<bool>>,
     /// The most time one statement may take; it is then stopped in the database. Default `10s`.
-    pub statement_timeout: Option<Period>,
+    pub statement_timeout: Option<Spanned<Period>>,
 }
 
 /// Connections of a database source.
@@ -36,7 +36,7 @@ pub struct PoolConfig {
     /// Connections kept open when idle. Default 0.
     pub min: Option<Spanned<u32>>,
     /// How long a call waits for a free connection. Default `3s`.
-    pub acquire_timeout: Option<Period>,
+    pub acquire_timeout: Option<Spanned<Period>>,
     /// A connection is closed after being idle this long. Default `10m`.
     pub idle_timeout: Option<Period>,
     /// A connection is closed at this age. Default `1h`.

@@ -9,7 +9,7 @@ use super::config::{RowConfig, SqlConfig, SqlOpConfig};
 use super::statement::{self, Effect};
 use crate::diag::Diagnostic;
 use crate::source::sqlite::{SqlitePlan, SqlitePool};
-use crate::source::{OpCx, SourceCx};
+use crate::source::{OpCx, SourceCx, time_limit};
 use crate::units::Period;
 
 /// A compiled SQL source.
@@ -67,18 +67,15 @@ pub(in crate::source) fn rows_schema(member: &str, item: &Value) -> Value {
 
 pub(super) fn compile(config: &SqlConfig, cx: &mut SourceCx<'_>) -> Option<SqlPlan> {
     let pool = SqlitePool::compile(&config.pool, cx.diagnostics)?;
+    let statement_timeout = time_limit(config.statement_timeout, 10, "statement_timeout", cx.diagnostics);
     let sqlite = SqlitePlan::compile(&config.url, config.init.as_ref(), pool, cx)?;
-    Some(SqlPlan {
-        sqlite,
-        read_only: config.read_only.is_none_or(|r| r.value),
-        statement_timeout: config.statement_timeout.unwrap_or(Period::seconds(10)),
-    })
+    Some(SqlPlan { sqlite, read_only: config.read_only.is_none_or(|r| r.value), statement_timeout })
 }
 
-pub(super) fn compile_op(config: &SqlOpConfig, source: &SqlPlan, cx: &mut OpCx<'_>) -> Option<SqlOp> {
+pub(super) fn compile_op(config: &SqlOpConfig, source: Option<&SqlPlan>, cx: &mut OpCx<'_>) -> Option<SqlOp> {
     let prepared = statement::prepare(&config.query, cx.scope, cx.diagnostics)?;
     let write = config.write.is_some_and(|w| w.value);
-    if let (true, true, Some(at)) = (write, source.read_only, &config.write) {
+    if let (true, true, Some(at)) = (write, source.is_some_and(|s| s.read_only), &config.write) {
         let message = format!("this route writes, but the source `{}` is read-only", config.source.value);
         let problem = Diagnostic::error("write-on-read-only", message)
             .at(at.span, "")
@@ -90,6 +87,7 @@ pub(super) fn compile_op(config: &SqlOpConfig, source: &SqlPlan, cx: &mut OpCx<'
     if !write && prepared.effect == Effect::Writes {
         let message = "this statement does more than read";
         let problem = Diagnostic::error("write-not-declared", message)
+            .absence()
             .at(config.query.span, "")
             .help("say `write: true` beside the query, and `read_only: false` on the source");
         cx.diagnostics.push(problem);

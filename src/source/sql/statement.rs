@@ -42,9 +42,13 @@ pub(super) fn prepare(
     let pieces = match tokens(text) {
         Ok(pieces) => pieces,
         Err(why) => {
-            diagnostics.push(
-                Diagnostic::error("bad-sql", format!("this SQL cannot be read: {why}")).at(query.span, ""),
-            );
+            let (why, at) = *why;
+            let line = text.get(at..).and_then(|t| t.lines().next()).unwrap_or("").trim_end();
+            let problem = Diagnostic::error("bad-sql", format!("this SQL cannot be read: {why}"));
+            diagnostics.push(match line {
+                "" => problem.at(query.span, ""),
+                line => problem.part(query.span, text, at..at + line.len(), ""),
+            });
             return None;
         }
     };
@@ -67,7 +71,8 @@ pub(super) fn prepare(
             let help = crate::name::did_you_mean(&word.value, scope.names(), "parameters here");
             diagnostics.push(
                 Diagnostic::error("unknown-param", message)
-                    .within(query.span, format!(":{}", word.value), "")
+                    .absence()
+                    .part(query.span, text, first.start..second.end, "")
                     .help(help),
             );
             continue;
@@ -83,11 +88,11 @@ pub(super) fn prepare(
     out.push_str(text.get(copied..).unwrap_or(""));
     if let Some(piece) = pieces.iter().find(|p| matches!(&p.token, Token::Placeholder(_))) {
         sound = false;
-        let shown = text.get(piece.start..piece.end).unwrap_or("?").to_owned();
+        let shown = text.get(piece.start..piece.end).unwrap_or("?");
         let message = format!("`{shown}` is a placeholder without a name");
         diagnostics.push(
             Diagnostic::error("unnamed-bind", message)
-                .within(query.span, shown, "")
+                .part(query.span, text, piece.start..piece.end, "")
                 .help("write `:name` with the name of a parameter"),
         );
     }
@@ -95,10 +100,9 @@ pub(super) fn prepare(
     sound.then_some(Prepared { text: out, binds, effect })
 }
 
-/// Tokens with byte ranges; comments and spaces are left out.
-fn tokens(text: &str) -> Result<Vec<Piece>, String> {
+/// Tokens with byte ranges; comments and spaces are left out. The error is a sentence and its offset.
+fn tokens(text: &str) -> Result<Vec<Piece>, Box<(String, usize)>> {
     let dialect = SQLiteDialect {};
-    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| e.to_string())?;
     let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
     let offset = |line: u64, column: u64| {
         let start =
@@ -107,6 +111,9 @@ fn tokens(text: &str) -> Result<Vec<Piece>, String> {
         let rest = text.get(start..).unwrap_or("");
         start + rest.char_indices().nth(column).map_or(rest.len(), |(i, _)| i)
     };
+    let tokens = Tokenizer::new(&dialect, text)
+        .tokenize_with_location()
+        .map_err(|e| Box::new((e.message, offset(e.location.line, e.location.column))))?;
     let visible = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
     Ok(visible
         .map(|TokenWithSpan { token, span }| Piece {
@@ -129,10 +136,13 @@ fn one_statement(
         _ => return Some(()),
     };
     let second = pieces.iter().skip_while(|p| p.token != Token::SemiColon).nth(1);
-    let shown = second.and_then(|p| text.get(p.start..)).and_then(|t| t.lines().next());
+    let shown = second.map(|p| {
+        let line = text.get(p.start..).and_then(|t| t.lines().next()).unwrap_or("");
+        p.start..p.start + line.trim_end().len()
+    });
     let problem = Diagnostic::error("one-statement", message);
     diagnostics.push(match shown {
-        Some(shown) => problem.within(query.span, shown.trim_end(), "the second one starts here"),
+        Some(shown) => problem.part(query.span, text, shown, "the second one starts here"),
         None => problem.at(query.span, ""),
     });
     None

@@ -10,7 +10,7 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::file::FileRef;
 use crate::secret::Secret;
 use crate::source::sql::PoolConfig;
-use crate::source::{SourceCx, resolve};
+use crate::source::{SourceCx, resolve, time_limit};
 use crate::units::Period;
 
 /// A SQLite database.
@@ -50,7 +50,7 @@ impl SqlitePool {
         Some(Self {
             max,
             min,
-            acquire_timeout: config.acquire_timeout.unwrap_or(Period::seconds(3)),
+            acquire_timeout: time_limit(config.acquire_timeout, 3, "acquire_timeout", diagnostics),
             idle_timeout: config.idle_timeout.unwrap_or(Period::seconds(600)),
             max_lifetime: config.max_lifetime.unwrap_or(Period::seconds(3600)),
         })

@@ -28,7 +28,11 @@ impl SourceKind for Vector {
         plan::compile(config, cx)
     }
 
-    fn compile_op(config: &VectorOpConfig, source: &VectorPlan, cx: &mut OpCx<'_>) -> Option<VectorOp> {
+    fn compile_op(
+        config: &VectorOpConfig,
+        source: Option<&VectorPlan>,
+        cx: &mut OpCx<'_>,
+    ) -> Option<VectorOp> {
         plan::compile_op(config, source, cx)
     }
 

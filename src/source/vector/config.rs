@@ -82,7 +82,7 @@ pub struct OpenAiConfig {
     /// The length that its vectors must have.
     pub dimensions: Option<Spanned<u32>>,
     /// The most time one embedding may take. Default `10s`.
-    pub timeout: Option<Period>,
+    pub timeout: Option<Spanned<Period>>,
 }
 
 /// The built-in embedder.

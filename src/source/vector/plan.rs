@@ -11,7 +11,7 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::secret::Secret;
 use crate::source::sql::{PoolConfig, rows_schema};
 use crate::source::sqlite::{SqlitePlan, SqlitePool};
-use crate::source::{OpCx, SourceCx};
+use crate::source::{OpCx, SourceCx, limit as limit_of, time_limit};
 use crate::template::{JsonTemplate, Template};
 use crate::units::Period;
 use crate::yaml::JsonNode;
@@ -139,8 +139,10 @@ fn embedder(config: &Spanned<EmbedderConfig>, diagnostics: &mut Diagnostics) -> 
                 url: format!("{}/embeddings", openai.base_url.trim_end_matches('/')),
                 model: openai.model.clone(),
                 api_key: openai.api_key.as_ref().map(|k| k.value.clone()),
-                dimensions: openai.dimensions.map(|d| d.value),
-                timeout: openai.timeout.unwrap_or(Period::seconds(10)),
+                dimensions: openai
+                    .dimensions
+                    .map(|d| limit_of(Some(d), 1, |d| d == 0, "dimensions", diagnostics)),
+                timeout: time_limit(openai.timeout, 10, "timeout", diagnostics),
             })
         }
         (None, Some(hash)) => {
@@ -154,7 +156,7 @@ fn embedder(config: &Spanned<EmbedderConfig>, diagnostics: &mut Diagnostics) -> 
         }
         _ => {
             let message = "an embedder is exactly one of `openai`, `hash`";
-            diagnostics.push(Diagnostic::error("one-of", message).at(config.span, ""));
+            diagnostics.push(Diagnostic::error("one-of", message).absence().at(config.span, ""));
             None
         }
     }
@@ -162,7 +164,7 @@ fn embedder(config: &Spanned<EmbedderConfig>, diagnostics: &mut Diagnostics) -> 
 
 pub(super) fn compile_op(
     config: &VectorOpConfig,
-    source: &VectorPlan,
+    source: Option<&VectorPlan>,
     cx: &mut OpCx<'_>,
 ) -> Option<VectorOp> {
     let search = Template::compile(&config.search, cx.scope, cx.diagnostics);
@@ -182,7 +184,7 @@ pub(super) fn compile_op(
             _ => filter = None,
         }
     }
-    let statements = statements(source, &conditions);
+    let statements = statements(source?, &conditions);
     Some(VectorOp {
         search: search?,
         limit: limit?,
@@ -197,13 +199,14 @@ pub(super) fn compile_op(
 
 fn condition_column(
     name: &Spanned<String>,
-    source: &VectorPlan,
+    source: Option<&VectorPlan>,
     diagnostics: &mut Diagnostics,
 ) -> Option<String> {
     let column = identifier(name, diagnostics)?;
-    if let Some(known) = &source.columns.metadata
+    if let Some(columns) = source.map(|s| &s.columns)
+        && let Some(known) = &columns.metadata
         && !known.contains(&column)
-        && column != source.columns.id
+        && column != columns.id
     {
         let message = format!("`{column}` is not among the source's metadata columns");
         let help = crate::name::did_you_mean(&column, known.iter().map(String::as_str), "metadata columns");

@@ -136,10 +136,10 @@ impl Block {
 
 /// Holds a configuration against the JSON Schema.
 pub(super) fn fits(text: &str) -> Result<(), String> {
-    let tree = parse(text, FileId(0)).map_err(|problem| problem.message)?;
+    let tree = parse(text, FileId(0), &mut Diagnostics::default()).map_err(|problem| problem.message)?;
     let mut diagnostics = Diagnostics::default();
     let node: Spanned<JsonNode> =
-        from_tree(&tree, vec![], &mut diagnostics, &mut vec![]).ok_or("this cannot be read as JSON")?;
+        from_tree(&tree, vec![], &mut diagnostics).value.ok_or("this cannot be read as JSON")?;
     let validator = jsonschema::draft202012::new(&schema()).map_err(|e| e.to_string())?;
     let wrong: Vec<String> = validator
         .iter_errors(&node.to_value())

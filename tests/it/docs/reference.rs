@@ -136,7 +136,9 @@ impl Blocks {
 
     /// The words of a choice, with what each means.
     fn choices(&self, name: &str) -> Option<Vec<(String, String)>> {
-        let list = self.definitions[name]["oneOf"].as_array()?;
+        // A choice may also come from a variable, which is the second of two alternatives.
+        let definition = &self.definitions[name];
+        let list = definition["oneOf"].as_array().or_else(|| definition["anyOf"][0]["oneOf"].as_array())?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Some(list.iter().map(|c| (text(&c["const"]), text(&c["description"]))).collect())
     }
