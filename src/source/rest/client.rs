@@ -11,6 +11,9 @@ use crate::params::Arguments;
 use crate::source::http::{self, Answer};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 
+/// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
+const MAX_URL: usize = 65_000;
+
 /// A live REST source: a pooled client and what every request carries.
 #[derive(Debug)]
 pub struct Rest {
@@ -115,6 +118,10 @@ impl Rest {
         }
         if text.len() == path_end + 1 {
             text.pop();
+        }
+        if text.len() > MAX_URL {
+            let message = "An argument is too long for the request's address.";
+            return Err(SourceError::Argument(message.to_owned()));
         }
         let url = Url::parse(&text).map_err(|e| SourceError::Internal(e.to_string()))?;
         if url.as_str() != text {
