@@ -36,6 +36,8 @@ pub(in crate::source) struct Statement {
     pub text: Arc<str>,
     pub binds: Vec<Bind>,
     pub access: Access,
+    /// Only counts its rows, all of them.
+    pub count: bool,
     pub max_rows: usize,
     pub max_bytes: usize,
     pub limit: Duration,
@@ -45,6 +47,8 @@ pub(in crate::source) struct Statement {
 #[derive(Debug, Default)]
 pub(in crate::source) struct Answer {
     pub rows: Vec<Value>,
+    /// How many rows were read, kept or not.
+    pub seen: u64,
     /// Whether there were more rows than the caps let through.
     pub more: bool,
     /// Rows changed, of a write.
@@ -137,19 +141,19 @@ impl Sqlite {
             let mut connection = pool.acquire().await.map_err(fault)?;
             watch(&mut connection, Instant::now() + limit, mark.0.clone()).await?;
             if self.write.is_none() {
+                // Of a write that was given up; mostly there is none, and this fails.
+                let _ = execute(&mut connection, "ROLLBACK").await;
                 let pragma = match statement.access {
                     Access::Read => "PRAGMA query_only = 1",
                     Access::Write => "PRAGMA query_only = 0",
                 };
-                sqlx::query(pragma).execute(&mut *connection).await.map_err(fault)?;
+                execute(&mut connection, pragma).await.map_err(fault)?;
             }
             match statement.access {
                 Access::Read => read_rows(&mut connection, &statement).await,
                 Access::Write => {
-                    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(fault)?;
-                    let answer = read_rows(&mut transaction, &statement).await?;
-                    transaction.commit().await.map_err(fault)?;
-                    Ok(answer)
+                    let writing = Writing { connection, closable: self.write.is_some(), settled: false };
+                    writing.run(&statement).await
                 }
             }
         };
@@ -177,6 +181,40 @@ async fn watch(
     Ok(())
 }
 
+/// A writing connection. Unless it is `settled` in the end, nobody knows whether a transaction is still open on it.
+struct Writing {
+    connection: PoolConnection<sqlx::Sqlite>,
+    /// Memory would be gone with its connection; there the next call rolls back.
+    closable: bool,
+    settled: bool,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if self.closable && !self.settled {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Writing {
+    /// Runs one statement in a transaction of its own. Not sqlx's: it loses count when SQLite itself rolls back what it
+    /// stopped, and nothing could begin on the connection any more.
+    async fn run(mut self, statement: &Statement) -> Result<Answer, SourceError> {
+        execute(&mut self.connection, "BEGIN IMMEDIATE").await.map_err(fault)?;
+        let result = match read_rows(&mut self.connection, statement).await {
+            Ok(answer) => execute(&mut self.connection, "COMMIT").await.map(|()| answer).map_err(fault),
+            Err(error) => Err(error),
+        };
+        self.settled = result.is_ok() || execute(&mut self.connection, "ROLLBACK").await.is_ok();
+        result
+    }
+}
+
+async fn execute(connection: &mut sqlx::SqliteConnection, text: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(text).execute(connection).await.map(drop)
+}
+
 async fn read_rows(
     connection: &mut sqlx::SqliteConnection,
     statement: &Statement,
@@ -194,7 +232,9 @@ async fn read_rows(
                 answer.changed = Some(answer.changed.unwrap_or(0) + done.rows_affected());
             }
             Either::Left(_) => {}
+            Either::Right(_) if statement.count => answer.seen += 1,
             Either::Right(row) => {
+                answer.seen += 1;
                 if answer.rows.len() >= statement.max_rows || bytes > statement.max_bytes {
                     answer.more = true;
                     if must_finish {
