@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use super::http;
@@ -52,6 +52,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
     let builder = Arc::new(builder);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
+    let (closing, _) = watch::channel(());
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -62,9 +63,16 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         let _ = stream.set_nodelay(true);
         let watcher = graceful.watcher();
         let (builder, server) = (builder.clone(), server.clone());
+        let mut closed = closing.subscribe();
         tokio::spawn(async move {
             let _place = place;
-            if !speaks(&stream).await {
+            // One that has said nothing has nothing to wait for at the end.
+            let spoke = tokio::select! {
+                biased;
+                spoke = speaks(&stream) => spoke,
+                _ = closed.changed() => false,
+            };
+            if !spoke {
                 return;
             }
             let service = service_fn(move |request| {
@@ -78,6 +86,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         });
     }
     drop(listener);
+    drop(closing);
     let drain = server.live.load().plan.server.drain.0;
     info!("stopping: running calls have {drain:?} to end");
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
