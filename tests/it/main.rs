@@ -1,3 +1,15 @@
 //! One test binary: a real server on port 0, real databases, real clients.
 
 mod handbook_sql;
+mod http;
+mod layers;
+mod legacy;
+mod naughty;
+mod rest;
+mod rest_faults;
+mod rmcp_client;
+mod shutdown;
+mod sqlite;
+mod stdio;
+mod support;
+mod vector;
