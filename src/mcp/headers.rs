@@ -101,7 +101,6 @@ pub(super) fn check_params(
 fn same_number(text: &str, number: &Number) -> bool {
     match (text.parse::<i128>(), number.to_string().parse::<i128>()) {
         (Ok(a), Ok(b)) => a == b,
-        #[expect(clippy::float_cmp, reason = "equal numbers are equal")]
         _ => text.parse::<f64>().is_ok_and(|a| number.as_f64() == Some(a)),
     }
 }
