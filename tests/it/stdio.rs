@@ -235,3 +235,15 @@ tools:
         assert!(log.lines().all(|l| l.contains("DEBUG") || l.contains("INFO")), "{log}");
     }
 }
+
+/// A client must not use an id twice at once; one that does still gets an answer to each.
+#[tokio::test]
+async fn equal_ids_at_the_same_time_are_both_answered() {
+    let api = slow_upstream(Duration::from_millis(300)).await;
+    let mut client = Client::start(&slow_config(&api.url(), "5s"));
+    for _ in 0..2 {
+        client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
+    }
+    assert_eq!(client.process.message().await["id"], 1);
+    assert!(!client.process.is_silent(Duration::from_secs(2)).await, "the second one was never answered");
+}
