@@ -2,6 +2,8 @@
 
 mod handbook_sql;
 mod http;
+mod http_door;
+mod http_headers;
 mod layers;
 mod legacy;
 mod naughty;
@@ -10,6 +12,7 @@ mod rest_faults;
 mod rmcp_client;
 mod shutdown;
 mod sqlite;
+mod sqlite_files;
 mod stdio;
 mod support;
 mod vector;
