@@ -89,7 +89,12 @@ async fn steps(route: &Route, input: Input<'_>, started: Instant, talk: &Talk) -
     };
     let execute = route.backend.execute(arguments, attempt);
     let reply = match tokio::time::timeout_at(attempt.deadline, execute).await {
-        Ok(reply) => reply.map_err(|e| CallError::source(e, source))?,
+        Ok(Ok(reply)) => reply,
+        // A source that was given what was left of the time names that; the caller knows the whole.
+        Ok(Err(SourceError::Timeout(_))) if Instant::now() >= attempt.deadline => {
+            return Err(CallError::source(SourceError::Timeout(timeout.0), source));
+        }
+        Ok(Err(error)) => return Err(CallError::source(error, source)),
         Err(_) => return Err(CallError::source(SourceError::Timeout(timeout.0), source)),
     };
 

@@ -118,9 +118,10 @@ pub fn era(message: &Message<'_>, headers: Option<&dyn Headers>) -> Era {
     if message.params.has_envelope() || method == Some("server/discover") {
         return Era::Modern;
     }
-    match headers.and_then(|h| h.one("mcp-protocol-version").ok().flatten()) {
-        None => Era::Legacy,
-        Some(version) if LEGACY.contains(&version) => Era::Legacy,
-        Some(_) => Era::Modern,
+    match headers.map(|h| h.one("mcp-protocol-version")) {
+        None | Some(Ok(None)) => Era::Legacy,
+        Some(Ok(Some(version))) if LEGACY.contains(&version) => Era::Legacy,
+        // Not a version of that era, or several: refused there, never guessed.
+        Some(Ok(Some(_)) | Err(Malformed)) => Era::Modern,
     }
 }

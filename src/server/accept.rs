@@ -67,6 +67,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
             let _place = place;
             // A connection that never spoke does not hold up the end.
             let spoke = tokio::select! {
+                biased;
                 spoke = speaks(&stream) => spoke,
                 _ = stopping.wait_for(|stop| *stop) => false,
             };

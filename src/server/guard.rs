@@ -30,23 +30,26 @@ fn is_loopback(name: &str) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-/// Exactly one `Host` (or the authority of HTTP/2), and one of ours.
+/// At most one `Host`, and the authority that the target may name (HTTP/2, absolute form): at least one of the two, and
+/// all of them ours.
 ///
 /// # Errors
 /// A sentence that says what is wrong.
 pub(super) fn host(uri: &Uri, headers: &HeaderMap, plan: &ServerPlan) -> Result<(), String> {
+    const MALFORMED: &str = "the Host header is missing or malformed";
     let mut given = headers.get_all(header::HOST).iter();
-    let host = match (given.next(), given.next()) {
-        (Some(one), None) => one.to_str().ok().map(str::to_owned),
-        (None, _) => uri.authority().map(ToString::to_string),
-        (Some(_), Some(_)) => None,
-    };
-    let name = host.as_deref().and_then(host_name).ok_or("the Host header is missing or malformed")?;
-    if is_loopback(&name) || plan.allowed_hosts.contains(&name) {
-        return Ok(());
+    let own = given.next().map(|one| one.to_str().map_err(|_| MALFORMED)).transpose()?;
+    let named = uri.authority().map(hyper::http::uri::Authority::as_str);
+    if given.next().is_some() || own.or(named).is_none() {
+        return Err(MALFORMED.to_owned());
     }
-    Err("this Host is not allowed; the person who runs the server can add it to `server.http.allowed_hosts`"
-        .to_owned())
+    for host in own.into_iter().chain(named) {
+        let name = host_name(host).ok_or(MALFORMED)?;
+        if !is_loopback(&name) && !plan.allowed_hosts.contains(&name) {
+            return Err("this Host is not allowed; the person who runs the server can add it to `server.http.allowed_hosts`".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// No `Origin`, or one of ours.

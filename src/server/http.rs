@@ -45,7 +45,11 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
     match request.uri().path() {
         "/healthz" => plain(request.method(), StatusCode::OK, "{\"alive\":true}".to_owned()),
         "/readyz" => {
-            let (ready, report) = server.probes.ready(&live).await;
+            let (ready, mut report) = server.probes.ready(&live).await;
+            // Probes come under any name; the sources' names are for those who know one of ours.
+            if guard::host(request.uri(), request.headers(), plan).is_err() {
+                report = format!("{{\"ready\":{ready}}}");
+            }
             let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             plain(request.method(), status, report)
         }

@@ -2,6 +2,7 @@
 //! the end of the input running calls get `drain` to end.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
@@ -19,7 +20,14 @@ const MAX_LINE: usize = 16 << 20;
 const QUEUE: usize = 64;
 
 /// Running requests by id, so that they can be cancelled. Held for single operations only.
-type Running = Arc<Mutex<HashMap<String, AbortHandle>>>;
+type Running = Arc<Mutex<HashMap<String, Job>>>;
+
+/// A running request.
+struct Job {
+    task: AbortHandle,
+    /// Set when it is cancelled; also tells it from another one with the same id.
+    cancelled: Arc<AtomicBool>,
+}
 
 /// A line of the input.
 enum Line {
@@ -94,14 +102,18 @@ fn start(
     if let Ok(message) = mcp::parse(&line) {
         if message.method.as_deref() == Some("notifications/cancelled") {
             let target = message.params.request_id.map(|r| r.get().to_owned());
-            if let Some(task) = target.and_then(|t| lock(running).remove(&t)) {
-                task.abort();
+            let mut running = lock(running);
+            if let Some(job) = target.and_then(|t| running.remove(&t)) {
+                job.cancelled.store(true, Ordering::Relaxed);
+                job.task.abort();
             }
             return;
         }
         id = message.id.map(std::borrow::Cow::into_owned);
     }
     let (live, answers, own_id, own_running) = (live.load(), answers.clone(), id.clone(), running.clone());
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let own = cancelled.clone();
     let (begin, may_begin) = tokio::sync::oneshot::channel::<()>();
     let task = tasks.spawn(async move {
         // Not before it is registered, so that it always takes itself out again.
@@ -112,18 +124,29 @@ fn start(
             Err(refusal) => refusal,
         };
         // Once it is out of the table a cancellation comes too late, and the answer is sent.
-        let cancelled = own_id.as_ref().is_some_and(|id| lock(&own_running).remove(id).is_none());
-        if let (Answer::Reply { body, .. }, false) = (answer, cancelled) {
+        let stopped = finish(&own_running, own_id.as_deref(), &own);
+        if let (Answer::Reply { body, .. }, false) = (answer, stopped) {
             let _ = answers.send(body).await;
         }
     });
     if let Some(id) = id {
-        lock(running).insert(id, task);
+        lock(running).insert(id, Job { task, cancelled });
     }
     let _ = begin.send(());
 }
 
-fn lock(running: &Running) -> std::sync::MutexGuard<'_, HashMap<String, AbortHandle>> {
+/// Takes a request out of the table; says whether it was cancelled.
+fn finish(running: &Running, id: Option<&str>, own: &Arc<AtomicBool>) -> bool {
+    let mut running = lock(running);
+    if let Some(id) = id
+        && running.get(id).is_some_and(|job| Arc::ptr_eq(&job.cancelled, own))
+    {
+        running.remove(id);
+    }
+    own.load(Ordering::Relaxed)
+}
+
+fn lock(running: &Running) -> std::sync::MutexGuard<'_, HashMap<String, Job>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

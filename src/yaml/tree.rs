@@ -278,8 +278,9 @@ impl Builder {
 
 fn refuse_tag(event: &Event<'_>, text: &str, span: Span) -> Result<(), Fault> {
     let tagged = match event {
-        Event::Scalar(_, _, _, tag) => tag.is_some(),
-        Event::SequenceStart(_, _, tag) | Event::MappingStart(_, _, tag) => tag.is_some(),
+        Event::Scalar(_, _, _, tag) | Event::SequenceStart(_, _, tag) | Event::MappingStart(_, _, tag) => {
+            tag.is_some()
+        }
         _ => false,
     };
     if tagged {
@@ -347,6 +348,7 @@ fn check_key(
     }))
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "errors travel boxed through this file")]
 fn not_a_map(merge: &Node) -> Fault {
     Box::new(Diagnostic::error("merge", "`<<` takes an alias of a map, or a list of them").at(merge.span, ""))
 }

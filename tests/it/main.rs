@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::format_collect,
+    clippy::large_futures,
     reason = "in a test a panic is the report"
 )]
 
@@ -14,3 +15,18 @@ mod config_hostile;
 mod config_schema;
 mod docs;
 mod handbook_sql;
+mod http;
+mod http_door;
+mod http_headers;
+mod layers;
+mod legacy;
+mod naughty;
+mod rest;
+mod rest_faults;
+mod rmcp_client;
+mod shutdown;
+mod sqlite;
+mod sqlite_files;
+mod stdio;
+mod support;
+mod vector;

@@ -8,8 +8,12 @@ use super::config::{RestConfig, RestOpConfig};
 use super::plan::{self, Body, Method, RestOp, RestPlan};
 use crate::output::Reply;
 use crate::params::Arguments;
+use crate::secret::Secret;
 use crate::source::http::{self, Answer};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+
+/// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
+const MAX_URL: usize = 65_000;
 
 /// A live REST source: a pooled client and what every request carries.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub struct Rest {
     plan: RestPlan,
     client: reqwest::Client,
     headers: HeaderMap,
+    /// What must not reach the log when an upstream echoes it.
+    secrets: Vec<Secret>,
     /// `key=value` for every query, encoded.
     query_key: Option<String>,
 }
@@ -47,7 +53,7 @@ impl SourceKind for Rest {
             let encode = |text| utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
             format!("{}={}", encode(name), encode(key.expose()))
         });
-        Ok(Self { plan: plan.clone(), client, headers, query_key })
+        Ok(Self { plan: plan.clone(), client, headers, query_key, secrets: secrets(plan) })
     }
 
     async fn execute(
@@ -59,7 +65,7 @@ impl SourceKind for Rest {
         let request = self.request(op, arguments)?;
         let limit = attempt.left(self.plan.timeout.0);
         let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
-        reply(answer, op.method)
+        reply(answer, op.method).map_err(|error| self.without_secrets(error))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
@@ -73,7 +79,27 @@ impl SourceKind for Rest {
     }
 }
 
+/// Credentials as an upstream might repeat them: whole header values, and their last words.
+fn secrets(plan: &RestPlan) -> Vec<Secret> {
+    let headers = plan.headers.iter().filter_map(|h| h.value.to_str().ok());
+    let words = headers.flat_map(|v| [Some(v), v.split_once(' ').map(|(_, token)| token)]).flatten();
+    let key = plan.query_key.iter().map(|(_, key)| key.expose());
+    // Short values such as `en` are no secrets, and would tear every excerpt apart.
+    words.chain(key).filter(|s| s.len() >= 6).map(|s| Secret::new(s.to_owned())).collect()
+}
+
 impl Rest {
+    fn without_secrets(&self, error: SourceError) -> SourceError {
+        let mask = |text: String| self.secrets.iter().fold(text, |t, s| t.replace(s.expose(), "***"));
+        match error {
+            SourceError::Status { status, body } => SourceError::Status { status, body: mask(body) },
+            SourceError::BadReply { reason, detail } => {
+                SourceError::BadReply { reason, detail: mask(detail) }
+            }
+            other => other,
+        }
+    }
+
     fn request(&self, op: &RestOp, arguments: &Arguments) -> Result<reqwest::RequestBuilder, SourceError> {
         let url = self.url(op, arguments)?;
         let method = match op.method {
@@ -115,6 +141,10 @@ impl Rest {
         }
         if text.len() == path_end + 1 {
             text.pop();
+        }
+        if text.len() > MAX_URL {
+            let message = "An argument is too long for the request's address.";
+            return Err(SourceError::Argument(message.to_owned()));
         }
         let url = Url::parse(&text).map_err(|e| SourceError::Internal(e.to_string()))?;
         if url.as_str() != text {

@@ -48,6 +48,7 @@ impl SourceKind for Sql {
                 .map(|i| Bind::Value(arguments.get(*i).cloned().unwrap_or_default()))
                 .collect(),
             access: if op.write { Access::Write } else { Access::Read },
+            count: op.row == RowConfig::Count,
             max_rows: if op.row == RowConfig::One { 1 } else { attempt.max_rows },
             max_bytes: attempt.max_bytes,
             limit: attempt.left(self.plan.statement_timeout.0),
@@ -55,8 +56,12 @@ impl SourceKind for Sql {
         let answer = self.sqlite.run(statement).await?;
         Ok(match op.row {
             RowConfig::Count => {
-                let count = answer.changed.unwrap_or(answer.rows.len() as u64);
+                let count = answer.changed.unwrap_or(answer.seen);
                 Reply::Value(json!({ "count": count }))
+            }
+            // A write that gives no row back was done all the same.
+            RowConfig::One if op.write && answer.rows.is_empty() && answer.changed.unwrap_or(0) > 0 => {
+                Reply::Value(json!({ "count": answer.changed }))
             }
             RowConfig::One => Reply::Value(answer.rows.into_iter().next().ok_or(SourceError::NotFound)?),
             RowConfig::Many if op.write && answer.rows.is_empty() => {

@@ -96,7 +96,7 @@ pub(super) fn prepare(
                 .help("write `:name` with the name of a parameter"),
         );
     }
-    let effect = effect(&out);
+    let effect = effect(&out, &pieces);
     sound.then_some(Prepared { text: out, binds, effect })
 }
 
@@ -149,7 +149,15 @@ fn one_statement(
 }
 
 /// What the statement does, by its parse. The engine's own read-only mode is the guard; this only makes the message come early.
-fn effect(text: &str) -> Effect {
+fn effect(text: &str, pieces: &[Piece]) -> Effect {
+    // What SQLite's reads begin with. Of the rest the engine's mode stops not all: `VACUUM INTO` writes a file of its own.
+    let first = pieces.first().map(|p| &p.token);
+    let may_read = matches!(first, Some(Token::Word(w)) if ["SELECT", "VALUES", "WITH", "EXPLAIN"]
+        .iter()
+        .any(|k| w.value.eq_ignore_ascii_case(k)));
+    if !may_read {
+        return Effect::Writes;
+    }
     let parser = Parser::new(&SQLiteDialect {}).with_recursion_limit(64);
     let Ok(statements) = parser.try_with_sql(text).and_then(|mut p| p.parse_statements()) else {
         return Effect::Unknown;

@@ -36,6 +36,8 @@ pub(in crate::source) struct Statement {
     pub text: Arc<str>,
     pub binds: Vec<Bind>,
     pub access: Access,
+    /// Only counts its rows, all of them.
+    pub count: bool,
     pub max_rows: usize,
     pub max_bytes: usize,
     pub limit: Duration,
@@ -45,6 +47,8 @@ pub(in crate::source) struct Statement {
 #[derive(Debug, Default)]
 pub(in crate::source) struct Answer {
     pub rows: Vec<Value>,
+    /// How many rows were read, kept or not.
+    pub seen: u64,
     /// Whether there were more rows than the caps let through.
     pub more: bool,
     /// Rows changed, of a write.
@@ -59,7 +63,7 @@ pub(in crate::source) struct Sqlite {
     read: Pool<sqlx::Sqlite>,
     /// For files: one connection that may write, as SQLite has one writer.
     write: Option<Pool<sqlx::Sqlite>>,
-    ready: tokio::sync::OnceCell<()>,
+    ready: Arc<tokio::sync::OnceCell<()>>,
 }
 
 /// Marks a call as given up when it is dropped, so that SQLite stops at its next look.
@@ -97,24 +101,19 @@ impl Sqlite {
                 (pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options), None)
             }
         };
-        Self { plan: plan.clone(), read, write, ready: tokio::sync::OnceCell::new() }
+        Self { plan: plan.clone(), read, write, ready: Arc::default() }
     }
 
-    /// Runs `init` if the database is empty; done once, tried again by the next call if it failed.
+    /// Runs `init` if the database is empty; done once, tried again by the next call if it failed. It goes on in a task of its
+    /// own when the call that began it has run out of time, so that a long script ends all the same.
     async fn ready(&self) -> Result<(), SourceError> {
-        self.ready
-            .get_or_try_init(|| async {
-                let Some(script) = &self.plan.init else { return Ok(()) };
-                match &self.plan.file {
-                    Some(file) => fill_file(file, script).await,
-                    None => {
-                        let mut connection = self.read.acquire().await.map_err(fault)?;
-                        run_script(&mut connection, script).await
-                    }
-                }
-            })
-            .await
-            .copied()
+        if self.ready.initialized() {
+            return Ok(());
+        }
+        let (ready, plan, read) = (self.ready.clone(), self.plan.clone(), self.read.clone());
+        let filling =
+            tokio::spawn(async move { ready.get_or_try_init(|| fill(&plan, &read)).await.copied() });
+        filling.await.map_err(|e| SourceError::Internal(format!("the init script was cut off: {e}")))?
     }
 
     /// Whether a connection can be had and answers.
@@ -137,19 +136,19 @@ impl Sqlite {
             let mut connection = pool.acquire().await.map_err(fault)?;
             watch(&mut connection, Instant::now() + limit, mark.0.clone()).await?;
             if self.write.is_none() {
+                // Of a write that was given up; mostly there is none, and this fails.
+                let _ = execute(&mut connection, "ROLLBACK").await;
                 let pragma = match statement.access {
                     Access::Read => "PRAGMA query_only = 1",
                     Access::Write => "PRAGMA query_only = 0",
                 };
-                sqlx::query(pragma).execute(&mut *connection).await.map_err(fault)?;
+                execute(&mut connection, pragma).await.map_err(fault)?;
             }
             match statement.access {
                 Access::Read => read_rows(&mut connection, &statement).await,
                 Access::Write => {
-                    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(fault)?;
-                    let answer = read_rows(&mut transaction, &statement).await?;
-                    transaction.commit().await.map_err(fault)?;
-                    Ok(answer)
+                    let writing = Writing { connection, closable: self.write.is_some(), settled: false };
+                    writing.run(&statement).await
                 }
             }
         };
@@ -177,12 +176,46 @@ async fn watch(
     Ok(())
 }
 
+/// A writing connection. Unless it is `settled` in the end, nobody knows whether a transaction is still open on it.
+struct Writing {
+    connection: PoolConnection<sqlx::Sqlite>,
+    /// Memory would be gone with its connection; there the next call rolls back.
+    closable: bool,
+    settled: bool,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if self.closable && !self.settled {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Writing {
+    /// Runs one statement in a transaction of its own. Not sqlx's: it loses count when SQLite itself rolls back what it
+    /// stopped, and nothing could begin on the connection any more.
+    async fn run(mut self, statement: &Statement) -> Result<Answer, SourceError> {
+        execute(&mut self.connection, "BEGIN IMMEDIATE").await.map_err(fault)?;
+        let result = match read_rows(&mut self.connection, statement).await {
+            Ok(answer) => execute(&mut self.connection, "COMMIT").await.map(|()| answer).map_err(fault),
+            Err(error) => Err(error),
+        };
+        self.settled = result.is_ok() || execute(&mut self.connection, "ROLLBACK").await.is_ok();
+        result
+    }
+}
+
+async fn execute(connection: &mut sqlx::SqliteConnection, text: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(text).execute(connection).await.map(drop)
+}
+
 async fn read_rows(
     connection: &mut sqlx::SqliteConnection,
     statement: &Statement,
 ) -> Result<Answer, SourceError> {
     let query = sqlx::query(AssertSqlSafe(statement.text.clone()));
-    let query = statement.binds.iter().fold(query, bind);
+    let query = statement.binds.iter().try_fold(query, bind)?;
     // A write runs to its end; only what is kept of its rows is capped.
     let must_finish = statement.access == Access::Write;
     let mut stream = connection.fetch_many(query);
@@ -194,7 +227,9 @@ async fn read_rows(
                 answer.changed = Some(answer.changed.unwrap_or(0) + done.rows_affected());
             }
             Either::Left(_) => {}
+            Either::Right(_) if statement.count => answer.seen += 1,
             Either::Right(row) => {
+                answer.seen += 1;
                 if answer.rows.len() >= statement.max_rows || bytes > statement.max_bytes {
                     answer.more = true;
                     if must_finish {
@@ -214,21 +249,36 @@ async fn read_rows(
 fn bind<'q>(
     query: Query<'q, sqlx::Sqlite, SqliteArguments>,
     bind: &Bind,
-) -> Query<'q, sqlx::Sqlite, SqliteArguments> {
+) -> Result<Query<'q, sqlx::Sqlite, SqliteArguments>, SourceError> {
     let value = match bind {
-        Bind::Blob(bytes) => return query.bind(bytes.clone()),
+        Bind::Blob(bytes) => return Ok(query.bind(bytes.clone())),
         Bind::Value(value) => value,
     };
-    match value {
+    Ok(match value {
         Value::Null => query.bind(None::<String>),
         Value::Bool(b) => query.bind(*b),
         Value::Number(n) => match (n.as_i64(), n.as_f64()) {
             (Some(whole), _) => query.bind(whole),
-            (None, Some(real)) => query.bind(real),
-            (None, None) => query.bind(n.to_string()),
+            (None, Some(real)) if n.is_f64() => query.bind(real),
+            // As a floating-point number it would be another number.
+            _ => {
+                let message = format!("The number {n} is larger than this database can hold.");
+                return Err(SourceError::Argument(message));
+            }
         },
         Value::String(text) => query.bind(text.clone()),
         structure => query.bind(structure.to_string()),
+    })
+}
+
+async fn fill(plan: &SqlitePlan, read: &Pool<sqlx::Sqlite>) -> Result<(), SourceError> {
+    let Some(script) = &plan.init else { return Ok(()) };
+    match &plan.file {
+        Some(file) => fill_file(file, script).await,
+        None => {
+            let mut connection = read.acquire().await.map_err(fault)?;
+            run_script(&mut connection, script).await
+        }
     }
 }
 

@@ -102,7 +102,7 @@ pub enum ModeConfig {
     /// By the vector; the score is that of `distance`.
     #[default]
     Vector,
-    /// By words; scores from 0 to 1.
+    /// By words; the best match of an index has the score 1, and without an index it is the share of words found.
     Text,
     /// Both, merged by reciprocal rank; 1 is first in both.
     Hybrid,

@@ -107,8 +107,9 @@ impl Vector {
             let query: Vec<String> = words.iter().map(|w| format!("\"{w}\"")).collect();
             let query = Bind::Value(Value::from(query.join(" OR ")));
             let rows = self.rows(&op.by_index, query, op, arguments, limit, attempt).await?;
-            // bm25 is negative, better is lower.
-            return Ok(self.matches(rows, |rank| -rank / (1.0 - rank)));
+            // bm25 is negative, better is lower, and its size depends on the whole collection: scores are relative to the best.
+            let best = rows.first().and_then(|r| r.get("$rank")).and_then(Value::as_f64).unwrap_or(-1.0);
+            return Ok(self.matches(rows, |rank| if best < 0.0 { rank / best } else { 1.0 }));
         }
         #[expect(clippy::cast_precision_loss, reason = "at most 32 words")]
         let total = words.len() as f64;
@@ -123,6 +124,7 @@ impl Vector {
                 text: Arc::from("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1"),
                 binds: vec![Bind::Value(Value::from(format!("{}_fts", self.plan.columns.table)))],
                 access: Access::Read,
+                count: false,
                 max_rows: 1,
                 max_bytes: 1024,
                 limit: attempt.left(Duration::MAX),
@@ -151,6 +153,7 @@ impl Vector {
             text: text.clone(),
             binds,
             access: Access::Read,
+            count: false,
             max_rows: limit,
             max_bytes: usize::MAX,
             limit: attempt.left(Duration::MAX),

@@ -1,0 +1,119 @@
+//! SIGTERM: what runs is answered, nothing new is let in, and the end comes in time whatever the others do.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::support::message::{modern, modern_headers};
+use crate::support::process::Process;
+use crate::support::{Connection, Gateway, Reply, Step, Upstream, upstream};
+
+fn config(url: &str, drain: &str) -> String {
+    format!(
+        "server: {{ http: {{ drain: {drain} }} }}\n\
+         sources: {{ s: {{ rest: {{ base_url: \"{url}\", timeout: 30s }} }} }}\n\
+         tools: {{ slow: {{ description: S., rest: {{ source: s, get: / }} }} }}"
+    )
+}
+
+async fn ask(address: std::net::SocketAddr) -> std::io::Result<Reply> {
+    let body = modern("tools/call", json!({ "name": "slow" })).to_string();
+    let mut connection = Connection::open(address).await?;
+    connection.send("POST", "/mcp", &modern_headers("tools/call", Some("slow")), body.as_bytes()).await
+}
+
+async fn all_arrived(upstream: &Upstream, count: usize) {
+    let started = Instant::now();
+    while upstream.count() < count {
+        assert!(started.elapsed() < Duration::from_secs(10), "only {} arrived", upstream.count());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_calls_in_flight_are_answered_and_nobody_new_is_let_in() {
+    let slow =
+        Upstream::start(|_| [vec![Step::Wait(Duration::from_millis(1500))], upstream::json("{}")].concat())
+            .await;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut process, address) = Process::serve(folder.path(), &config(&slow.url(), "10s")).await;
+    let calls: Vec<_> = (0..50).map(|_| tokio::spawn(ask(address))).collect();
+    all_arrived(&slow, 50).await;
+    process.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(TcpStream::connect(address).await.is_err(), "a new connection was taken");
+    for call in calls {
+        let reply = call.await.unwrap().expect("a call was lost");
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.json()["result"]["structuredContent"], json!({}));
+    }
+    assert_eq!(process.end(Duration::from_secs(2)).await.code(), Some(0));
+    assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+#[tokio::test]
+async fn after_the_grace_what_still_runs_is_cut_off() {
+    let stuck = Upstream::start(|_| vec![Step::Hang]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut process, address) = Process::serve(folder.path(), &config(&stuck.url(), "700ms")).await;
+    let call = tokio::spawn(ask(address));
+    all_arrived(&stuck, 1).await;
+    let started = Instant::now();
+    process.signal("TERM");
+    process.end(Duration::from_millis(1700)).await;
+    assert!(started.elapsed() >= Duration::from_millis(600), "the grace was not given");
+    assert!(call.await.unwrap().is_err(), "a half answer");
+    assert!(process.log().contains("cut off"), "{}", process.log());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let stuck = Upstream::start(|_| vec![Step::Hang]).await;
+    for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut process, address) = Process::serve(folder.path(), &config(&stuck.url(), "30s")).await;
+        stuck.take();
+        let call = tokio::spawn(ask(address));
+        all_arrived(&stuck, 1).await;
+        process.signal(first);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        process.signal(second);
+        process.end(Duration::from_secs(1)).await;
+        assert!(call.await.unwrap().is_err());
+    }
+}
+
+#[tokio::test]
+async fn connections_that_do_nothing_do_not_hold_the_end() {
+    let idle = Upstream::recorder().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut process, address) = Process::serve(folder.path(), &config(&idle.url(), "20s")).await;
+    // One never said a word, one waits between two requests.
+    let silent = TcpStream::connect(address).await.unwrap();
+    let mut kept = Connection::open(address).await.unwrap();
+    let body = modern("tools/call", json!({ "name": "slow" })).to_string();
+    let list = modern_headers("tools/call", Some("slow"));
+    assert_eq!(kept.send("POST", "/mcp", &list, body.as_bytes()).await.unwrap().status, 200);
+    assert!(kept.is_silent(Duration::from_millis(100)).await);
+    let started = Instant::now();
+    process.signal("TERM");
+    assert_eq!(process.end(Duration::from_secs(5)).await.code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
+    assert!(kept.is_closed().await);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_server_in_this_process_stops_the_same_way() {
+    let slow =
+        Upstream::start(|_| [vec![Step::Wait(Duration::from_millis(500))], upstream::json("{}")].concat())
+            .await;
+    let gateway = Gateway::start(&config(&slow.url(), "10s")).await;
+    let address = gateway.address;
+    let call = tokio::spawn(ask(address));
+    all_arrived(&slow, 1).await;
+    gateway.stop().await;
+    assert_eq!(call.await.unwrap().unwrap().status, 200);
+    assert!(TcpStream::connect(address).await.is_err());
+}

@@ -1,0 +1,249 @@
+//! stdio as a child process: protocol lines only, nothing of the input ends it, and it ends when its input does.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::message::{initialize, legacy, modern, modern_with_id};
+use crate::support::process::Process;
+use crate::support::{Step, Upstream, failure, text, upstream};
+
+const PLAIN: &str = r"
+server: { log: { level: trace } }
+tools:
+  hello: { description: Says hello., static: { text: hello } }
+";
+
+struct Client {
+    process: Process,
+    folder: TempDir,
+}
+
+impl Client {
+    fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { process: Process::stdio(folder.path(), yaml), folder }
+    }
+
+    async fn ask(&mut self, message: &Value) -> Value {
+        self.process.say(message).await;
+        self.process.message().await
+    }
+
+    async fn assert_works(&mut self) {
+        let answer =
+            self.ask(&modern_with_id(&json!("works"), "tools/call", json!({ "name": "hello" }))).await;
+        assert_eq!((&answer["id"], text(&answer["result"])), (&json!("works"), "hello"));
+    }
+}
+
+fn slow_config(url: &str, drain: &str) -> String {
+    format!(
+        "server: {{ http: {{ drain: {drain} }} }}\n\
+         sources: {{ s: {{ rest: {{ base_url: \"{url}\" }} }}, db: {{ sql: {{ url: \"sqlite::memory:\" }} }} }}\n\
+         tools:\n\
+         \x20 hello: {{ description: H., static: {{ text: hello }} }}\n\
+         \x20 slow: {{ description: S., rest: {{ source: s, get: / }} }}\n"
+    )
+}
+
+async fn slow_upstream(time: Duration) -> Upstream {
+    Upstream::start(move |_| [vec![Step::Wait(time)], upstream::json("{\"late\":true}")].concat()).await
+}
+
+#[tokio::test]
+async fn both_eras_are_spoken_on_one_process() {
+    let mut client = Client::start(PLAIN);
+    let found = client.ask(&modern("server/discover", json!({}))).await;
+    assert_eq!(found["result"]["supportedVersions"], json!(["2026-07-28"]));
+    // A client that probes, then shakes hands.
+    let hands = client.ask(&initialize("2025-11-25")).await;
+    assert_eq!(hands["result"]["protocolVersion"], "2025-11-25");
+    client.process.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+    let list = client.ask(&legacy("tools/list", &json!({}))).await;
+    assert!(list["result"].get("resultType").is_none());
+    let list = client.ask(&modern("tools/list", json!({}))).await;
+    assert_eq!(list["result"]["resultType"], "complete");
+    assert_eq!(client.ask(&legacy("ping", &json!({}))).await["result"], json!({}));
+    client.assert_works().await;
+    client.process.close_input();
+    assert_eq!(client.process.end(Duration::from_secs(5)).await.code(), Some(0));
+    assert_eq!(client.process.line().await, None, "nothing else was on the output");
+    assert!(!client.process.log().is_empty(), "the log is on stderr");
+}
+
+#[tokio::test]
+async fn no_input_ends_it_and_the_next_request_is_answered() {
+    let mut client = Client::start(PLAIN);
+    let request = modern_with_id(&json!("next"), "tools/call", json!({ "name": "hello" })).to_string();
+    let long = [vec![b'x'; 20 << 20], b"\n".to_vec()].concat();
+    let lines: Vec<(&str, Vec<u8>, Option<i64>)> = vec![
+        ("garbage", b"hello there\n".to_vec(), Some(-32700)),
+        ("half a message", b"{\"jsonrpc\":\"2.0\",\n".to_vec(), Some(-32700)),
+        ("blank", b"\n\n   \n\t\n".to_vec(), None),
+        ("CR LF", b"\r\n\r\n".to_vec(), None),
+        ("NUL", b"\0\0\n".to_vec(), Some(-32700)),
+        ("not UTF-8", b"\xff\xfe\n".to_vec(), Some(-32700)),
+        (
+            "not UTF-8 in a string",
+            b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}\n".to_vec(),
+            Some(-32700),
+        ),
+        ("a batch", b"[]\n".to_vec(), Some(-32600)),
+        ("a number", b"5\n".to_vec(), Some(-32600)),
+        ("deep", [b"{\"a\":".repeat(100_000), b"\n".to_vec()].concat(), Some(-32700)),
+        ("20 MB", long, Some(-32600)),
+        ("unknown notification", b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n".to_vec(), None),
+        (
+            "cancel of nothing",
+            b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":99}}\n"
+                .to_vec(),
+            None,
+        ),
+        ("a response", b"{\"jsonrpc\":\"2.0\",\"id\":4,\"result\":{}}\n".to_vec(), None),
+    ];
+    for (what, line, code) in lines {
+        client.process.write(&line).await;
+        if let Some(code) = code {
+            let answer = client.process.message().await;
+            assert_eq!(answer["error"]["code"], code, "{what}: {answer}");
+        }
+        client.process.write(format!("{request}\r\n").as_bytes()).await;
+        let answer = client.process.message().await;
+        assert_eq!((&answer["id"], text(&answer["result"])), (&json!("next"), "hello"), "after {what}");
+    }
+    // A last line without its end is still a message.
+    client.process.write(request.as_bytes()).await;
+    client.process.close_input();
+    assert_eq!(client.process.message().await["id"], "next");
+    assert!(client.process.end(Duration::from_secs(5)).await.success());
+}
+
+#[tokio::test]
+async fn answers_with_line_breaks_stay_on_one_line() {
+    let api = Upstream::start(|_| upstream::json("{\n  \"a\": \"x\\ny\",\r\n  \"b\": [\n1\n]\n}")).await;
+    let mut client = Client::start(&slow_config(&api.url(), "5s"));
+    let answer = client.ask(&modern("tools/call", json!({ "name": "slow" }))).await;
+    assert_eq!(answer["result"]["structuredContent"], json!({ "a": "x\ny", "b": [1] }));
+    client.assert_works().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_call_stops_and_says_nothing_more() {
+    let api = slow_upstream(Duration::from_millis(800)).await;
+    let mut client = Client::start(&slow_config(&api.url(), "5s"));
+    for id in [json!(7), json!("seven")] {
+        client.process.say(&modern_with_id(&id, "tools/call", json!({ "name": "slow" }))).await;
+        while api.count() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        api.take();
+        let cancel =
+            json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } });
+        client.process.say(&cancel).await;
+        client.assert_works().await;
+        assert!(client.process.is_silent(Duration::from_millis(1100)).await, "a late message for {id}");
+    }
+    // Requests run side by side: a quick one does not wait for a slow one.
+    client.process.say(&modern_with_id(&json!(8), "tools/call", json!({ "name": "slow" }))).await;
+    client.assert_works().await;
+    assert_eq!(client.process.message().await["id"], 8);
+}
+
+#[tokio::test]
+async fn the_end_of_the_input_ends_it_after_what_runs() {
+    // Idle.
+    let mut client = Client::start(PLAIN);
+    client.assert_works().await;
+    client.process.close_input();
+    assert_eq!(client.process.end(Duration::from_secs(2)).await.code(), Some(0));
+    // One call running: answered.
+    let api = slow_upstream(Duration::from_millis(700)).await;
+    let mut client = Client::start(&slow_config(&api.url(), "10s"));
+    client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
+    client.process.close_input();
+    assert_eq!(client.process.message().await["result"]["structuredContent"]["late"], true);
+    assert_eq!(client.process.end(Duration::from_secs(2)).await.code(), Some(0));
+    // One that does not end in time: cut off.
+    let stuck = Upstream::start(|_| vec![Step::Hang]).await;
+    let mut client = Client::start(&slow_config(&stuck.url(), "500ms"));
+    client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
+    client.process.close_input();
+    let started = Instant::now();
+    client.process.end(Duration::from_secs(3)).await;
+    assert!(started.elapsed() >= Duration::from_millis(400));
+    assert_eq!(client.process.line().await, None);
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_too() {
+    let api = slow_upstream(Duration::from_millis(600)).await;
+    let mut client = Client::start(&slow_config(&api.url(), "10s"));
+    client.assert_works().await;
+    client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
+    while api.count() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client.process.signal("TERM");
+    assert_eq!(client.process.message().await["result"]["structuredContent"]["late"], true);
+    assert_eq!(client.process.end(Duration::from_secs(2)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_it() {
+    let mut client = Client::start(PLAIN);
+    client.assert_works().await;
+    let id = client.process.id();
+    client.process.close_output();
+    // What it says now cannot be written; it ends by itself, without a panic.
+    client.process.say(&modern("tools/list", json!({}))).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let _ = client.process.try_say(&modern("tools/list", json!({}))).await;
+    let status = client.process.end(Duration::from_secs(5)).await;
+    assert_eq!(status.code(), Some(0), "process {id}: {}", client.process.log());
+    assert!(!client.process.log().contains("panicked"), "{}", client.process.log());
+}
+
+#[tokio::test]
+async fn the_log_goes_to_its_file_and_is_rotated() {
+    let yaml = r"
+server: { log: { level: debug, file: logs/gate.log, max_size: 4KiB, keep: 2 } }
+tools:
+  hello: { description: Says hello., params: { w: { type: string, optional: true, maxLength: 3 } }, static: { text: hello } }
+";
+    let mut client = Client::start(yaml);
+    for _ in 0..200 {
+        client.assert_works().await;
+    }
+    let refused = client
+        .ask(&modern("tools/call", json!({ "name": "hello", "arguments": { "w": "a\r\n\u{1b}[31mERROR" } })))
+        .await;
+    failure(&refused["result"]);
+    client.process.close_input();
+    assert!(client.process.end(Duration::from_secs(5)).await.success());
+    assert_eq!(client.process.log(), "", "nothing is on stderr");
+    let logs = client.folder.path().join("logs");
+    let mut names: Vec<_> =
+        std::fs::read_dir(&logs).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["gate.log", "gate.log.1", "gate.log.2"]);
+    for name in names {
+        let log = std::fs::read(logs.join(&name)).unwrap();
+        assert!(!log.is_empty() && log.len() <= 4096 && !log.contains(&0x1b), "{name}: {}", log.len());
+        let log = String::from_utf8(log).unwrap();
+        assert!(log.lines().all(|l| l.contains("DEBUG") || l.contains("INFO")), "{log}");
+    }
+}
+
+/// A client must not use an id twice at once; one that does still gets an answer to each.
+#[tokio::test]
+async fn equal_ids_at_the_same_time_are_both_answered() {
+    let api = slow_upstream(Duration::from_millis(300)).await;
+    let mut client = Client::start(&slow_config(&api.url(), "5s"));
+    for _ in 0..2 {
+        client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
+    }
+    assert_eq!(client.process.message().await["id"], 1);
+    assert!(!client.process.is_silent(Duration::from_secs(2)).await, "the second one was never answered");
+}

@@ -1,0 +1,106 @@
+//! The gateway in this process: text to server on a free port, as the program does it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use sidegate::config::{Environment, load_text};
+use sidegate::server::{self, Server};
+use sidegate::{app, diag, plan};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{Connection, Reply, message};
+
+/// A running gateway; it ends with the test's runtime, or at [`Gateway::stop`].
+pub struct Gateway {
+    pub address: SocketAddr,
+    folder: TempDir,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+/// The problems of a text that must not be served; empty if it is fine.
+pub fn problems(folder: &Path, yaml: &str) -> String {
+    match compile(folder, yaml) {
+        Ok(_) => String::new(),
+        Err(rendered) => rendered,
+    }
+}
+
+fn compile(folder: &Path, yaml: &str) -> Result<plan::Plan, String> {
+    let mut loaded = load_text("gateway.yaml", yaml, folder, &Environment::default());
+    let plan = loaded.config.as_ref().and_then(|c| plan::compile(c, &mut loaded.diagnostics));
+    let format = diag::Format::Text { colour: false };
+    plan.filter(|_| !loaded.diagnostics.has_errors())
+        .ok_or_else(|| diag::render(&loaded.diagnostics, &loaded.sources, format))
+}
+
+impl Gateway {
+    /// Starts one in a folder of its own.
+    pub async fn start(yaml: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), yaml).await
+    }
+
+    /// Starts one in a folder that holds its files.
+    pub async fn start_in(folder: TempDir, yaml: &str) -> Self {
+        let plan = compile(folder.path(), yaml).unwrap_or_else(|rendered| panic!("{rendered}"));
+        let live = app::open(plan).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let server = tokio::spawn(server::run(listener, Arc::new(Server::new(live)), shutdown));
+        Self { address, folder, stop, server }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Shuts down as the program does, and waits for the end.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.server.await.unwrap();
+    }
+
+    pub async fn connect(&self) -> Connection {
+        Connection::open(self.address).await.unwrap()
+    }
+
+    /// One request on a connection of its own.
+    pub async fn post(&self, headers: &[(String, String)], body: &[u8]) -> Reply {
+        self.connect().await.send("POST", "/mcp", headers, body).await.unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        let headers = message::headers(&[("Host", "localhost")]);
+        self.connect().await.send("GET", path, &headers, b"").await.unwrap()
+    }
+
+    /// A modern request with the right headers.
+    pub async fn modern(&self, method: &str, params: Value) -> Reply {
+        let name = params.get("name").or(params.get("uri")).and_then(Value::as_str).map(str::to_owned);
+        let headers = message::modern_headers(method, name.as_deref());
+        self.post(&headers, message::modern(method, params).to_string().as_bytes()).await
+    }
+
+    /// A legacy request.
+    pub async fn legacy(&self, method: &str, params: &Value) -> Reply {
+        self.post(&message::plain_headers(), message::legacy(method, params).to_string().as_bytes()).await
+    }
+
+    /// The result of a tool.
+    pub async fn call(&self, tool: &str, arguments: Value) -> Value {
+        let reply = self.modern("tools/call", json!({ "name": tool, "arguments": arguments })).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let mut answer = reply.json();
+        assert!(answer.get("error").is_none(), "{answer}");
+        answer["result"].take()
+    }
+}

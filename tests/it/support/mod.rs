@@ -1,0 +1,30 @@
+//! What the tests share: the gateway in this process or as a child, upstreams that record or fail, a raw HTTP client.
+
+pub mod client;
+pub mod gateway;
+pub mod message;
+pub mod process;
+pub mod upstream;
+
+pub use client::{Connection, Reply};
+pub use gateway::Gateway;
+pub use upstream::{Step, Upstream};
+
+use serde_json::Value;
+
+/// The text of a tool result's first content.
+pub fn text(result: &Value) -> &str {
+    result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {result}"))
+}
+
+/// The sentence of a tool result that has to be an error.
+pub fn failure(result: &Value) -> &str {
+    assert_eq!(result["isError"], true, "an error was expected: {result}");
+    text(result)
+}
+
+/// The structured content of a tool result that must not be an error.
+pub fn structured(result: &Value) -> &Value {
+    assert!(result.get("isError").is_none(), "no error was expected: {result}");
+    &result["structuredContent"]
+}

@@ -1,0 +1,138 @@
+//! The gateway as a child process, ended by its id when the test is over.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sidegate");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running child.
+pub struct Process {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Option<Lines<BufReader<ChildStdout>>>,
+    log: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Process {
+    /// Starts the program; nothing of the environment reaches it.
+    pub fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(arguments)
+            .current_dir(folder)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = Some(BufReader::new(child.stdout.take().unwrap()).lines());
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (mut stderr, sink) = (child.stderr.take().unwrap(), log.clone());
+        tokio::spawn(async move {
+            let mut chunk = vec![0; 16 << 10];
+            while let Ok(n @ 1..) = stderr.read(&mut chunk).await {
+                sink.lock().unwrap().extend_from_slice(&chunk[..n]);
+            }
+        });
+        Self { input: child.stdin.take(), child, output, log }
+    }
+
+    /// `sidegate serve` of a text; gives the address it says.
+    pub async fn serve(folder: &Path, yaml: &str) -> (Self, SocketAddr) {
+        std::fs::write(folder.join("gateway.yaml"), yaml).unwrap();
+        let mut process = Self::start(folder, &["serve", "--listen", "127.0.0.1:0"]);
+        let line = process.line().await.unwrap_or_else(|| panic!("it did not start: {}", process.log()));
+        let (_, rest) = line.split_once("http://").unwrap();
+        let address = rest.split('/').next().unwrap().parse().unwrap();
+        (process, address)
+    }
+
+    /// `sidegate stdio` of a text.
+    pub fn stdio(folder: &Path, yaml: &str) -> Self {
+        std::fs::write(folder.join("gateway.yaml"), yaml).unwrap();
+        Self::start(folder, &["stdio"])
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Everything it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
+    }
+
+    pub async fn write(&mut self, bytes: &[u8]) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(bytes).await.unwrap();
+        input.flush().await.unwrap();
+    }
+
+    pub async fn say(&mut self, message: &Value) {
+        self.write(format!("{message}\n").as_bytes()).await;
+    }
+
+    /// The next line of the output; `None` at its end.
+    pub async fn line(&mut self) -> Option<String> {
+        let next = self.output.as_mut().unwrap().next_line();
+        tokio::time::timeout(PATIENCE, next).await.expect("no line came").unwrap()
+    }
+
+    /// The next line as JSON; every line of the output has to be a JSON-RPC message.
+    pub async fn message(&mut self) -> Value {
+        let line = self.line().await.expect("the output ended");
+        let message: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert_eq!(message["jsonrpc"], "2.0", "{line}");
+        message
+    }
+
+    /// Whether no line comes for a while.
+    pub async fn is_silent(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.output.as_mut().unwrap().next_line()).await.is_err()
+    }
+
+    /// As [`Self::say`], to a child that may be gone.
+    pub async fn try_say(&mut self, message: &Value) -> std::io::Result<()> {
+        self.input.as_mut().unwrap().write_all(format!("{message}\n").as_bytes()).await
+    }
+
+    pub fn close_output(&mut self) {
+        self.output = None;
+    }
+
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Sends a signal, by name, to this child only.
+    pub fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.id());
+        let status = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end.
+    pub async fn end(&mut self, within: Duration) -> ExitStatus {
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => panic!("it still runs after {within:?}; its log: {}", self.log()),
+        }
+    }
+
+    /// CPU time used so far, in seconds.
+    #[cfg(target_os = "linux")]
+    pub fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    }
+}
