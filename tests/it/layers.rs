@@ -55,7 +55,7 @@ fn named(line: &str) -> Vec<String> {
     for (_, rest) in line.match_indices("crate::").map(|(at, m)| line.split_at(at + m.len())) {
         match rest.strip_prefix('{') {
             Some(list) => {
-                rooms.extend(list.split([',', '}']).map(|t| word(t.trim())).filter(|w| !w.is_empty()))
+                rooms.extend(list.split([',', '}']).map(|t| word(t.trim())).filter(|w| !w.is_empty()));
             }
             None => rooms.push(word(rest)),
         }
