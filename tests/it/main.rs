@@ -6,6 +6,9 @@
     clippy::indexing_slicing,
     clippy::format_collect,
     clippy::large_futures,
+    clippy::needless_for_each,
+    clippy::items_after_statements,
+    clippy::match_wild_err_arm,
     reason = "in a test a panic is the report"
 )]
 
