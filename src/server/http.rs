@@ -10,7 +10,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::stream::{self, Body};
-use super::{Server, guard};
+use super::{Server, cors, guard};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::call::Caller;
@@ -54,21 +54,8 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
             plain(request.method(), status, report)
         }
         path if path == plan.path => {
-            if let Err(refusal) = check(&request, plan) {
-                return *refusal;
-            }
-            let Ok(place) = server.calls.clone().try_acquire_owned() else {
-                let message = "too many calls at once; try again in a second";
-                let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, message);
-                reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                return reply;
-            };
-            let max_body = plan.max_body.0;
-            let (parts, body) = request.into_parts();
-            match read(body, max_body).await {
-                Ok(body) => answer(live, parts.headers, body, place).await,
-                Err(refusal) => *refusal,
-            }
+            let reader = cors::reader(request.headers(), plan);
+            cors::open(endpoint(request, server, live.clone()).await, reader)
         }
         _ => refuse(
             StatusCode::NOT_FOUND,
@@ -78,7 +65,27 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
     }
 }
 
-/// Everything that can be refused before the body is read.
+/// Answers one request to the MCP endpoint.
+async fn endpoint(request: Request<Incoming>, server: &Server, live: Arc<Live>) -> Reply {
+    let plan = &live.plan.server;
+    if let Err(refusal) = check(&request, plan) {
+        return *refusal;
+    }
+    let Ok(place) = server.calls.clone().try_acquire_owned() else {
+        let message = "too many calls at once; try again in a second";
+        let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, message);
+        reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return reply;
+    };
+    let max_body = plan.max_body.0;
+    let (parts, body) = request.into_parts();
+    match read(body, max_body).await {
+        Ok(body) => answer(live, parts.headers, body, place).await,
+        Err(refusal) => *refusal,
+    }
+}
+
+/// Everything that can be refused, or answered, before the body is read.
 fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply>> {
     let refused = |status, message: &str| Err(Box::new(refuse(status, -32600, message)));
     let headers = request.headers();
@@ -87,6 +94,11 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply
     }
     if let Err(why) = guard::origin(headers, plan) {
         return refused(StatusCode::FORBIDDEN, &why);
+    }
+    if request.method() == Method::OPTIONS
+        && let Some(preflight) = cors::preflight(headers, plan)
+    {
+        return Err(Box::new(preflight));
     }
     if request.method() != Method::POST {
         let mut reply = refuse(StatusCode::METHOD_NOT_ALLOWED, -32600, "messages are sent by POST");

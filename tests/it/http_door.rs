@@ -233,3 +233,38 @@ async fn health_tells_which_source_is_down_and_nothing_more() {
     let wrong = connection.send("POST", "/readyz", &plain_headers(), b"{}").await.unwrap();
     assert_eq!(wrong.status, 405);
 }
+
+#[tokio::test]
+async fn a_page_that_may_call_may_also_read() {
+    let gateway = Gateway::start(CONFIG).await;
+    let ask = |origin: &str| {
+        format!(
+            "OPTIONS /mcp HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: content-type, mcp-param-region\r\n\r\n"
+        )
+    };
+    let mut connection = gateway.connect().await;
+    connection.write(ask("http://localhost:3000").as_bytes()).await.unwrap();
+    let reply = connection.reply().await.unwrap();
+    assert_eq!(reply.status, 204);
+    assert_eq!(reply.header("access-control-allow-origin"), Some("http://localhost:3000"));
+    assert_eq!(reply.header("access-control-allow-headers"), Some("content-type, mcp-param-region"));
+
+    let mut connection = gateway.connect().await;
+    connection.write(ask("https://evil.example").as_bytes()).await.unwrap();
+    let reply = connection.reply().await.unwrap();
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (403, None));
+
+    let body = call_hello().to_string();
+    let mut list = hello_headers();
+    list.push(("Origin".to_owned(), "http://127.0.0.1:8123".to_owned()));
+    let reply = gateway.post(&list, body.as_bytes()).await;
+    assert_eq!(
+        (reply.status, reply.header("access-control-allow-origin")),
+        (200, Some("http://127.0.0.1:8123"))
+    );
+    assert_eq!(
+        gateway.post(&hello_headers(), body.as_bytes()).await.header("access-control-allow-origin"),
+        None
+    );
+}
