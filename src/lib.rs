@@ -21,7 +21,7 @@
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`policy`]: siblings that do not know each other |
 //! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what a call says while it runs |
-//! | 0 | [`yaml`], [`diag`], [`mod@file`], [`name`], [`secret`], [`units`], [`telemetry`] |
+//! | 0 | [`yaml`], [`diag`], [`file`](mod@file), [`name`], [`secret`], [`units`], [`telemetry`] |
 
 pub mod app;
 pub mod call;
