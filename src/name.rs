@@ -10,8 +10,15 @@ pub fn is_valid(name: &str) -> bool {
         && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
+/// The longest name, in bytes, that is compared with others.
+const MAX_SLIP: usize = 128;
+
 /// The candidate nearest to `wrong`, if one is near enough to be what was meant.
 pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing costs the product of the lengths, and what is this long was no slip of a finger.
+    if wrong.len() > MAX_SLIP {
+        return None;
+    }
     let lower = wrong.to_lowercase();
     candidates
         .into_iter()
@@ -53,6 +60,11 @@ mod tests {
         assert_eq!(nearest("gte", ["post", "get"]), Some("get"));
         assert_eq!(nearest("zzz", ["source", "query"]), None);
         assert_eq!(nearest("orders_ap", ["orders_api", "shop_db"]), Some("orders_api"));
+    }
+
+    #[test]
+    fn a_name_of_megabytes_is_not_compared() {
+        assert_eq!(nearest(&"get_order".repeat(500_000), ["get_order"]), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Context, Era, Message, Params};
+use super::{Era, Message, Params};
 use crate::call::{Said, Talk};
 use crate::talk::Level;
 
@@ -85,19 +85,13 @@ fn number(value: f64) -> Value {
     json!(value)
 }
 
-/// Whether the answer to a message may be preceded by notifications.
+/// Whether a modern client asked for notifications before the answer.
 #[must_use]
-pub fn may_talk(message: &Message<'_>, cx: &Context<'_>) -> bool {
-    if message.method.as_deref() != Some("tools/call") || message.id.is_none() {
-        return false;
-    }
+pub fn may_talk(message: &Message<'_>) -> bool {
     let meta = message.params.meta.as_ref();
-    if meta.is_some_and(|m| m.progress_token.is_some() || m.log_level.is_some()) {
-        return true;
-    }
-    let name = message.params.name.and_then(|n| serde_json::from_str::<String>(n.get()).ok());
-    !message.params.has_envelope()
-        && name.and_then(|n| cx.live.tool(&n)).is_some_and(|t| t.route.plan.op.talks())
+    message.id.is_some()
+        && message.method.as_deref() == Some("tools/call")
+        && meta.is_some_and(|m| m.progress_token.is_some() || m.log_level.is_some())
 }
 
 /// Runs a call while passing on what it says.

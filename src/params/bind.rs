@@ -109,6 +109,7 @@ impl ParamsPlan {
         object
             .keys()
             .filter(|name| self.closed && !visible().any(|v| v == name.as_str()))
+            .take(MAX_PROBLEMS)
             .map(|name| {
                 let shown = clipped(name);
                 let help = crate::name::did_you_mean(name, visible(), "arguments here");

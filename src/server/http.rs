@@ -180,7 +180,7 @@ async fn answer(live: Arc<Live>, headers: HeaderMap, body: Bytes, place: OwnedSe
     };
     let outlives =
         mcp::era(&message, cx.headers) == Era::Legacy && message.method.as_deref() == Some("tools/call");
-    if !outlives && !mcp::may_talk(&message, &cx) {
+    if !outlives && !mcp::may_talk(&message) {
         return reply(mcp::answer(&message, &cx).await);
     }
     let live = cx.live.clone();
