@@ -41,7 +41,14 @@ pub(super) async fn respond(mut running: Running, mut notifications: mpsc::Recei
     let first = tokio::select! {
         biased;
         Some(first) = notifications.recv() => first,
-        answer = &mut running => return http::reply(answer),
+        answer = &mut running => match notifications.try_recv() {
+            // Everything was said and done without a pause in between: what was said still comes first.
+            Ok(first) => {
+                running = Box::pin(std::future::ready(answer));
+                first
+            }
+            Err(_) => return http::reply(answer),
+        },
     };
     let state = State { running: Some(running), notifications, waiting: Some(first) };
     let events = stream::unfold(state, |mut state| async move {

@@ -31,5 +31,7 @@ mod shutdown;
 mod sqlite;
 mod sqlite_files;
 mod stdio;
+mod suggestions;
 mod support;
+mod talking;
 mod vector;

@@ -119,6 +119,10 @@ impl Connection {
         if (100..200).contains(&status) {
             return Ok(reply);
         }
+        if reply.header("transfer-encoding") == Some("chunked") {
+            reply.body = self.read_chunks().await?;
+            return Ok(reply);
+        }
         let length = reply.header("content-length").and_then(|l| l.parse::<usize>().ok()).unwrap_or(0);
         while self.buffer.len() < length {
             if self.fill().await? == 0 {
@@ -127,5 +131,31 @@ impl Connection {
         }
         reply.body = self.buffer.drain(..length).collect();
         Ok(reply)
+    }
+
+    /// A chunked body to its end (RFC 9112 section 7.1), without trailers.
+    async fn read_chunks(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = loop {
+                if let Some(at) = self.buffer.windows(2).position(|w| w == b"\r\n") {
+                    break self.buffer.drain(..at + 2).collect::<Vec<u8>>();
+                }
+                if self.fill().await? == 0 {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+            };
+            let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).unwrap();
+            while self.buffer.len() < size + 2 {
+                if self.fill().await? == 0 {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            body.extend(self.buffer.drain(..size));
+            self.buffer.drain(..2);
+            if size == 0 {
+                return Ok(body);
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! An upstream on loopback that keeps the exact bytes of every request and answers what a script says, faults included.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,6 +59,7 @@ type Script = Arc<dyn Fn(&Seen) -> Vec<Step> + Send + Sync>;
 pub struct Upstream {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    left: Arc<AtomicUsize>,
 }
 
 /// A whole reply of a type.
@@ -76,16 +78,17 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (script, sink): (Script, _) = (Arc::new(script), seen.clone());
+        let left = Arc::new(AtomicUsize::new(0));
+        let (script, sink, gone): (Script, _, _) = (Arc::new(script), seen.clone(), left.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (script, sink) = (script.clone(), sink.clone());
+                let (script, sink, gone) = (script.clone(), sink.clone(), gone.clone());
                 tokio::spawn(async move {
-                    let _ = serve(stream, &script, &sink).await;
+                    let _ = serve(stream, &script, &sink, &gone).await;
                 });
             }
         });
-        Self { address, seen }
+        Self { address, seen, left }
     }
 
     /// One that says `{}` to everything.
@@ -107,12 +110,22 @@ impl Upstream {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 
+    /// How many requests were given up by the other side while they hung.
+    pub fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 }
 
-async fn serve(mut stream: TcpStream, script: &Script, sink: &Mutex<Vec<Seen>>) -> std::io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    script: &Script,
+    sink: &Mutex<Vec<Seen>>,
+    left: &AtomicUsize,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     while let Some(seen) = read(&mut stream, &mut buffer).await? {
@@ -136,7 +149,8 @@ async fn serve(mut stream: TcpStream, script: &Script, sink: &Mutex<Vec<Seen>>) 
                 Step::Hang => {
                     // Holds the connection until the other side gives up.
                     let mut rest = [0; 1024];
-                    while stream.read(&mut rest).await? > 0 {}
+                    while stream.read(&mut rest).await.unwrap_or(0) > 0 {}
+                    left.fetch_add(1, Ordering::Relaxed);
                     return Ok(());
                 }
                 Step::Close => return Ok(()),
