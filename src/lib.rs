@@ -20,7 +20,7 @@
 //! | 4 | [`plan`]: compile, and the lists as bytes |
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`policy`]: siblings that do not know each other |
-//! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what a call says while it runs |
+//! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client |
 //! | 0 | [`yaml`], [`diag`], [`file`](mod@file), [`name`], [`secret`], [`units`], [`telemetry`] |
 
 pub mod app;

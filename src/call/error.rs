@@ -3,6 +3,7 @@
 use crate::output::ShapeError;
 use crate::params::BadArguments;
 use crate::source::SourceError;
+use crate::talk::Unanswered;
 
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,12 @@ pub enum Code {
     TooLarge,
     /// The source refused the operation.
     Refused,
+    /// The client is asked first, by the result of this round.
+    InputRequired,
+    /// There is somebody to ask, and the client cannot or will not.
+    CannotAsk,
+    /// The person said no.
+    Declined,
     /// A fault of our own or of the configuration.
     Internal,
 }
@@ -51,6 +58,9 @@ impl Code {
             Self::UpstreamReply => "upstream_reply",
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
+            Self::InputRequired => "input_required",
+            Self::CannotAsk => "cannot_ask",
+            Self::Declined => "declined",
             Self::Internal => "internal",
         }
     }
@@ -59,7 +69,11 @@ impl Code {
     #[must_use]
     pub const fn origin(self) -> Origin {
         match self {
-            Self::InvalidArguments | Self::NotFound => Origin::Caller,
+            Self::InvalidArguments
+            | Self::NotFound
+            | Self::InputRequired
+            | Self::CannotAsk
+            | Self::Declined => Origin::Caller,
             Self::Unavailable
             | Self::Timeout
             | Self::UpstreamStatus
@@ -79,11 +93,13 @@ pub struct CallError {
     pub message: String,
     /// For the log only.
     pub detail: String,
+    /// What the client has to be asked, or cannot be.
+    pub unanswered: Option<Box<Unanswered>>,
 }
 
 impl CallError {
     fn new(code: Code, message: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: detail.into() }
+        Self { code, message: message.into(), detail: detail.into(), unanswered: None }
     }
 
     /// Refused arguments.
@@ -98,6 +114,47 @@ impl CallError {
         let message =
             "This server failed on its side. Another try will hardly help; tell the person who runs it.";
         Self::new(Code::Internal, message, detail)
+    }
+
+    /// A question without an answer.
+    #[must_use]
+    pub fn unanswered(why: Unanswered) -> Self {
+        let (code, message) = match &why {
+            Unanswered::Open(_) => (Code::InputRequired, "This call waits for answers."),
+            Unanswered::Missing(_) => (
+                Code::CannotAsk,
+                "This call has to ask first, and this client did not declare that it can. Use a client that can, \
+                 or do it another way.",
+            ),
+            Unanswered::Nobody => (
+                Code::CannotAsk,
+                "This call has to ask the person first, and there is no way to reach them from this client.",
+            ),
+            Unanswered::Refused => (Code::CannotAsk, "The client refused to pass on a question, so nothing was done."),
+            Unanswered::Unfit => {
+                (Code::CannotAsk, "The answer is not of the form that was asked for, so nothing was done.")
+            }
+            Unanswered::Late => (Code::CannotAsk, "Nobody answered in time, so nothing was done."),
+        };
+        let detail = format!("{why:?}");
+        Self { unanswered: Some(Box::new(why)), ..Self::new(code, message, detail) }
+    }
+
+    /// The person did not confirm.
+    #[must_use]
+    pub fn declined() -> Self {
+        let message = "The person did not confirm this, so nothing was done. Do not try again unless they ask for it.";
+        Self::new(Code::Declined, message, "")
+    }
+
+    /// Arguments that cannot be shown to a person as a whole.
+    #[must_use]
+    pub fn not_confirmable(max: usize) -> Self {
+        let message = format!(
+            "A person has to confirm this, and with these arguments the question is longer than {max} bytes. Use \
+             shorter ones."
+        );
+        Self::new(Code::InvalidArguments, message, "")
     }
 
     /// A failed attempt on the named source.
@@ -139,6 +196,7 @@ impl CallError {
                 let message = format!("The source `{source}` refused this operation. Check the arguments.");
                 Self::new(Code::Refused, message, detail)
             }
+            SourceError::Unanswered(why) => Self::unanswered(why),
             SourceError::Internal(_) => {
                 let message = format!(
                     "The operation on the source `{source}` failed. Tell the person who runs this server."

@@ -1,5 +1,6 @@
 //! One call: a caller, a route, arguments, and what becomes of it. `run` is the whole path, read top to bottom.
 
+mod confirm;
 mod error;
 mod run;
 
@@ -7,7 +8,7 @@ pub use crate::output::{Content, Outcome};
 pub use error::{CallError, Code, Origin};
 pub use run::{Call, Input, run};
 
-pub use crate::talk::{Said, Talk};
+pub use crate::talk::{Said, Talk, Unanswered};
 
 /// Who stands behind a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,17 @@ pub enum Caller {
     Local,
     /// Somebody who reached the port of a server that says `auth: none`, or loopback.
     Anonymous,
+}
+
+impl Caller {
+    /// What tells it from every other caller.
+    #[must_use]
+    pub const fn key(&self) -> &str {
+        match self {
+            Self::Local => "local",
+            Self::Anonymous => "anonymous",
+        }
+    }
 }
 
 /// The id under which one call appears in the log and in messages: eight letters and digits, not a secret.

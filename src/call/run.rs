@@ -1,9 +1,12 @@
 //! The path of a call, in its order; the reason stands beside each step.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::confirm::confirm;
 use super::{CallError, Caller, Origin, Outcome, RequestId};
 use crate::live::Route;
 use crate::output;
@@ -41,7 +44,7 @@ pub struct Call<'a> {
 /// [`CallError`]; it was logged already.
 pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
     let started = Instant::now();
-    let result = steps(route, input, started, &call.talk).await;
+    let result = steps(route, input, &call.talk).await;
     let source = route.plan.op.source().unwrap_or("-");
     let (name, id, ms) =
         (&route.plan.name, call.id, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -57,7 +60,7 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
     result
 }
 
-async fn steps(route: &Route, input: Input<'_>, started: Instant, talk: &Talk) -> Result<Outcome, CallError> {
+async fn steps(route: &Route, input: Input<'_>, talk: &Talk) -> Result<Outcome, CallError> {
     let plan = &*route.plan;
     let PolicyPlan { timeout } = &plan.policy;
     let source = plan.op.source().unwrap_or("static");
@@ -76,14 +79,18 @@ async fn steps(route: &Route, input: Input<'_>, started: Instant, talk: &Talk) -
         }
     };
 
+    // A person is asked about checked arguments, and before anything runs.
+    confirm(plan.confirm.as_ref(), arguments, talk).await?;
+
     // A rehearsal reports for itself.
     let reports = if plan.op.talks() { &Talk::silent() } else { talk };
     reports.stage(1, 3, "waiting for the source").await;
 
-    // The deadline bounds everything below.
+    // The deadline bounds everything below. A person who is asked while it runs has their own time.
+    let patience = if plan.op.asks() { talk.patience() } else { Duration::ZERO };
     let attempt = Attempt {
         talk,
-        deadline: started + timeout.0,
+        deadline: Instant::now() + timeout.0 + patience,
         max_rows: plan.output.max_rows,
         max_bytes: plan.output.max_bytes,
     };

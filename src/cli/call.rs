@@ -7,7 +7,7 @@ use super::{ConfigArg, complain, say, show};
 use crate::app::{self, AppError};
 use crate::call::Caller;
 use crate::config::Environment;
-use crate::mcp::{self, Answer, Context};
+use crate::mcp::{self, Answer, Context, Peers};
 use crate::params::ParamsPlan;
 
 /// Call one tool from the shell, through the same path as a client.
@@ -49,7 +49,15 @@ impl Call {
             } },
         });
         let request = request.to_string();
-        let cx = Context { live: live.load(), caller: Caller::Local, headers: None, outlet: None };
+        let peers = Peers::default();
+        let cx = Context {
+            live: live.load(),
+            caller: Caller::Local,
+            headers: None,
+            outlet: None,
+            session: None,
+            peers: &peers,
+        };
         let answer = match mcp::parse(request.as_bytes()) {
             Ok(message) => mcp::answer(&message, &cx).await,
             Err(refusal) => refusal,

@@ -10,6 +10,7 @@ pub use load::{Environment, Loaded, load, load_text};
 pub use schema::schema;
 pub use server::{
     AuthConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig, ServerConfig,
+    SessionsConfig,
 };
 
 use std::path::PathBuf;
@@ -95,6 +96,9 @@ pub struct ToolConfig {
     pub output: OutputConfig,
     /// Time limits.
     pub policy: PolicyConfig,
+    /// A question that the person answers with yes or no before the tool runs, such as `Cancel order {id}?`. Clients that cannot
+    /// ask are refused.
+    pub confirm: Option<Spanned<String>>,
     /// Hints about the tool's behaviour; what is not written follows from the operation.
     pub annotations: AnnotationsConfig,
 }

@@ -46,6 +46,20 @@ pub struct HttpConfig {
     pub max_concurrent_calls: Option<Spanned<u32>>,
     /// How long running calls may take to end after SIGTERM. Default `20s`.
     pub drain: Option<Period>,
+    /// Sessions of clients up to 2025-11-25.
+    pub sessions: SessionsConfig,
+}
+
+/// Sessions (`Mcp-Session-Id`) of clients up to 2025-11-25. With one, such a client can be asked questions, hears news and can cancel
+/// its calls; without, it can still do everything else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Sessions")]
+pub struct SessionsConfig {
+    /// How many are kept. Default 4096; 0 keeps none, for several replicas behind a balancer that does not pin clients.
+    pub max: Option<u32>,
+    /// When one that is not in use ends. Default `30m`.
+    pub idle: Option<Spanned<Period>>,
 }
 
 /// Lists of tools, resources and prompts.

@@ -62,6 +62,14 @@ impl RpcError {
         Self::new(-32020, 400, message)
     }
 
+    /// -32021: the client did not declare what processing needs.
+    #[must_use]
+    pub fn missing_capability(required: &Value) -> Self {
+        let data = json!({ "requiredCapabilities": required });
+        let message = "this request needs capabilities that the client did not declare";
+        Self { data: Some(data), ..Self::new(-32021, 400, message) }
+    }
+
     /// -32022: a protocol version that is not spoken.
     #[must_use]
     pub fn unsupported_version(requested: &str) -> Self {

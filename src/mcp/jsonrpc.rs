@@ -19,6 +19,8 @@ pub struct Message<'a> {
     pub method: Option<Cow<'a, str>>,
     /// The members of `params` that MCP methods use.
     pub params: Params<'a>,
+    /// The result of a response.
+    pub result: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +83,21 @@ pub struct Params<'a> {
     /// `completion/complete`: the arguments known so far.
     #[serde(borrow, default)]
     pub context: Option<&'a RawValue>,
+    /// `initialize`: what the client can do.
+    #[serde(borrow, default)]
+    pub capabilities: Option<&'a RawValue>,
+    /// `logging/setLevel`: the level.
+    #[serde(borrow, default)]
+    pub level: Option<&'a RawValue>,
+    /// `subscriptions/listen`: what to hear.
+    #[serde(borrow, default)]
+    pub notifications: Option<&'a RawValue>,
+    /// Answers to the questions of an earlier round.
+    #[serde(borrow, default, rename = "inputResponses", deserialize_with = "present")]
+    pub input_responses: Option<&'a RawValue>,
+    /// What that round left with the client.
+    #[serde(borrow, default, rename = "requestState", deserialize_with = "present")]
+    pub request_state: Option<&'a RawValue>,
     /// The envelope of modern requests.
     #[serde(borrow, default, rename = "_meta", deserialize_with = "object")]
     pub meta: Option<Meta<'a>>,
@@ -158,10 +175,8 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| refuse(RpcError::parse("the message is not UTF-8"), None))?;
     if text.trim_start().starts_with('[') {
-        return Err(refuse(
-            RpcError::invalid_request("batches are not taken; send one message at a time"),
-            None,
-        ));
+        let message = "batches exist in protocol version 2025-03-26 only; send one message at a time";
+        return Err(refuse(RpcError::invalid_request(message), None));
     }
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| {
         let error = if e.is_data() {
@@ -195,7 +210,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
         Some(raw) => serde_json::from_str(raw.get())
             .map_err(|e| refuse(RpcError::invalid_params(format!("bad `params`: {e}")), id.as_deref()))?,
     };
-    Ok(Message { id, method: envelope.method, params })
+    Ok(Message { id, method: envelope.method, params, result: envelope.result })
 }
 
 /// A JSON string, or an integer that fits 64 bits.

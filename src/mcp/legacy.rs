@@ -1,19 +1,35 @@
-//! 2024-11-05 to 2025-11-25: a handshake, then the same methods with plainer results. No session is kept: nothing that
-//! is served needs one.
+//! 2024-11-05 to 2025-11-25: a handshake, then the same methods with plainer results. A client may go without a session; it then
+//! hears no news and cannot be asked.
 
 use serde_json::{Map, Value, json};
 
 use super::{Context, Era, LEGACY, Message, RpcError, jsonrpc, method};
+use crate::talk::Capabilities;
 
 /// Answers a legacy request.
 pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let has_resources = cx.live.plan.catalog.legacy.resources.is_some();
     match name {
         "initialize" => initialize(message, cx),
-        // The level is taken although nothing is logged to clients yet: those of this era set it unasked and give up
-        // on an error.
-        "ping" | "logging/setLevel" => Ok(b"{}".to_vec()),
-        "resources/subscribe" | "resources/unsubscribe" if has_resources => Ok(b"{}".to_vec()),
+        "ping" => Ok(b"{}".to_vec()),
+        // Taken whether anything is logged or not: clients of this era set it unasked and give up on an error.
+        "logging/setLevel" => {
+            let level = message.params.level.and_then(|l| serde_json::from_str(l.get()).ok());
+            let level = level.ok_or_else(|| RpcError::invalid_params("`level` is not a log level"))?;
+            if let Some(session) = cx.session {
+                session.set_level(level);
+            }
+            Ok(b"{}".to_vec())
+        }
+        "resources/subscribe" | "resources/unsubscribe" if has_resources => {
+            let uri = method::required(message.params.uri, "uri")?;
+            match cx.session {
+                Some(session) if name == "resources/subscribe" => session.watch(&uri)?,
+                Some(session) => session.unwatch(&uri),
+                None => {}
+            }
+            Ok(b"{}".to_vec())
+        }
         _ => method::shared(name, &message.params, Era::Legacy, cx)
             .await
             .unwrap_or_else(|| Err(RpcError::unknown_method(name))),
@@ -24,6 +40,10 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
 fn initialize(message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let asked = jsonrpc::string(message.params.protocol_version, "protocolVersion")?.unwrap_or_default();
     let version = LEGACY.iter().find(|v| **v == asked).or(LEGACY.first()).copied().unwrap_or_default();
+    if let Some(session) = cx.session {
+        let capabilities = message.params.capabilities.and_then(|c| serde_json::from_str(c.get()).ok());
+        session.opened(version, Capabilities::new(capabilities.unwrap_or_default()));
+    }
     let plan = &cx.live.plan;
     let mut result = Map::new();
     result.insert("protocolVersion".to_owned(), json!(version));

@@ -1,22 +1,30 @@
 //! MCP in both eras: 2026-07-28 (stateless, an envelope in every request) and the `initialize` handshake of 2024-11-05 to
 //! 2025-11-25. Bytes in, bytes out; transports add nothing but their headers.
 
+mod asking;
+mod batch;
 mod completion;
 mod content;
 mod error;
 mod headers;
 mod jsonrpc;
 mod legacy;
+mod listen;
 mod method;
 mod modern;
 mod prompts;
 mod resources;
+mod session;
+mod states;
 mod talking;
 mod tools;
 
+pub use batch::{Batch, batch};
 pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, parse};
+pub use session::{Session, SessionStream};
+pub use states::random_text;
 pub use talking::{Outlet, may_talk};
 
 use std::panic::AssertUnwindSafe;
@@ -24,8 +32,12 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
+use tokio::sync::watch;
+
 use crate::call::Caller;
 use crate::live::Live;
+use crate::talk::News;
+use states::States;
 
 /// The one modern revision.
 pub const MODERN: &str = "2026-07-28";
@@ -55,6 +67,34 @@ pub enum Answer {
     Accepted,
 }
 
+/// What outlives single messages and belongs to no client: the news, and the keys of states.
+#[derive(Debug)]
+pub struct Peers {
+    /// Where changes are told and heard.
+    pub news: News,
+    states: States,
+    closing: watch::Sender<bool>,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { news: News::default(), states: States::new(), closing: watch::Sender::new(false) }
+    }
+}
+
+impl Peers {
+    /// This server stops: streams that only listen end.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Becomes true when this server stops.
+    #[must_use]
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+}
+
 /// What a transport knows of the message it hands in.
 pub struct Context<'a> {
     /// The configuration that this message is answered from, to its end.
@@ -65,6 +105,10 @@ pub struct Context<'a> {
     pub headers: Option<&'a dyn Headers>,
     /// Where notifications of this request go before its answer; without one they are not sent.
     pub outlet: Option<&'a Outlet>,
+    /// The legacy client's session, where the transport keeps one.
+    pub session: Option<&'a Session>,
+    /// What all messages share.
+    pub peers: &'a Peers,
 }
 
 /// Answers one message. Whatever goes wrong inside, there is an answer and the process lives.
@@ -84,8 +128,13 @@ pub async fn answer(message: &Message<'_>, cx: &Context<'_>) -> Answer {
 async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
     let era = era(message, cx.headers);
     let Some(id) = &message.id else {
+        if let (Some("notifications/cancelled"), Some(session), Some(target)) =
+            (message.method.as_deref(), cx.session, message.params.request_id)
+        {
+            session.cancel(target.get());
+        }
         return match era {
-            // A response, or a notification; neither is answered.
+            // A response without an id, or a notification; neither is answered.
             Era::Modern if message.method.is_none() => {
                 RpcError::invalid_request("responses are not sent to a server").answer(None, Era::Modern)
             }
@@ -95,7 +144,12 @@ async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
     let Some(method) = message.method.as_deref() else {
         return match era {
             Era::Modern => RpcError::invalid_request("a request has a method").answer(Some(id), era),
-            Era::Legacy => Answer::Accepted,
+            Era::Legacy => {
+                if let Some(session) = cx.session {
+                    session.deliver(message);
+                }
+                Answer::Accepted
+            }
         };
     };
     let result = match era {

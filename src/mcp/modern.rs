@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Context, Era, MODERN, Message, RpcError, headers, jsonrpc, method};
+use super::{Context, Era, MODERN, Message, RpcError, headers, jsonrpc, listen, method};
 
 /// Answers a modern request. The order of the checks is the specification's: envelope, headers, version, method.
 pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
@@ -22,7 +22,16 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
     if name == "server/discover" {
         return Ok(discover(cx));
     }
+    if name == "subscriptions/listen" && hears(&cx.live.plan.catalog.capabilities) {
+        return listen::listen(message, cx).await;
+    }
     method::shared(name, params, Era::Modern, cx).await.unwrap_or_else(|| Err(RpcError::unknown_method(name)))
+}
+
+/// Whether there is anything to listen for.
+fn hears(capabilities: &Value) -> bool {
+    let lists = ["tools", "prompts", "resources"].iter().filter_map(|name| capabilities.get(name));
+    lists.into_iter().any(|list| list.get("listChanged").is_some() || list.get("subscribe").is_some())
 }
 
 /// The levels of RFC 5424, as MCP names them.

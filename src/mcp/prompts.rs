@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use super::asking::Round;
 use super::method::{push_string, required};
+use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content};
-use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId, Talk};
-use crate::live::Prompt;
+use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
+use crate::live::{Prompt, Route};
 use crate::params::Arguments;
 use crate::plan::Role;
 use crate::telemetry::one_line;
@@ -18,11 +20,21 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
     };
     let arguments = prompt.plan.params.bind(params.arguments).map_err(|e| RpcError::invalid_params(e.0))?;
     let id = RequestId::fresh();
-    let limit = prompt.plan.policy.timeout.0;
-    let this = Call { caller: &cx.caller, id, talk: Talk::silent() };
-    let messages = match tokio::time::timeout(limit, messages(prompt, &arguments, &this)).await {
-        Ok(result) => result.map_err(|e| RpcError::from_call(&e, id))?,
-        Err(_) => {
+    let routes: Vec<&Route> = prompt.data.iter().map(|(_, route)| route).collect();
+    let mut round = Round::of(&routes, "prompts/get", &name, params, era, cx)?;
+    let asking = round.as_mut().and_then(|r| r.asking.take());
+    let result = talking::run(&Wanted::default(), asking, cx, async |talk| {
+        let limit = prompt.plan.policy.timeout.0 + talk.patience();
+        let this = Call { caller: &cx.caller, id, talk };
+        tokio::time::timeout(limit, messages(prompt, &arguments, &this)).await
+    })
+    .await;
+    let messages = match (result, round, era) {
+        (Ok(Err(CallError { unanswered: Some(why), .. })), Some(round), Era::Modern) => {
+            return round.unanswered(*why);
+        }
+        (Ok(result), ..) => result.map_err(|e| RpcError::from_call(&e, id))?,
+        (Err(_), ..) => {
             let error = CallError::internal("the prompt's data took too long");
             return Err(RpcError::from_call(&error, id));
         }

@@ -1,12 +1,13 @@
-//! Notifications that belong to one request: what the call says, in the form of its client, and only what the client asked for.
+//! What passes between a call and its client while it runs: notifications, in the form of its client and only what it asked for,
+//! and questions on the stream of a legacy one.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Era, Message, Params};
+use super::{Context, Era, Message, Params, Session};
 use crate::call::{Said, Talk};
-use crate::talk::Level;
+use crate::talk::{Asking, Item, Level, Way};
 
 /// Where serialised notifications of a request go: one JSON object each, without line breaks.
 pub type Outlet = mpsc::Sender<Vec<u8>>;
@@ -21,13 +22,13 @@ pub(super) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn of(params: &'a Params<'_>, era: Era, talks: bool) -> Self {
+    pub(super) fn of(params: &'a Params<'_>, era: Era, talks: bool, cx: &Context<'_>) -> Self {
         let meta = params.meta.as_ref();
         let token = meta.and_then(|m| m.progress_token).map(RawValue::get);
         // A legacy client that set no level leaves the choice to the server (MCP 2025-11-25, server/utilities/logging).
         let level = match era {
             Era::Modern => meta.and_then(|m| m.log_level).and_then(|l| serde_json::from_str(l.get()).ok()),
-            Era::Legacy => talks.then_some(Level::Info),
+            Era::Legacy => talks.then(|| cx.session.and_then(Session::level).unwrap_or(Level::Info)),
         };
         Self { token: token.filter(|t| !t.starts_with(['{', '[']) && *t != "null"), level }
     }
@@ -85,41 +86,76 @@ fn number(value: f64) -> Value {
     json!(value)
 }
 
-/// Whether a modern client asked for notifications before the answer.
+/// Whether a modern client asked for messages before the answer.
 #[must_use]
 pub fn may_talk(message: &Message<'_>) -> bool {
     let meta = message.params.meta.as_ref();
     message.id.is_some()
-        && message.method.as_deref() == Some("tools/call")
-        && meta.is_some_and(|m| m.progress_token.is_some() || m.log_level.is_some())
+        && match message.method.as_deref() {
+            Some("tools/call") => meta.is_some_and(|m| m.progress_token.is_some() || m.log_level.is_some()),
+            Some("subscriptions/listen") => true,
+            _ => false,
+        }
 }
 
-/// Runs a call while passing on what it says.
+/// Runs a call while passing on what it says and asks.
 pub(super) async fn run<T>(
     wanted: &Wanted<'_>,
-    outlet: Option<&Outlet>,
+    asking: Option<Asking>,
+    cx: &Context<'_>,
     call: impl AsyncFnOnce(Talk) -> T,
 ) -> T {
-    let Some(outlet) = outlet.filter(|_| wanted.anything()) else {
-        return call(Talk::silent()).await;
+    let streams = asking.as_ref().is_some_and(|a| matches!(a.way, Way::Stream));
+    let news = cx.peers.news.clone();
+    let Some(outlet) = cx.outlet.filter(|_| wanted.anything() || streams) else {
+        return call(Talk::silent().asking(asking).telling(news)).await;
     };
-    let (talk, mut said) = Talk::pair();
-    let mut running = std::pin::pin!(call(talk));
+    let (talk, mut items) = Talk::pair();
+    let mut running = std::pin::pin!(call(talk.asking(asking).telling(news)));
+    let mut open = OpenQuestions { session: cx.session, outlet, ids: Vec::new() };
     let result = loop {
         tokio::select! {
             biased;
-            Some(said) = said.recv() => pass_on(wanted, outlet, &said).await,
+            Some(item) = items.recv() => open.pass_on(wanted, item).await,
             result = &mut running => break result,
         }
     };
-    while let Ok(said) = said.try_recv() {
-        pass_on(wanted, outlet, &said).await;
+    while let Ok(item) = items.try_recv() {
+        open.pass_on(wanted, item).await;
     }
     result
 }
 
-async fn pass_on(wanted: &Wanted<'_>, outlet: &Outlet, said: &Said) {
-    if let Some(notification) = wanted.notification(said) {
-        let _ = outlet.send(notification).await;
+/// The questions of one call on their way; those without an answer are taken back at its end.
+struct OpenQuestions<'a> {
+    session: Option<&'a Session>,
+    outlet: &'a Outlet,
+    ids: Vec<String>,
+}
+
+impl OpenQuestions<'_> {
+    async fn pass_on(&mut self, wanted: &Wanted<'_>, item: Item) {
+        match item {
+            Item::Said(said) => {
+                if let Some(notification) = wanted.notification(&said) {
+                    let _ = self.outlet.send(notification).await;
+                }
+            }
+            Item::Asked { ask, answer } => {
+                if let Some(session) = self.session {
+                    self.ids.extend(session.put(&ask, answer, self.outlet).await);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for OpenQuestions<'_> {
+    fn drop(&mut self) {
+        let Some(session) = self.session else { return };
+        for notification in self.ids.iter().filter_map(|id| session.take_back(id)) {
+            // Where there is no room for it, nobody reads.
+            let _ = self.outlet.try_send(notification);
+        }
     }
 }

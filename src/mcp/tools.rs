@@ -1,6 +1,7 @@
 //! `tools/call`.
 
 use super::error::sentence;
+use super::asking::Round;
 use super::method::required;
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
@@ -23,13 +24,18 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         headers::check_params(sent, &tool.plan.header_params, params.arguments)?;
     }
     let id = RequestId::fresh();
-    let wanted = Wanted::of(params, era, tool.route.plan.op.talks());
-    let result = talking::run(&wanted, cx.outlet, async |talk| {
+    let wanted = Wanted::of(params, era, tool.route.plan.op.talks(), cx);
+    let mut round = Round::of(&[&tool.route], "tools/call", &name, params, era, cx)?;
+    let asking = round.as_mut().and_then(|r| r.asking.take());
+    let result = talking::run(&wanted, asking, cx, async |talk| {
         let this = Call { caller: &cx.caller, id, talk };
         call::run(&tool.route, Input::Json(params.arguments), &this).await
     })
     .await;
-    Ok(write(&name, result, id, era, cx))
+    match (result, round, era) {
+        (Err(CallError { unanswered: Some(why), .. }), Some(round), Era::Modern) => round.unanswered(*why),
+        (result, ..) => Ok(write(&name, result, id, era, cx)),
+    }
 }
 
 fn write(

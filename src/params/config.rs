@@ -77,6 +77,7 @@ const KEYS: &[&str] = &[
     "contentEncoding",
     "contentMediaType",
     "contentSchema",
+    "enumNames",
     "unevaluatedItems",
     "unevaluatedProperties",
     "$ref",

@@ -2,8 +2,10 @@
 
 mod bind;
 mod config;
+mod form;
 mod plan;
 
 pub use bind::{Arguments, BadArguments};
 pub use config::{ParamConfig, PromptParamConfig};
+pub use form::compile_form;
 pub use plan::{InputSchema, Param, ParamsPlan, Scope, compile, compile_prompt, compile_verbatim, place};

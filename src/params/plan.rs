@@ -330,7 +330,7 @@ fn check_defaults(config: &Entries<ParamConfig>, params: &[Param], diagnostics: 
 
 /// Compiles a schema; references out of the document, and schemas too large to be meant, are refused with a sentence and
 /// the path of what is wrong.
-fn validator(value: Value, owner: &str) -> Result<InputSchema, (String, Vec<String>)> {
+pub(super) fn validator(value: Value, owner: &str) -> Result<InputSchema, (String, Vec<String>)> {
     let mut path = Vec::new();
     if let Err(why) = bounded(&value, &mut path, &mut 0) {
         return Err((format!("the schema of {owner} {why}"), path));

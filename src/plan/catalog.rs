@@ -45,26 +45,11 @@ impl Catalog {
         prompts: &[PromptPlan],
     ) -> Self {
         let server_info = server_info(server);
-        let mut capabilities = Map::new();
-        for (name, any) in [
-            ("tools", !tools.is_empty()),
-            ("resources", !resources.is_empty()),
-            ("prompts", !prompts.is_empty()),
-        ] {
-            if any {
-                capabilities.insert(name.to_owned(), json!({}));
-            }
-        }
-        let suggests = resources.iter().any(|r| !r.completions.is_empty())
-            || prompts.iter().any(|p| !p.completions.is_empty());
-        if suggests {
-            capabilities.insert("completions".to_owned(), json!({}));
-        }
         let meta = json!({ "io.modelcontextprotocol/serverInfo": server_info });
         let ttl = server.list_ttl.0.as_millis();
         let mut catalog = Self {
             server_info,
-            capabilities: Value::Object(capabilities),
+            capabilities: super::capabilities::capabilities(tools, resources, prompts),
             complete: format!("\"resultType\":\"complete\",\"_meta\":{meta}"),
             // Nothing here depends on who asks.
             cache: format!("\"ttlMs\":{ttl},\"cacheScope\":\"public\""),

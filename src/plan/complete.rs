@@ -98,6 +98,7 @@ fn one(
         ops,
         output,
         policy: owner.policy,
+        confirm: None,
         declared: None,
     };
     route::compile_route(parts, config, sources, diagnostics)

@@ -2,8 +2,9 @@
 //! recorded; a plan exists only if there is no error.
 
 mod catalog;
+mod capabilities;
 mod complete;
-mod jinja;
+mod confirm;
 mod portable;
 mod prompt;
 mod route;
@@ -11,6 +12,7 @@ mod server;
 
 pub use catalog::{Catalog, Lists};
 pub use complete::CompletionPlan;
+pub use confirm::{CONFIRM, ConfirmPlan};
 pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use route::{HeaderParam, Noun, ResourcePlan, RoutePlan, ToolPlan};
 pub use server::{LogPlan, ServerPlan, parse_address};

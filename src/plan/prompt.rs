@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::RoutePlan;
 use super::complete::{self, CompletionPlan};
-use super::jinja::Jinja;
 use super::route::{self, Noun, RouteParts};
 use crate::config::{Config, MessageConfig, PromptConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -14,6 +13,7 @@ use crate::output::Content;
 use crate::params::{self, ParamsPlan};
 use crate::policy::PolicyPlan;
 use crate::source::{SourcePlans, fixed};
+use crate::template::Jinja;
 use crate::yaml::TextOr;
 
 /// A compiled prompt.
@@ -114,6 +114,7 @@ pub(super) fn compile(
             ops: value.ops(),
             output: &value.output,
             policy: &prompt.policy,
+            confirm: None,
             declared: None,
         };
         if let Some(route) = route::compile_route(parts, config, sources, diagnostics) {
@@ -128,7 +129,7 @@ pub(super) fn compile(
     let of = complete::Owner { what: &owner, params: &params, policy: &prompt.policy };
     let completions = complete::compile(&prompt.complete, &of, config, sources, diagnostics);
     let names: Vec<&str> = prompt.params.names().chain(prompt.data.names()).collect();
-    let messages: Vec<_> = prompt.messages.iter().map(|m| message(m, &names, diagnostics)).collect();
+    let messages: Vec<_> = prompt.messages.iter().map(|m| message(m, &names, &owner, diagnostics)).collect();
     Some(PromptPlan {
         name: name.value.clone(),
         title: prompt.title.clone(),
@@ -145,6 +146,7 @@ pub(super) fn compile(
 fn message(
     message: &Spanned<MessageConfig>,
     names: &[&str],
+    owner: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<MessagePlan> {
     let (role, said) = match (&message.value.user, &message.value.assistant) {
@@ -158,12 +160,13 @@ fn message(
     };
     let block = match said {
         TextOr::Text(text) => {
-            let content = MessageContent::Text(Jinja::compile(text, names, diagnostics)?);
+            let content = MessageContent::Text(Jinja::compile(text, names, owner, diagnostics)?);
             return Some(MessagePlan { role, content });
         }
         TextOr::Block(block) => fixed::compile_content(block, message.span, diagnostics)?,
     };
-    let mut template = |text: String| Jinja::compile(&Spanned::new(text, message.span), names, diagnostics);
+    let mut template =
+        |text: String| Jinja::compile(&Spanned::new(text, message.span), names, owner, diagnostics);
     let content = match block {
         Content::Text(text) => MessageContent::Text(template(text)?),
         Content::Resource { uri, mime, text, blob } => MessageContent::Resource {

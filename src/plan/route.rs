@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::complete::{self, CompletionPlan};
+use super::confirm::{self, ConfirmPlan};
 use crate::config::{Config, ResourceConfig, ToolConfig};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::{OutputConfig, OutputPlan};
@@ -44,6 +45,16 @@ pub struct RoutePlan {
     pub output: OutputPlan,
     /// What stands before the operation.
     pub policy: PolicyPlan,
+    /// What the person is asked before it runs.
+    pub confirm: Option<ConfirmPlan>,
+}
+
+impl RoutePlan {
+    /// Whether it may ask the client something.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.confirm.is_some() || self.op.asks()
+    }
 }
 
 /// A compiled tool.
@@ -111,6 +122,7 @@ pub(super) struct RouteParts<'a> {
     pub ops: OpConfigs<'a>,
     pub output: &'a OutputConfig,
     pub policy: &'a PolicyConfig,
+    pub confirm: Option<&'a Spanned<String>>,
     /// Where the parameters are declared, if one that nothing uses is a mistake.
     pub declared: Option<&'a Entries<ParamConfig>>,
 }
@@ -121,10 +133,11 @@ pub(super) fn compile_route(
     sources: &SourcePlans,
     diagnostics: &mut Diagnostics,
 ) -> Option<RoutePlan> {
-    let RouteParts { noun, name, at, owner, params, ops, output, policy, declared } = parts;
+    let RouteParts { noun, name, at, owner, params, ops, output, policy, confirm, declared } = parts;
     let mut scope = Scope::new(owner, &params);
     let before = diagnostics.errors();
     let op = source::compile_op(ops, at, sources, &mut scope, diagnostics);
+    let confirm = confirm.and_then(|c| confirm::compile(c, op.as_ref(), &mut scope, diagnostics));
     let fixed = ops.fixed.is_some();
     if let (Some(declared), true, false, true) =
         (declared, op.is_some(), fixed, diagnostics.errors() == before)
@@ -143,13 +156,18 @@ pub(super) fn compile_route(
     if fixed && output.max_bytes.is_none() {
         output_plan.max_bytes = usize::MAX;
     }
-    if noun != Noun::Tool && matches!(&op, Some(OpPlan::Fixed(fixed)) if !fixed.fits_resource()) {
+    let fits = match (&op, noun) {
+        (Some(OpPlan::Fixed(fixed)), Noun::Resource | Noun::Completion) => fixed.fits_resource(),
+        (Some(OpPlan::Fixed(fixed)), Noun::PromptData) => fixed.fits_prompt(),
+        _ => true,
+    };
+    if !fits {
         let message = format!("the static content of {} is for tools only", scope.owner);
         let help = "give `text`, `json`, `blob` or `file`";
         diagnostics.push(Diagnostic::error("tool-content", message).at(at, "").help(help));
     }
     let policy = policy.compile(&config.defaults.policy, diagnostics);
-    Some(RoutePlan { noun, name: name.to_owned(), params, op: op?, output: output_plan, policy })
+    Some(RoutePlan { noun, name: name.to_owned(), params, op: op?, output: output_plan, policy, confirm })
 }
 
 pub(super) fn compile_tool(
@@ -178,6 +196,7 @@ pub(super) fn compile_tool(
         ops: tool.ops(),
         output: &tool.output,
         policy: &tool.policy,
+        confirm: tool.confirm.as_ref(),
         declared: tool.input_schema.is_none().then_some(&tool.params),
     };
     let route = compile_route(parts, config, sources, diagnostics)?;
@@ -323,6 +342,7 @@ pub(super) fn compile_resource(
         ops: resource.ops(),
         output: &resource.output,
         policy: &resource.policy,
+        confirm: None,
         declared: Some(&resource.params),
     };
     let route = compile_route(parts, config, sources, diagnostics)?;

@@ -34,6 +34,10 @@ pub struct ServerPlan {
     pub max_concurrent_calls: usize,
     /// The grace after SIGTERM.
     pub drain: Period,
+    /// Legacy sessions at the same time.
+    pub max_sessions: usize,
+    /// When an unused one ends.
+    pub session_idle: Period,
     /// `ttlMs` of lists.
     pub list_ttl: Period,
     /// The log.
@@ -68,6 +72,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         http.max_body.map(|s| (s.value.0 as u64, s.span, "max_body")),
         http.max_concurrent_calls.map(|c| (u64::from(c.value), c.span, "max_concurrent_calls")),
         server.log.max_size.map(|s| (s.value.0 as u64 / 1024, s.span, "max_size")),
+        http.sessions.idle.map(|i| (i.value.0.as_secs(), i.span, "idle")),
     ]
     .into_iter()
     .flatten()
@@ -90,6 +95,8 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         max_body: http.max_body.map_or(Size::mib(4), |s| s.value),
         max_concurrent_calls: http.max_concurrent_calls.map_or(512, |c| c.value as usize),
         drain: http.drain.unwrap_or(Period::seconds(20)),
+        max_sessions: http.sessions.max.map_or(4096, |m| m as usize),
+        session_idle: http.sessions.idle.map_or(Period::seconds(1800), |i| i.value),
         list_ttl: server.lists.ttl.unwrap_or(Period::seconds(30)),
         log: LogPlan {
             level: log.level.unwrap_or_default(),

@@ -12,7 +12,9 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use super::http;
+use super::sessions::Sessions;
 use crate::live::LiveHandle;
+use crate::mcp::Peers;
 
 /// Connections open at the same time.
 const MAX_CONNECTIONS: usize = 4096;
@@ -24,6 +26,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Server {
     pub(super) live: LiveHandle,
     pub(super) calls: Arc<Semaphore>,
+    pub(super) peers: Arc<Peers>,
+    pub(super) sessions: Sessions,
     pub(super) probes: super::health::Probes,
 }
 
@@ -32,7 +36,13 @@ impl Server {
     #[must_use]
     pub fn new(live: LiveHandle) -> Self {
         let calls = live.load().plan.server.max_concurrent_calls;
-        Self { live, calls: Arc::new(Semaphore::new(calls)), probes: super::health::Probes::default() }
+        Self {
+            live,
+            calls: Arc::new(Semaphore::new(calls)),
+            peers: Arc::default(),
+            sessions: Sessions::default(),
+            probes: super::health::Probes::default(),
+        }
     }
 }
 
@@ -86,6 +96,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
     }
     drop(listener);
     let _ = stop.send(true);
+    server.peers.close();
     let drain = server.live.load().plan.server.drain.0;
     info!("stopping: running calls have {drain:?} to end");
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {

@@ -3,8 +3,10 @@
 mod accept;
 mod cors;
 mod guard;
+mod endpoint;
 mod health;
 mod http;
+mod sessions;
 pub mod stdio;
 mod stream;
 

@@ -1,33 +1,22 @@
-//! stdio: one message a line, nothing else on the output. Requests run side by side; a cancelled one says nothing more; at
-//! the end of the input running calls get `drain` to end.
+//! stdio: one message a line, nothing else on the output. The connection is the session. Requests run side by side; a cancelled
+//! one says nothing more; at the end of the input running calls get `drain` to end.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tracing::{debug, info};
 
 use crate::call::Caller;
 use crate::live::LiveHandle;
-use crate::mcp::{self, Answer, Context, RpcError};
+use crate::mcp::{self, Answer, Context, Peers, RpcError, Session};
 
 /// The longest line that is read.
 const MAX_LINE: usize = 16 << 20;
 /// Answers that may wait for a client that does not read; beyond, nothing more is read from it.
 const QUEUE: usize = 64;
-
-/// Running requests by id, so that they can be cancelled. Held for single operations only.
-type Running = Arc<Mutex<HashMap<String, Job>>>;
-
-/// A running request.
-struct Job {
-    task: AbortHandle,
-    /// Set when it is cancelled; also tells it from another one with the same id.
-    cancelled: Arc<AtomicBool>,
-}
 
 /// A line of the input.
 enum Line {
@@ -49,7 +38,13 @@ pub async fn run(
     let (answers, queue) = mpsc::channel::<Vec<u8>>(QUEUE);
     let writer = tokio::spawn(write(queue, output));
     let mut input = BufReader::with_capacity(64 << 10, input);
-    let running = Running::default();
+    let client = Arc::new(Client {
+        live,
+        session: Arc::new(Session::new(String::new(), Caller::Local)),
+        peers: Peers::default(),
+        answers,
+    });
+    let telling = tokio::spawn(tell(client.clone()));
     let mut tasks = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     let result = loop {
@@ -62,21 +57,23 @@ pub async fn run(
             Ok(Line::End) => break Ok(()),
             Ok(Line::TooLong) => {
                 let error = RpcError::invalid_request(format!("a message is at most {MAX_LINE} bytes"));
-                if answers.send(error.body(None)).await.is_err() {
+                if client.answers.send(error.body(None)).await.is_err() {
                     break Ok(());
                 }
             }
             Ok(Line::Message(line)) => {
-                if answers.is_closed() {
+                if client.answers.is_closed() {
                     break Ok(());
                 }
-                start(line, &live, &answers, &running, &mut tasks);
+                start(line, &client, &mut tasks);
             }
             Err(error) => break Err(error),
         }
     };
-    drop(answers);
-    let drain = live.load().plan.server.drain.0;
+    telling.abort();
+    client.peers.close();
+    let drain = client.live.load().plan.server.drain.0;
+    drop(client);
     if !tasks.is_empty() {
         info!("input ended: running calls have {drain:?} to end");
     }
@@ -90,64 +87,81 @@ pub async fn run(
     result
 }
 
+/// The one client and what serves it.
+struct Client {
+    live: LiveHandle,
+    session: Arc<Session>,
+    peers: Peers,
+    answers: mpsc::Sender<Vec<u8>>,
+}
+
+impl Client {
+    async fn process(&self, line: &[u8]) -> Answer {
+        let cx = Context {
+            live: self.live.load(),
+            caller: Caller::Local,
+            headers: None,
+            outlet: Some(&self.answers),
+            session: Some(&self.session),
+            peers: &self.peers,
+        };
+        // Before `initialize` nobody has said that batches are known.
+        match mcp::batch(line, Some(self.session.version().unwrap_or_default())) {
+            Some(Ok(batch)) => batch.answer(&cx).await,
+            Some(Err(refusal)) => refusal,
+            None => match mcp::parse(line) {
+                Ok(message) => mcp::answer(&message, &cx).await,
+                Err(refusal) => refusal,
+            },
+        }
+    }
+}
+
+/// Tells a legacy client what has changed; a modern one listens by a request of its own.
+async fn tell(client: Arc<Client>) {
+    let Some(mut listening) = client.peers.news.listen() else { return };
+    while let Some(heard) = listening.next().await {
+        if client.session.version().is_some() {
+            let live = client.live.load();
+            for notification in client.session.notifications(&heard, &live.plan.catalog.capabilities) {
+                let _ = client.answers.send(notification).await;
+            }
+        }
+    }
+}
+
 /// Starts the answer to one line in a task of its own.
-fn start(
-    line: Vec<u8>,
-    live: &LiveHandle,
-    answers: &mpsc::Sender<Vec<u8>>,
-    running: &Running,
-    tasks: &mut JoinSet<()>,
-) {
+fn start(line: Vec<u8>, client: &Arc<Client>, tasks: &mut JoinSet<()>) {
     let mut id = None;
     if let Ok(message) = mcp::parse(&line) {
         if message.method.as_deref() == Some("notifications/cancelled") {
-            let target = message.params.request_id.map(|r| r.get().to_owned());
-            let mut running = lock(running);
-            if let Some(job) = target.and_then(|t| running.remove(&t)) {
-                job.cancelled.store(true, Ordering::Relaxed);
-                job.task.abort();
+            // In its place among the lines: what it cancels has been started.
+            if let Some(target) = message.params.request_id {
+                client.session.cancel(target.get());
             }
             return;
         }
-        id = message.id.map(std::borrow::Cow::into_owned);
+        // A response has the id of a question, not of a request.
+        id = message.method.and(message.id).map(std::borrow::Cow::into_owned);
     }
-    let (live, answers, own_id, own_running) = (live.load(), answers.clone(), id.clone(), running.clone());
+    let (own, own_id) = (client.clone(), id.clone());
     let cancelled = Arc::new(AtomicBool::new(false));
-    let own = cancelled.clone();
+    let mark = cancelled.clone();
     let (begin, may_begin) = tokio::sync::oneshot::channel::<()>();
     let task = tasks.spawn(async move {
         // Not before it is registered, so that it always takes itself out again.
         let _ = may_begin.await;
-        let cx = Context { live, caller: Caller::Local, headers: None, outlet: Some(&answers) };
-        let answer = match mcp::parse(&line) {
-            Ok(message) => mcp::answer(&message, &cx).await,
-            Err(refusal) => refusal,
-        };
+        let answer = own.process(&line).await;
         // Once it is out of the table a cancellation comes too late, and the answer is sent.
-        let stopped = finish(&own_running, own_id.as_deref(), &own);
+        let stopped = own_id.is_some_and(|id| own.session.end(&id, &mark));
         if let (Answer::Reply { body, .. }, false) = (answer, stopped) {
-            let _ = answers.send(body).await;
+            let _ = own.answers.send(body).await;
         }
     });
     if let Some(id) = id {
-        lock(running).insert(id, Job { task, cancelled });
+        client.session.begin(&id, task, cancelled);
     }
     let _ = begin.send(());
-}
-
-/// Takes a request out of the table; says whether it was cancelled.
-fn finish(running: &Running, id: Option<&str>, own: &Arc<AtomicBool>) -> bool {
-    let mut running = lock(running);
-    if let Some(id) = id
-        && running.get(id).is_some_and(|job| Arc::ptr_eq(&job.cancelled, own))
-    {
-        running.remove(id);
-    }
-    own.load(Ordering::Relaxed)
-}
-
-fn lock(running: &Running) -> std::sync::MutexGuard<'_, HashMap<String, Job>> {
-    running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn write(mut queue: mpsc::Receiver<Vec<u8>>, mut output: impl AsyncWrite + Unpin) {

@@ -1,22 +1,29 @@
 //! A reply that may become a stream of server-sent events: JSON if the answer comes first, a stream if a notification does.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use http_body_util::{Either, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::http::{self, Reply};
-use crate::mcp::{Answer, RpcError};
+use crate::live::LiveHandle;
+use crate::mcp::{Answer, Peers, RpcError, Session, SessionStream};
+use crate::talk::Listening;
 
 /// How long a stream may be silent before a comment shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The comment.
+const ALIVE: &[u8] = b": alive\n\n";
 
 /// The body of a reply: bytes that are there, or events as they come.
 pub(super) type Body = Either<Full<Bytes>, StreamBody<Events>>;
@@ -25,15 +32,37 @@ type Events = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send
 /// A running request.
 pub(super) type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// Lets a request go on when its client is gone.
-pub(super) fn detached(running: impl Future<Output = Answer> + Send + 'static) -> Running {
-    let task = tokio::spawn(running);
+/// Waits for a request that goes on when its client is gone. One that was cancelled has no answer.
+pub(super) fn detached(task: JoinHandle<Answer>) -> Running {
     Box::pin(async move {
-        task.await.unwrap_or_else(|_| {
-            let error = RpcError::internal("this server failed on its side");
-            Answer::Reply { status: 200, body: error.body(None) }
-        })
+        match task.await {
+            Ok(answer) => answer,
+            Err(error) if error.is_cancelled() => Answer::Accepted,
+            Err(_) => {
+                let error = RpcError::internal("this server failed on its side");
+                Answer::Reply { status: 200, body: error.body(None) }
+            }
+        }
     })
+}
+
+/// The stream of news of a legacy session (MCP 2025-11-25, basic/transports): until the session ends, a later stream takes its
+/// place, the client goes away, or this server stops.
+pub(super) fn news(
+    session: Arc<Session>,
+    own: SessionStream,
+    listening: Listening,
+    peers: &Peers,
+    live: LiveHandle,
+) -> Reply {
+    let state = News { session, own, listening, closing: peers.closing(), live, ready: VecDeque::new() };
+    let events = stream::unfold(state, |mut state| async move {
+        let event = state.next().await?;
+        Some((Ok(Frame::data(event)), state))
+    });
+    // Something at once, so that the client knows that it listens.
+    let opening = stream::once(std::future::ready(Ok(Frame::data(Bytes::from_static(ALIVE)))));
+    streaming(Box::pin(opening.chain(events)))
 }
 
 /// Waits for what comes first.
@@ -55,7 +84,39 @@ pub(super) async fn respond(mut running: Running, mut notifications: mpsc::Recei
         let event = state.next().await?;
         Some((Ok(Frame::data(event)), state))
     });
-    let events: Events = Box::pin(events);
+    streaming(Box::pin(events))
+}
+
+/// A session's stream of news.
+struct News {
+    session: Arc<Session>,
+    own: SessionStream,
+    listening: Listening,
+    closing: watch::Receiver<bool>,
+    live: LiveHandle,
+    ready: VecDeque<Vec<u8>>,
+}
+
+impl News {
+    /// The next event; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Some(event(&message));
+            }
+            let heard = tokio::select! {
+                biased;
+                _ = self.closing.wait_for(|closing| *closing) => None,
+                () = self.own.ended() => None,
+                heard = self.listening.next() => heard,
+                () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(ALIVE)),
+            };
+            self.ready.extend(self.session.notifications(&heard?, &self.live.load().plan.catalog.capabilities));
+        }
+    }
+}
+
+fn streaming(events: Events) -> Reply {
     let mut reply = Response::new(Either::Right(StreamBody::new(events)));
     *reply.status_mut() = StatusCode::OK;
     let headers = reply.headers_mut();
@@ -84,12 +145,13 @@ impl State {
             biased;
             Some(message) = self.notifications.recv() => return Some(event(&message)),
             answer = running => answer,
-            () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": alive\n\n")),
+            () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(ALIVE)),
         };
         // What was said last goes before the answer.
-        let body = match answer {
-            Answer::Reply { body, .. } => body,
-            Answer::Accepted => Vec::new(),
+        let Answer::Reply { body, .. } = answer else {
+            // Cancelled: nothing more is said.
+            self.running = None;
+            return None;
         };
         if let Ok(message) = self.notifications.try_recv() {
             self.running = Some(Box::pin(std::future::ready(Answer::Reply { status: 200, body })));

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::diag::{Diagnostics, Span, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
-use crate::talk::Talk;
+use crate::talk::{Talk, Unanswered};
 
 /// What every kind of source provides. Never a trait object: the enums below store the kinds.
 pub trait SourceKind: Sized + Send + Sync {
@@ -139,7 +139,16 @@ pub enum SourceError {
     /// It refused the operation (a constraint, a write on a read-only source).
     #[error("refused: {0}")]
     Refused(String),
+    /// The client was asked, or has to be.
+    #[error("unanswered: {0:?}")]
+    Unanswered(Unanswered),
     /// Our own fault.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+impl From<Unanswered> for SourceError {
+    fn from(why: Unanswered) -> Self {
+        Self::Unanswered(why)
+    }
 }

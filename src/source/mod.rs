@@ -21,6 +21,7 @@ use serde_json::Value;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
+use crate::talk::Change;
 use crate::units::Period;
 use crate::yaml::Entries;
 
@@ -170,7 +171,7 @@ pub fn compile_op(
             let mut cx = OpCx { scope, source_at: at, diagnostics };
             Some(OpPlan::Vector(op.source.value.clone(), Vector::compile_op(op, plan, &mut cx)?))
         }
-        (None, None, None, Some(op)) => Fixed::compile(op, owner_at, diagnostics).map(OpPlan::Fixed),
+        (None, None, None, Some(op)) => Fixed::compile(op, owner_at, scope, diagnostics).map(OpPlan::Fixed),
         (rest, sql, vector, fixed) => {
             let written = [
                 rest.is_some().then_some("rest"),
@@ -280,6 +281,30 @@ impl OpPlan {
         matches!(self, Self::Fixed(fixed) if fixed.talks())
     }
 
+    /// Whether it asks the client something.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Fixed(fixed) if fixed.asks())
+    }
+
+    /// Whether it writes log lines to the client.
+    #[must_use]
+    pub fn logs(&self) -> bool {
+        matches!(self, Self::Fixed(fixed) if fixed.logs())
+    }
+
+    /// What it tells every client that listens.
+    pub fn announces(&self) -> impl Iterator<Item = &Change> {
+        let fixed = if let Self::Fixed(fixed) = self { Some(fixed) } else { None };
+        fixed.into_iter().flat_map(Fixed::announces)
+    }
+
+    /// The names of the questions it asks.
+    pub fn questions(&self) -> impl Iterator<Item = &str> {
+        let fixed = if let Self::Fixed(fixed) = self { Some(fixed) } else { None };
+        fixed.into_iter().flat_map(Fixed::questions)
+    }
+
     /// The JSON Schema of what it gives, where the kind knows it.
     #[must_use]
     pub fn output_schema(&self) -> Option<Value> {
@@ -327,7 +352,7 @@ impl Backend {
             Self::Rest(source, op) => source.execute(op, arguments, attempt).await,
             Self::Sql(source, op) => source.execute(op, arguments, attempt).await,
             Self::Vector(source, op) => source.execute(op, arguments, attempt).await,
-            Self::Fixed(fixed) => Ok(fixed.run(attempt.talk).await),
+            Self::Fixed(fixed) => fixed.run(arguments, attempt.talk).await,
         }
     }
 }

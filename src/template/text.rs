@@ -100,6 +100,18 @@ impl Template {
         }
     }
 
+    /// Whether a call always has every argument it uses; one that may be absent is recorded.
+    pub fn always_full(&self, text: &Spanned<String>, scope: &Scope, diagnostics: &mut Diagnostics) -> bool {
+        let absent = self.params().find(|index| !scope.always_present(*index));
+        if let Some(name) = absent.and_then(|index| scope.names().nth(index)) {
+            let message = format!("`{name}` may be absent, and this text would then have a hole");
+            let help = format!("give `{name}` a default, or make it required");
+            let problem = Diagnostic::error("may-be-absent", message).within(text.span, format!("{{{name}}}"), "");
+            diagnostics.push(problem.help(help));
+        }
+        absent.is_none()
+    }
+
     /// The parameters it uses.
     pub fn params(&self) -> impl Iterator<Item = usize> {
         self.pieces.iter().filter_map(|p| match p {

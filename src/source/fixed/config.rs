@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::diag::Spanned;
 use crate::file::FileRef;
+use crate::params::ParamConfig;
 use crate::talk::Level;
 use crate::units::Period;
-use crate::yaml::JsonNode;
+use crate::yaml::{Entries, JsonNode};
 
 /// Content that stands in the configuration: exactly one kind (and `mime_type` beside text, bytes or a file).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +35,9 @@ pub struct FixedConfig {
     pub content: Option<Vec<Spanned<ContentConfig>>>,
     /// A failure, told to the model in this sentence. Tools only.
     pub error: Option<Spanned<String>>,
-    /// What happens before the content is given, in order. Tools only.
+    /// A text made from the arguments and the answers of `ask` steps, in Jinja: `{{ guest.content.name }}`. Tools and data of prompts.
+    pub template: Option<Spanned<String>>,
+    /// What happens before the content is given, in order. Tools and data of prompts.
     pub steps: Vec<Spanned<StepConfig>>,
     /// Media type of `text`, `blob` or `file`. Default: `text/plain` for text, `application/octet-stream` for bytes.
     pub mime_type: Option<String>,
@@ -51,7 +54,72 @@ pub struct StepConfig {
     pub log: Option<LogStepConfig>,
     /// Wait.
     pub sleep: Option<Period>,
+    /// Ask the client, every question of this step at once. The answers have the names of their questions.
+    pub ask: Option<Entries<QuestionConfig>>,
+    /// Refuse clients that did not declare these capabilities, such as `{ sampling: {} }`.
+    pub require: Option<Spanned<JsonNode>>,
+    /// Tell every client that listens that something has changed: `tools`, `prompts`, `resources` (their lists), or the URI of
+    /// a resource. Nothing really changes.
+    pub announce: Option<Spanned<String>>,
 }
+
+/// A question to the client: exactly one of the kinds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Question")]
+pub struct QuestionConfig {
+    /// Ask the person to fill in a form. The answer has `action` (`accept`, `decline` or `cancel`) and, if accepted, `content`.
+    pub form: Option<FormConfig>,
+    /// Ask the client's model. The answer has `role`, `content` and `model`.
+    pub sample: Option<SampleConfig>,
+    /// Ask for the folders the client works in: `roots: {}`. The answer has `roots`.
+    pub roots: Option<RootsConfig>,
+    /// Leave the question out where the client cannot be asked it. Without this such a client is refused.
+    pub optional: bool,
+}
+
+/// A form for the person.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Form")]
+pub struct FormConfig {
+    /// What the person reads; `{name}` is an argument of the tool.
+    pub message: Option<Spanned<String>>,
+    /// The fields by name, written as parameters are. A field is a text, a number, a boolean, or a choice of texts.
+    pub fields: Entries<ParamConfig>,
+}
+
+/// Messages for the client's model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Sample")]
+pub struct SampleConfig {
+    /// The messages in order; `{name}` in a text is an argument of the tool.
+    pub messages: Vec<Spanned<SampleMessageConfig>>,
+    /// A system prompt.
+    pub system: Option<Spanned<String>>,
+    /// The most tokens the answer may have. Default 1000.
+    pub max_tokens: Option<Spanned<u32>>,
+    /// Between 0 and 1 for most models.
+    pub temperature: Option<f64>,
+}
+
+/// One message for the client's model: exactly one of the two roles.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "SampleMessage")]
+pub struct SampleMessageConfig {
+    /// What the user says.
+    pub user: Option<Spanned<String>>,
+    /// What the assistant says.
+    pub assistant: Option<Spanned<String>>,
+}
+
+/// Nothing more to say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Roots")]
+pub struct RootsConfig {}
 
 /// A progress report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,36 +1,56 @@
 //! `static:` content that stands in the configuration itself: text, JSON, bytes or a file read at load, media, embedded and
 //! linked resources, or an error. Tools are rehearsed with it before their backend exists.
 
+mod ask;
 mod config;
 mod steps;
 
 pub use config::{
-    ContentConfig, EmbeddedConfig, FixedConfig, LinkConfig, LogStepConfig, MediaConfig, ProgressConfig,
-    StepConfig,
+    ContentConfig, EmbeddedConfig, FixedConfig, FormConfig, LinkConfig, LogStepConfig, MediaConfig,
+    ProgressConfig, QuestionConfig, RootsConfig, SampleConfig, SampleMessageConfig, StepConfig,
 };
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::file::FileRef;
 use crate::output::{Content, Outcome, Reply};
-use crate::talk::Talk;
+use crate::params::{Arguments, Scope};
+use crate::source::SourceError;
+use crate::talk::{Change, Talk};
+use crate::template::Jinja;
+use crate::yaml::Entries;
 use steps::Step;
 
 /// Content ready to serve.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fixed {
-    reply: Reply,
+    content: Made,
     steps: Vec<Step>,
+    /// The names of the arguments in order, for the template.
+    names: Vec<String>,
+}
+
+/// Where the content comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Made {
+    Ready(Reply),
+    Template(Jinja),
 }
 
 impl Fixed {
     /// Compiles content; wrong base64 and missing or several kinds are recorded.
-    pub fn compile(config: &FixedConfig, at: Span, diagnostics: &mut Diagnostics) -> Option<Self> {
+    pub fn compile(
+        config: &FixedConfig,
+        at: Span,
+        scope: &mut Scope,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         let FixedConfig {
             text,
             blob,
@@ -42,6 +62,7 @@ impl Fixed {
             link,
             content,
             error,
+            template,
             steps,
             mime_type,
         } = config;
@@ -57,42 +78,94 @@ impl Fixed {
             + usize::from(resource.is_some())
             + usize::from(link.is_some());
         let mime = mime_type.clone();
-        let reply = match (text, blob, file, json, content, error, media) {
-            (Some(text), None, None, None, None, None, 0) => Reply::Text { text: text.value.clone(), mime },
-            (None, Some(blob), None, None, None, None, 0) => bytes(decode(blob, diagnostics)?.into(), mime),
-            (None, None, Some(file), None, None, None, 0) => match file.text() {
+        let names: Vec<String> = scope.names().map(str::to_owned).collect();
+        let content = match (text, blob, file, json, content, error, template, media) {
+            (Some(text), None, None, None, None, None, None, 0) => {
+                Made::Ready(Reply::Text { text: text.value.clone(), mime })
+            }
+            (None, Some(blob), None, None, None, None, None, 0) => {
+                Made::Ready(bytes(decode(blob, diagnostics)?.into(), mime))
+            }
+            (None, None, Some(file), None, None, None, None, 0) => Made::Ready(match file.text() {
                 Some(text) => Reply::Text { text: text.to_owned(), mime },
                 None => bytes(Bytes::copy_from_slice(&file.content), mime),
-            },
-            (None, None, None, Some(json), None, None, 0) => Reply::Value(json.to_value()),
-            (None, None, None, None, Some(list), None, 0) => {
+            }),
+            (None, None, None, Some(json), None, None, None, 0) => Made::Ready(Reply::Value(json.to_value())),
+            (None, None, None, None, Some(list), None, None, 0) => {
                 let parts: Vec<_> =
                     list.iter().map(|c| compile_content(&c.value, c.span, diagnostics)).collect();
-                Reply::Outcome(Outcome::new(parts.into_iter().collect::<Option<_>>()?))
+                Made::Ready(Reply::Outcome(Outcome::new(parts.into_iter().collect::<Option<_>>()?)))
             }
-            (None, None, None, None, None, Some(error), 0) => {
-                Reply::Outcome(Outcome { is_error: true, ..Outcome::text(&error.value) })
+            (None, None, None, None, None, Some(error), None, 0) => {
+                Made::Ready(Reply::Outcome(Outcome { is_error: true, ..Outcome::text(&error.value) }))
             }
-            (None, None, None, None, None, None, 1) => {
-                Reply::Outcome(Outcome::new(vec![compile_content(&one, at, diagnostics)?]))
+            (None, None, None, None, None, None, Some(template), 0) => {
+                let questions = steps.iter().filter_map(|s| s.value.ask.as_ref()).flat_map(Entries::names);
+                let known: Vec<&str> = names.iter().map(String::as_str).chain(questions).collect();
+                Made::Template(Jinja::compile(template, &known, &scope.owner, diagnostics)?)
+            }
+            (None, None, None, None, None, None, None, 1) => {
+                Made::Ready(Reply::Outcome(Outcome::new(vec![compile_content(&one, at, diagnostics)?])))
             }
             _ => {
                 let message = "static content is exactly one of `text`, `blob`, `file`, `json`, `image`, `audio`, \
-                               `resource`, `link`, `content`, `error`";
+                               `resource`, `link`, `content`, `error`, `template`";
                 diagnostics.push(Diagnostic::error("one-of", message).absence().at(at, ""));
                 return None;
             }
         };
-        let steps: Vec<_> = steps.iter().map(|s| Step::compile(&s.value, s.span, diagnostics)).collect();
-        Some(Self { reply, steps: steps.into_iter().collect::<Option<_>>()? })
+        check_questions(steps, scope, diagnostics);
+        let steps: Vec<_> =
+            steps.iter().map(|s| Step::compile(&s.value, s.span, scope, diagnostics)).collect();
+        Some(Self { content, steps: steps.into_iter().collect::<Option<_>>()?, names })
     }
 
-    /// Takes the steps, then gives the content.
-    pub async fn run(&self, talk: &Talk) -> Reply {
-        for step in &self.steps {
-            step.run(talk).await;
+    /// Takes the steps, then gives the content. In a later round of the same request, steps that were taken are not taken again.
+    ///
+    /// # Errors
+    /// [`SourceError::Unanswered`] if a question has no answer.
+    pub async fn run(&self, arguments: &Arguments, talk: &Talk) -> Result<Reply, SourceError> {
+        let mut answers = Map::new();
+        let first = steps::first(&self.steps, talk);
+        for (index, step) in self.steps.iter().enumerate() {
+            if index >= first || step.repeats() {
+                step.run(arguments, &mut answers, talk).await?;
+            }
         }
-        self.reply.clone()
+        match &self.content {
+            Made::Ready(reply) => Ok(reply.clone()),
+            Made::Template(template) => {
+                for (index, name) in self.names.iter().enumerate() {
+                    if let Some(value) = arguments.get(index) {
+                        answers.insert(name.clone(), value.clone());
+                    }
+                }
+                let text = template.render(&answers).map_err(SourceError::Internal)?;
+                Ok(Reply::Text { text, mime: None })
+            }
+        }
+    }
+
+    /// Whether it asks the client something.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.steps.iter().any(Step::repeats)
+    }
+
+    /// Whether it writes log lines to the client.
+    #[must_use]
+    pub fn logs(&self) -> bool {
+        self.steps.iter().any(|s| matches!(s, Step::Log { .. }))
+    }
+
+    /// What it tells every client that listens.
+    pub fn announces(&self) -> impl Iterator<Item = &Change> {
+        self.steps.iter().filter_map(|s| if let Step::Announce(change) = s { Some(change) } else { None })
+    }
+
+    /// The names of the questions it asks.
+    pub fn questions(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(Step::questions).map(|q| q.key.as_str())
     }
 
     /// Whether it says something before it answers.
@@ -104,7 +177,30 @@ impl Fixed {
     /// Whether it can be the content of a resource: one text, JSON, or bytes.
     #[must_use]
     pub const fn fits_resource(&self) -> bool {
-        !matches!(self.reply, Reply::Outcome(_)) && self.steps.is_empty()
+        matches!(&self.content, Made::Ready(reply) if !matches!(reply, Reply::Outcome(_))) && self.steps.is_empty()
+    }
+
+    /// Whether it can be a value that a prompt fetches: text or JSON, with whatever steps before it.
+    #[must_use]
+    pub const fn fits_prompt(&self) -> bool {
+        !matches!(&self.content, Made::Ready(Reply::Outcome(_)))
+    }
+}
+
+/// The answers of one call are told apart by their names, and from its arguments.
+fn check_questions(steps: &[Spanned<StepConfig>], scope: &Scope, diagnostics: &mut Diagnostics) {
+    let all = steps.iter().filter_map(|s| s.value.ask.as_ref()).flat_map(Entries::iter).map(|(name, _)| name);
+    let mut seen: Vec<&Spanned<String>> = Vec::new();
+    for name in all {
+        if let Some(first) = seen.iter().find(|n| n.value == name.value) {
+            let message = format!("two questions are called `{}`", name.value);
+            let problem = Diagnostic::error("name-twice", message);
+            diagnostics.push(problem.at(name.span, "").at(first.span, "the other one"));
+        } else if scope.names().any(|n| n == name.value) {
+            let message = format!("`{}` is both a parameter and a question", name.value);
+            diagnostics.push(Diagnostic::error("name-twice", message).at(name.span, ""));
+        }
+        seen.push(name);
     }
 }
 
@@ -203,7 +299,7 @@ fn compile_embedded(config: &EmbeddedConfig, diagnostics: &mut Diagnostics) -> O
 }
 
 fn link_json(link: &LinkConfig) -> Value {
-    let mut map = serde_json::Map::new();
+    let mut map = Map::new();
     map.insert("type".to_owned(), "resource_link".into());
     map.insert("uri".to_owned(), link.uri.as_str().into());
     map.insert("name".to_owned(), link.name.clone().unwrap_or_else(|| link.uri.clone()).into());

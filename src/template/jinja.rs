@@ -1,4 +1,4 @@
-//! Jinja templates of prompts: parsed at load, strict about names (an absent optional argument may be tested, not printed), with fuel, and without the means to reach out.
+//! Jinja templates of prompts and rehearsed answers: parsed at load, strict about names (an absent optional argument may be tested, not printed), with fuel, and without the means to reach out.
 
 use std::sync::Arc;
 
@@ -14,16 +14,17 @@ const NAME: &str = "message";
 
 /// A parsed template. Equality and output are those of its text.
 #[derive(Clone)]
-pub(super) struct Jinja {
+pub struct Jinja {
     text: String,
     environment: Arc<Environment<'static>>,
 }
 
 impl Jinja {
     /// Parses a template; errors and unknown names are recorded.
-    pub(super) fn compile(
+    pub fn compile(
         text: &Spanned<String>,
         names: &[&str],
+        owner: &str,
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
         let mut environment = Environment::new();
@@ -50,7 +51,7 @@ impl Jinja {
             used.iter().filter(|u| !names.contains(&u.as_str()) && !is_global(u)).collect();
         unknown.sort();
         for name in &unknown {
-            let message = format!("`{name}` is neither an argument nor a fetched value of this prompt");
+            let message = format!("`{name}` is neither an argument nor a value of {owner}");
             let help = crate::name::did_you_mean(name, names.iter().copied(), "names here");
             let problem = Diagnostic::error("unknown-name", message).absence();
             diagnostics.push(problem.part(text.span, &text.value, place(&text.value, name), "").help(help));
@@ -69,7 +70,7 @@ impl Jinja {
     ///
     /// # Errors
     /// The template's own error, for the log.
-    pub(super) fn render(
+    pub fn render(
         &self,
         values: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<String, String> {

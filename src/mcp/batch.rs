@@ -1,0 +1,68 @@
+//! JSON-RPC batches, which only protocol version 2025-03-26 has (2025-03-26, basic): several messages in one list, answered by
+//! a list. They are answered one after the other, so that a batch is never more load than one client's calls.
+
+use serde_json::value::RawValue;
+
+use super::{Answer, Context, Era, RpcError, answer, parse};
+
+/// Messages in one batch.
+const MAX_MESSAGES: usize = 64;
+/// The versions whose clients may send batches.
+const VERSIONS: [&str; 2] = ["2025-03-26", "2024-11-05"];
+
+/// A batch, split.
+#[derive(Debug)]
+pub struct Batch<'a>(Vec<&'a RawValue>);
+
+/// Whether `bytes` are a batch, from a client that may send one: `version` is what it negotiated, or says in its header; none
+/// means 2025-03-26 (MCP 2025-11-25, basic/transports).
+///
+/// # Errors
+/// The response to send instead: a batch that is empty or too long, or no list at all.
+pub fn batch<'a>(bytes: &'a [u8], version: Option<&str>) -> Option<Result<Batch<'a>, Answer>> {
+    let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
+    if first != Some(&b'[') || !version.is_none_or(|v| VERSIONS.contains(&v)) {
+        return None;
+    }
+    let refuse = |error: RpcError| Answer::Reply { status: 400, body: error.body(None) };
+    Some(match serde_json::from_slice::<Vec<&RawValue>>(bytes) {
+        Err(error) => Err(refuse(RpcError::parse(format!("not JSON: {error}")))),
+        Ok(messages) if messages.is_empty() => Err(refuse(RpcError::invalid_request("the batch is empty"))),
+        Ok(messages) if messages.len() > MAX_MESSAGES => {
+            Err(refuse(RpcError::invalid_request(format!("a batch has at most {MAX_MESSAGES} messages"))))
+        }
+        Ok(messages) => Ok(Batch(messages)),
+    })
+}
+
+impl Batch<'_> {
+    /// Answers every message; the answer is a list, or nothing if no message wants one.
+    pub async fn answer(&self, cx: &Context<'_>) -> Answer {
+        let mut bodies: Vec<Vec<u8>> = Vec::new();
+        for raw in &self.0 {
+            let answer = match parse(raw.get().as_bytes()) {
+                // 2025-03-26, basic/lifecycle.
+                Ok(message) if message.method.as_deref() == Some("initialize") => {
+                    let error = RpcError::invalid_request("`initialize` is not sent in a batch");
+                    error.answer(message.id.as_deref(), Era::Legacy)
+                }
+                Ok(message) if message.params.has_envelope() => {
+                    let error = RpcError::invalid_request("this protocol version has no batches");
+                    error.answer(message.id.as_deref(), Era::Legacy)
+                }
+                Ok(message) => answer(&message, cx).await,
+                Err(refusal) => refusal,
+            };
+            if let Answer::Reply { body, .. } = answer {
+                bodies.push(body);
+            }
+        }
+        if bodies.is_empty() {
+            return Answer::Accepted;
+        }
+        let mut body = b"[".to_vec();
+        body.extend(bodies.join(&b','));
+        body.push(b']');
+        Answer::Reply { status: 200, body }
+    }
+}

@@ -1,0 +1,126 @@
+//! `subscriptions/listen`: one request that lives as long as its client wants to hear news (MCP 2026-07-28, patterns/subscriptions).
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::session::notification;
+use super::{Context, Message, RpcError};
+use crate::talk::{Change, Heard};
+
+/// Resources that one request may name.
+const MAX_RESOURCES: usize = 1000;
+
+/// What a client wants to hear, as it says it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Wanted {
+    tools_list_changed: bool,
+    prompts_list_changed: bool,
+    resources_list_changed: bool,
+    resource_subscriptions: Option<Vec<String>>,
+}
+
+/// What it will hear.
+struct Filter {
+    lists: Vec<Change>,
+    resources: HashSet<String>,
+    subscribes: bool,
+}
+
+impl Filter {
+    /// What is wanted of what can happen here.
+    fn new(wanted: Wanted, capabilities: &Value) -> Self {
+        let can = |list: &str, what: &str| capabilities.get(list).is_some_and(|c| c.get(what).is_some());
+        let lists = [
+            (wanted.tools_list_changed && can("tools", "listChanged"), Change::Tools),
+            (wanted.prompts_list_changed && can("prompts", "listChanged"), Change::Prompts),
+            (wanted.resources_list_changed && can("resources", "listChanged"), Change::Resources),
+        ];
+        let subscribes = wanted.resource_subscriptions.is_some() && can("resources", "subscribe");
+        let resources = wanted.resource_subscriptions.filter(|_| subscribes).unwrap_or_default();
+        Self {
+            lists: lists.into_iter().filter(|(wanted, _)| *wanted).map(|(_, change)| change).collect(),
+            resources: resources.into_iter().collect(),
+            subscribes,
+        }
+    }
+
+    /// The accepted part, in the client's words.
+    fn accepted(&self) -> Value {
+        let mut accepted = serde_json::Map::new();
+        for (change, name) in [
+            (Change::Tools, "toolsListChanged"),
+            (Change::Prompts, "promptsListChanged"),
+            (Change::Resources, "resourcesListChanged"),
+        ] {
+            if self.lists.contains(&change) {
+                accepted.insert(name.to_owned(), json!(true));
+            }
+        }
+        if self.subscribes {
+            let mut uris: Vec<&String> = self.resources.iter().collect();
+            uris.sort();
+            accepted.insert("resourceSubscriptions".to_owned(), json!(uris));
+        }
+        Value::Object(accepted)
+    }
+
+    fn changes(&self, heard: &Heard) -> Vec<Change> {
+        match heard {
+            Heard::Change(Change::Resource(uri)) if self.resources.contains(uri) => {
+                vec![Change::Resource(uri.clone())]
+            }
+            Heard::Change(change) if self.lists.contains(change) => vec![change.clone()],
+            Heard::Change(_) => Vec::new(),
+            Heard::Anything => {
+                let resources = self.resources.iter().cloned().map(Change::Resource);
+                self.lists.iter().cloned().chain(resources).collect()
+            }
+        }
+    }
+}
+
+/// Acknowledges, then passes on what was asked for until this server stops; the result is the end of the stream. A client that
+/// goes away or cancels drops this future.
+pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+    let wrong = || RpcError::invalid_params("`notifications` says what to listen for, by its four members");
+    let wanted = message.params.notifications.ok_or_else(wrong)?;
+    let wanted: Wanted = Some(wanted.get())
+        .filter(|w| w.starts_with('{'))
+        .and_then(|w| serde_json::from_str(w).ok())
+        .ok_or_else(wrong)?;
+    if wanted.resource_subscriptions.as_ref().is_some_and(|r| r.len() > MAX_RESOURCES) {
+        return Err(RpcError::invalid_params(format!("at most {MAX_RESOURCES} resources are watched at once")));
+    }
+    let (Some(id), Some(outlet)) = (message.id.as_deref(), cx.outlet) else {
+        return Err(RpcError::internal("there is no stream to listen on"));
+    };
+    let Some(mut listening) = cx.peers.news.listen() else {
+        return Err(RpcError::internal("too many clients listen already; try again later"));
+    };
+    let filter = Filter::new(wanted, &cx.live.plan.catalog.capabilities);
+    let acknowledged = format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/subscriptions/acknowledged\",\"params\":{{\"notifications\":{},\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}}}}}",
+        filter.accepted()
+    );
+    let mut open = outlet.send(acknowledged.into_bytes()).await.is_ok();
+    let mut closing = cx.peers.closing();
+    while open {
+        let heard = tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => break,
+            heard = listening.next() => heard,
+        };
+        let Some(heard) = heard else { break };
+        for change in filter.changes(&heard) {
+            open = open && outlet.send(notification(&change, Some(id))).await.is_ok();
+        }
+    }
+    let info = &cx.live.plan.catalog.server_info;
+    let result = format!(
+        "{{\"resultType\":\"complete\",\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id},\"io.modelcontextprotocol/serverInfo\":{info}}}}}"
+    );
+    Ok(result.into_bytes())
+}

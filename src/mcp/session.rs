@@ -1,0 +1,264 @@
+//! One legacy client over its life: what it negotiated, what it runs, what it was asked, what it watches. A connection over
+//! stdio; over HTTP what `Mcp-Session-Id` names. The modern era has none.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+
+use super::{Message, Outlet, RpcError};
+use crate::call::Caller;
+use crate::talk::{Ask, Capabilities, Change, Heard, Level};
+
+/// Questions that may wait for answers at the same time.
+const MAX_OPEN: usize = 64;
+/// Resources that one client may watch.
+const MAX_WATCHED: usize = 1000;
+
+/// A legacy client.
+#[derive(Debug)]
+pub struct Session {
+    id: String,
+    caller: Caller,
+    opened: OnceLock<Opened>,
+    level: Mutex<Option<Level>>,
+    counter: AtomicU64,
+    /// Questions on their way, by the JSON text of their id. Held for single operations only, as all locks here.
+    open: Mutex<HashMap<String, oneshot::Sender<Value>>>,
+    running: Mutex<HashMap<String, Job>>,
+    watched: Mutex<HashSet<String>>,
+    /// Counts the streams that the client opened for notifications; only the latest is used. Zero after the end.
+    streams: watch::Sender<u64>,
+}
+
+/// What `initialize` settled.
+#[derive(Debug)]
+struct Opened {
+    version: &'static str,
+    capabilities: Capabilities,
+}
+
+/// A running request.
+#[derive(Debug)]
+struct Job {
+    task: AbortHandle,
+    /// Set when it is cancelled; also tells it from another one with the same id.
+    cancelled: Arc<AtomicBool>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Single insertions and removals leave no half-made state behind.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    /// A session that waits for `initialize`.
+    #[must_use]
+    pub fn new(id: String, caller: Caller) -> Self {
+        Self {
+            id,
+            caller,
+            opened: OnceLock::new(),
+            level: Mutex::default(),
+            counter: AtomicU64::new(1),
+            open: Mutex::default(),
+            running: Mutex::default(),
+            watched: Mutex::default(),
+            streams: watch::Sender::new(1),
+        }
+    }
+
+    /// Its id in headers.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Who it belongs to.
+    #[must_use]
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// `initialize` was answered.
+    pub(super) fn opened(&self, version: &'static str, capabilities: Capabilities) {
+        let _ = self.opened.set(Opened { version, capabilities });
+    }
+
+    /// The protocol version, after `initialize`.
+    #[must_use]
+    pub fn version(&self) -> Option<&'static str> {
+        self.opened.get().map(|o| o.version)
+    }
+
+    /// What the client can do, after `initialize`.
+    pub(super) fn capabilities(&self) -> Option<&Capabilities> {
+        self.opened.get().map(|o| &o.capabilities)
+    }
+
+    pub(super) fn level(&self) -> Option<Level> {
+        *lock(&self.level)
+    }
+
+    pub(super) fn set_level(&self, level: Level) {
+        *lock(&self.level) = Some(level);
+    }
+
+    /// Watches a resource.
+    ///
+    /// # Errors
+    /// -32602 if it watches too many.
+    pub(super) fn watch(&self, uri: &str) -> Result<(), RpcError> {
+        let mut watched = lock(&self.watched);
+        if watched.len() >= MAX_WATCHED && !watched.contains(uri) {
+            return Err(RpcError::invalid_params(format!("at most {MAX_WATCHED} resources are watched at once")));
+        }
+        watched.insert(uri.to_owned());
+        Ok(())
+    }
+
+    pub(super) fn unwatch(&self, uri: &str) {
+        lock(&self.watched).remove(uri);
+    }
+
+    /// Puts a question on the client's stream. It is refused, by dropping `answer`, if too many wait already.
+    pub(super) async fn put(&self, ask: &Ask, answer: oneshot::Sender<Value>, outlet: &Outlet) -> Option<String> {
+        let id = format!("\"sidegate-{}\"", self.counter.fetch_add(1, Ordering::Relaxed));
+        {
+            let mut open = lock(&self.open);
+            if open.len() >= MAX_OPEN {
+                return None;
+            }
+            open.insert(id.clone(), answer);
+        }
+        let (method, params) = (ask.method(), ask.params());
+        let request = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}");
+        if outlet.send(request.into_bytes()).await.is_err() {
+            lock(&self.open).remove(&id);
+            return None;
+        }
+        Some(id)
+    }
+
+    /// Takes a question back; gives the notification that says so if it was still open.
+    pub(super) fn take_back(&self, id: &str) -> Option<Vec<u8>> {
+        lock(&self.open).remove(id)?;
+        let notification = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":\"the call has ended\"}}}}"
+        );
+        Some(notification.into_bytes())
+    }
+
+    /// Hands a response of the client to the question it answers. Errors, and answers to nothing, drop the question.
+    pub(super) fn deliver(&self, message: &Message<'_>) {
+        let Some(id) = message.id.as_deref() else { return };
+        let Some(answer) = lock(&self.open).remove(id) else { return };
+        if let Some(value) = message.result.map(RawValue::get).and_then(|r| serde_json::from_str(r).ok()) {
+            let _ = answer.send(value);
+        }
+    }
+
+    /// Registers a running request; `cancelled` is set when it is.
+    pub fn begin(&self, id: &str, task: AbortHandle, cancelled: Arc<AtomicBool>) {
+        lock(&self.running).insert(id.to_owned(), Job { task, cancelled });
+    }
+
+    /// Takes a request out again; says whether it was cancelled.
+    #[must_use]
+    pub fn end(&self, id: &str, own: &Arc<AtomicBool>) -> bool {
+        let mut running = lock(&self.running);
+        if running.get(id).is_some_and(|job| Arc::ptr_eq(&job.cancelled, own)) {
+            running.remove(id);
+        }
+        own.load(Ordering::Relaxed)
+    }
+
+    /// `notifications/cancelled`: ends a running request, which then says nothing more.
+    pub fn cancel(&self, id: &str) {
+        if let Some(job) = lock(&self.running).remove(id) {
+            job.cancelled.store(true, Ordering::Relaxed);
+            job.task.abort();
+        }
+    }
+
+    /// Whether something of it is in use right now.
+    #[must_use]
+    pub fn busy(&self) -> bool {
+        self.streams.receiver_count() > 0 || !lock(&self.running).is_empty()
+    }
+
+    /// Opens the stream for notifications; an earlier one ends. `None` after the end of the session.
+    #[must_use]
+    pub fn stream(&self) -> Option<SessionStream> {
+        let mut own = 0;
+        let alive = self.streams.send_if_modified(|count| {
+            if *count > 0 {
+                *count += 1;
+                own = *count;
+            }
+            *count > 0
+        });
+        alive.then(|| SessionStream { streams: self.streams.subscribe(), own })
+    }
+
+    /// Ends it: its streams end, and running requests go on without it.
+    pub fn close(&self) {
+        self.streams.send_replace(0);
+        lock(&self.open).clear();
+    }
+
+    /// The notifications for what was heard, of what this client may hear.
+    #[must_use]
+    pub fn notifications(&self, heard: &Heard, capabilities: &Value) -> Vec<Vec<u8>> {
+        let can = |list: &str, what: &str| capabilities.get(list).is_some_and(|c| c.get(what).is_some());
+        let watched = |uri: &str| can("resources", "subscribe") && lock(&self.watched).contains(uri);
+        let listed = |change: &Change| match change {
+            Change::Tools => can("tools", "listChanged"),
+            Change::Prompts => can("prompts", "listChanged"),
+            Change::Resources => can("resources", "listChanged"),
+            Change::Resource(uri) => watched(uri),
+        };
+        let changes = match heard {
+            Heard::Change(change) => vec![change.clone()],
+            Heard::Anything => {
+                let all = lock(&self.watched).iter().cloned().map(Change::Resource).collect::<Vec<_>>();
+                [Change::Tools, Change::Prompts, Change::Resources].into_iter().chain(all).collect()
+            }
+        };
+        changes.iter().filter(|c| listed(c)).map(|c| notification(c, None)).collect()
+    }
+}
+
+/// The client's stream for notifications, as long as it is the latest.
+#[derive(Debug)]
+pub struct SessionStream {
+    streams: watch::Receiver<u64>,
+    own: u64,
+}
+
+impl SessionStream {
+    /// Done when a later stream has replaced this one, or the session has ended.
+    pub async fn ended(&mut self) {
+        let own = self.own;
+        let _ = self.streams.wait_for(|latest| *latest != own).await;
+    }
+}
+
+/// The notification that tells of a change; `subscription` is the JSON text of the id of the request that listens.
+pub(super) fn notification(change: &Change, subscription: Option<&str>) -> Vec<u8> {
+    let (method, uri) = match change {
+        Change::Tools => ("tools/list_changed", None),
+        Change::Prompts => ("prompts/list_changed", None),
+        Change::Resources => ("resources/list_changed", None),
+        Change::Resource(uri) => ("resources/updated", Some(uri)),
+    };
+    let uri = uri.map(|u| format!("\"uri\":{}", json!(u)));
+    let meta = subscription.map(|id| format!("\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}"));
+    let params: Vec<String> = uri.into_iter().chain(meta).collect();
+    let params = params.join(",");
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{method}\",\"params\":{{{params}}}}}").into_bytes()
+}

@@ -1,0 +1,302 @@
+//! The MCP endpoint: the checks in their order (host, origin, method, place, type, size), then the message, with its session if
+//! it is of the era that has them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::http::{self, Reply, refuse};
+use super::sessions::Sessions;
+use super::{Server, cors, guard, stream};
+use crate::call::Caller;
+use crate::live::Live;
+use crate::mcp::{self, Answer, Context, Era, Headers as _, Peers, Session};
+use crate::plan::ServerPlan;
+
+/// How long a request's body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The code of an overloaded server, outside JSON-RPC's reserved range.
+const OVERLOADED: i32 = 1503;
+/// The header that names a legacy session.
+const SESSION: &str = "mcp-session-id";
+/// Random bytes in the id of a session.
+const ID_LENGTH: usize = 24;
+
+/// Answers one request.
+pub(super) async fn respond(request: Request<Incoming>, server: &Server, live: Arc<Live>) -> Reply {
+    let plan = &live.plan.server;
+    if let Err(refusal) = check(&request, plan) {
+        return *refusal;
+    }
+    if request.method() != Method::POST {
+        return session_request(&request, server, &live);
+    }
+    let Ok(place) = server.calls.clone().try_acquire_owned() else {
+        let message = "too many calls at once; try again in a second";
+        let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, message);
+        reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return reply;
+    };
+    let max_body = plan.max_body.0;
+    let (parts, body) = request.into_parts();
+    let body = match read(body, max_body).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
+    };
+    let post = Post { live, headers: parts.headers, body, place, peers: server.peers.clone(), session: None };
+    post.answer(&server.sessions).await
+}
+
+/// Everything that can be refused, or answered, before the body is read.
+fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply>> {
+    let refused = |status, message: &str| Err(Box::new(refuse(status, -32600, message)));
+    let headers = request.headers();
+    if let Err(why) = guard::host(request.uri(), headers, plan) {
+        return refused(StatusCode::FORBIDDEN, &why);
+    }
+    if let Err(why) = guard::origin(headers, plan) {
+        return refused(StatusCode::FORBIDDEN, &why);
+    }
+    if request.method() == Method::OPTIONS
+        && let Some(preflight) = cors::preflight(headers, plan)
+    {
+        return Err(Box::new(preflight));
+    }
+    let of_session = matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
+    if of_session {
+        return Ok(());
+    }
+    if request.method() != Method::POST {
+        let mut reply = refuse(StatusCode::METHOD_NOT_ALLOWED, -32600, "messages are sent by POST");
+        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return Err(Box::new(reply));
+    }
+    if !accepts(headers) {
+        return refused(StatusCode::NOT_ACCEPTABLE, "`Accept` lists application/json and text/event-stream");
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "`Content-Type` is application/json");
+    }
+    if request.body().size_hint().lower() > plan.max_body.0 as u64 {
+        return Err(Box::new(too_large(plan.max_body.0)));
+    }
+    Ok(())
+}
+
+/// Both forms of reply are listed, by name or by wildcard; no header at all means anything.
+fn accepts(headers: &HeaderMap) -> bool {
+    let mut seen = false;
+    let (mut json, mut stream) = (false, false);
+    for value in headers.get_all(header::ACCEPT) {
+        seen = true;
+        for range in value.to_str().unwrap_or_default().split(',') {
+            match range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+                "*/*" => (json, stream) = (true, true),
+                "application/json" | "application/*" => json = true,
+                "text/event-stream" | "text/*" => stream = true,
+                _ => {}
+            }
+        }
+    }
+    !seen || (json && stream)
+}
+
+async fn read(body: Incoming, max: usize) -> Result<Bytes, Box<Reply>> {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Box::new(too_large(max))),
+        Ok(Err(_)) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32700, "the body broke off"))),
+        Err(_) => Err(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, -32700, "the body took too long"))),
+    }
+}
+
+fn too_large(max: usize) -> Reply {
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, -32600, &format!("the body is larger than {max} bytes"))
+}
+
+/// GET and DELETE of a legacy session: its stream of news, and its end.
+fn session_request(request: &Request<Incoming>, server: &Server, live: &Arc<Live>) -> Reply {
+    let session = match session(request.headers(), &server.sessions, live) {
+        Ok(session) => session,
+        Err(refusal) => return *refusal,
+    };
+    if request.method() == Method::DELETE {
+        server.sessions.remove(session.id());
+        return http::reply(Answer::Accepted);
+    }
+    let streams = request.headers().get_all(header::ACCEPT).iter().any(|v| {
+        v.to_str().is_ok_and(|v| v.contains("text/event-stream") || v.contains("*/*") || v.contains("text/*"))
+    });
+    if !streams {
+        return refuse(StatusCode::NOT_ACCEPTABLE, -32600, "`Accept` lists text/event-stream");
+    }
+    match (session.stream(), server.peers.news.listen()) {
+        (Some(stream), Some(listening)) => {
+            stream::news(session, stream, listening, &server.peers, server.live.clone())
+        }
+        (None, _) => unknown_session(),
+        (_, None) => {
+            refuse(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, "too many clients listen already; try again later")
+        }
+    }
+}
+
+fn unknown_session() -> Reply {
+    refuse(StatusCode::NOT_FOUND, -32600, "this session has ended; start a new one with `initialize`")
+}
+
+/// The session that the header names.
+fn session(headers: &HeaderMap, sessions: &Sessions, live: &Live) -> Result<Arc<Session>, Box<Reply>> {
+    let id = match headers.one(SESSION) {
+        Ok(Some(id)) => id,
+        _ => return Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32600, "`Mcp-Session-Id` is given once"))),
+    };
+    let idle = live.plan.server.session_idle.0;
+    sessions.find(id, &Caller::Anonymous, idle).ok_or_else(|| Box::new(unknown_session()))
+}
+
+/// One POST with its body.
+struct Post {
+    live: Arc<Live>,
+    headers: HeaderMap,
+    body: Bytes,
+    place: OwnedSemaphorePermit,
+    peers: Arc<Peers>,
+    session: Option<Arc<Session>>,
+}
+
+/// What has to be known of a message before it is answered.
+struct Kind {
+    era: Era,
+    /// A legacy call, which goes on without its client (MCP 2025-11-25, basic/transports); in the modern era a client that goes
+    /// away has cancelled, and dropping the reply drops the call.
+    outlives: bool,
+    /// Messages may come before the answer.
+    talks: bool,
+    listens: bool,
+    initializes: bool,
+    id: Option<String>,
+}
+
+impl Kind {
+    fn of(body: &[u8], headers: &HeaderMap) -> Self {
+        let legacy = Self {
+            era: Era::Legacy,
+            outlives: true,
+            talks: true,
+            listens: false,
+            initializes: false,
+            id: None,
+        };
+        let Ok(message) = mcp::parse(body) else {
+            // A batch, or nothing that will be answered at length.
+            return legacy;
+        };
+        let era = mcp::era(&message, Some(headers));
+        let method = message.method.as_deref();
+        let calls = era == Era::Legacy && matches!(method, Some("tools/call" | "prompts/get"));
+        Self {
+            era,
+            outlives: calls,
+            talks: calls || (era == Era::Modern && mcp::may_talk(&message)),
+            listens: era == Era::Modern && method == Some("subscriptions/listen"),
+            initializes: era == Era::Legacy && method == Some("initialize"),
+            id: message.id.map(std::borrow::Cow::into_owned),
+        }
+    }
+}
+
+impl Post {
+    /// Answers the message: as one JSON object, or as a stream where messages come before the answer.
+    async fn answer(mut self, sessions: &Sessions) -> Reply {
+        let kind = Kind::of(&self.body, &self.headers);
+        if kind.initializes {
+            return self.initialize(sessions).await;
+        }
+        if kind.era == Era::Legacy && self.headers.contains_key(SESSION) {
+            match session(&self.headers, sessions, &self.live) {
+                Ok(session) => self.session = Some(session),
+                Err(refusal) => return *refusal,
+            }
+        }
+        if !kind.talks {
+            return http::reply(self.process(None).await);
+        }
+        let (outlet, messages) = mpsc::channel(16);
+        if !kind.outlives {
+            let running = async move {
+                // A stream that only listens is no call.
+                let _place = (!kind.listens).then_some(&self.place);
+                self.process(Some(&outlet)).await
+            };
+            return stream::respond(Box::pin(running), messages).await;
+        }
+        let (begin, may_begin) = oneshot::channel::<()>();
+        let (session, id) = (self.session.clone(), kind.id);
+        let tracked = session.clone().zip(id.clone());
+        let mark = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let own = mark.clone();
+        let task = tokio::spawn(async move {
+            // Not before it is registered, so that it always takes itself out again.
+            let _ = may_begin.await;
+            let answer = self.process(Some(&outlet)).await;
+            if let Some((session, id)) = tracked {
+                let _ = session.end(&id, &own);
+            }
+            answer
+        });
+        if let Some((session, id)) = session.zip(id) {
+            session.begin(&id, task.abort_handle(), mark);
+        }
+        let _ = begin.send(());
+        stream::respond(stream::detached(task), messages).await
+    }
+
+    /// Answers `initialize`; a session comes with it if there is room for one.
+    async fn initialize(mut self, sessions: &Sessions) -> Reply {
+        let plan = &self.live.plan.server;
+        let (max, idle) = (plan.max_sessions, plan.session_idle.0);
+        if max > 0
+            && let Ok(id) = mcp::random_text(ID_LENGTH)
+        {
+            self.session = Some(Arc::new(Session::new(id, Caller::Anonymous)));
+        }
+        let mut reply = http::reply(self.process(None).await);
+        if let Some(session) = self.session.filter(|s| s.version().is_some())
+            && let Ok(value) = HeaderValue::from_str(session.id())
+            && sessions.insert(session, max, idle)
+        {
+            reply.headers_mut().insert(SESSION, value);
+        }
+        reply
+    }
+
+    async fn process(&self, outlet: Option<&mcp::Outlet>) -> Answer {
+        let cx = Context {
+            live: self.live.clone(),
+            caller: Caller::Anonymous,
+            headers: Some(&self.headers),
+            outlet,
+            session: self.session.as_deref(),
+            peers: &self.peers,
+        };
+        let negotiated = self.session.as_ref().and_then(|s| s.version());
+        let said = self.headers.one("mcp-protocol-version").ok().flatten();
+        match mcp::batch(&self.body, negotiated.or(said)) {
+            Some(Ok(batch)) => batch.answer(&cx).await,
+            Some(Err(refusal)) => refusal,
+            None => match mcp::parse(&self.body) {
+                Ok(message) => mcp::answer(&message, &cx).await,
+                Err(refusal) => refusal,
+            },
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Legacy sessions over HTTP: a table with a cap, so that a flood of `initialize` pushes out only what nobody uses, and an idle
+//! end. A session belongs to the caller who opened it (MCP 2025-11-25, basic/transports).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::call::Caller;
+use crate::mcp::Session;
+
+/// The sessions of a server.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<String, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    session: Arc<Session>,
+    seen: Instant,
+    /// Whether it came back after `initialize`.
+    used: bool,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        // Insertions and removals are single operations.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a new session; whether there was room. Where the table is full, the one makes room that was never used or else
+    /// longest not, and is not in use.
+    pub(super) fn insert(&self, session: Arc<Session>, max: usize, idle: Duration) -> bool {
+        let now = Instant::now();
+        let mut table = self.lock();
+        if table.len() >= max {
+            table.retain(|_, e| e.session.busy() || now.duration_since(e.seen) < idle || end(e));
+        }
+        if table.len() >= max {
+            let victim = table.iter().filter(|(_, e)| !e.session.busy()).min_by_key(|(_, e)| (e.used, e.seen));
+            let Some(id) = victim.map(|(id, _)| id.clone()) else { return false };
+            table.remove(&id).as_ref().map(end);
+        }
+        if max > 0 {
+            table.insert(session.id().to_owned(), Entry { session, seen: now, used: false });
+        }
+        max > 0
+    }
+
+    /// The session of an id, if it is this caller's.
+    pub(super) fn find(&self, id: &str, caller: &Caller, idle: Duration) -> Option<Arc<Session>> {
+        let now = Instant::now();
+        let mut table = self.lock();
+        let entry = table.get_mut(id).filter(|e| e.session.caller() == caller)?;
+        if now.duration_since(entry.seen) >= idle && !entry.session.busy() {
+            table.remove(id).as_ref().map(end);
+            return None;
+        }
+        entry.seen = now;
+        entry.used = true;
+        Some(entry.session.clone())
+    }
+
+    /// Ends a session.
+    pub(super) fn remove(&self, id: &str) {
+        self.lock().remove(id).as_ref().map(end);
+    }
+}
+
+fn end(entry: &Entry) -> bool {
+    entry.session.close();
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(1800);
+
+    fn session(id: &str) -> Arc<Session> {
+        Arc::new(Session::new(id.to_owned(), Caller::Anonymous))
+    }
+
+    fn find(table: &Sessions, id: &str) -> bool {
+        table.find(id, &Caller::Anonymous, IDLE).is_some()
+    }
+
+    #[test]
+    fn a_flood_of_openings_pushes_out_its_own_only() {
+        let table = Sessions::default();
+        for id in ["a", "b"] {
+            assert!(table.insert(session(id), 4, IDLE));
+            assert!(find(&table, id));
+        }
+        for n in 0..100 {
+            assert!(table.insert(session(&format!("flood-{n}")), 4, IDLE));
+        }
+        assert!(find(&table, "a") && find(&table, "b"));
+        assert_eq!(table.lock().len(), 4);
+        assert!(!find(&table, "flood-0") && find(&table, "flood-99"));
+    }
+
+    #[test]
+    fn a_session_in_use_keeps_its_place() {
+        let table = Sessions::default();
+        let listening = session("a");
+        let stream = listening.stream().unwrap();
+        assert!(table.insert(listening, 1, IDLE));
+        assert!(!table.insert(session("b"), 1, IDLE));
+        drop(stream);
+        assert!(table.insert(session("b"), 1, IDLE));
+        assert!(!find(&table, "a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_ends_when_it_is_idle_and_one_of_another_caller_is_none() {
+        let table = Sessions::default();
+        assert!(table.insert(session("a"), 4, IDLE));
+        assert!(table.find("a", &Caller::Local, IDLE).is_none());
+        tokio::time::advance(IDLE / 2).await;
+        assert!(find(&table, "a"));
+        tokio::time::advance(IDLE).await;
+        assert!(!find(&table, "a"));
+        assert!(!table.insert(session("b"), 0, IDLE), "none are kept");
+    }
+}
