@@ -2,10 +2,12 @@
 //! JSON Schema. Doc comments here are the schema's descriptions.
 
 mod hide;
+mod listed;
 mod load;
 mod schema;
 mod server;
 
+pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeConfig};
 pub use load::{Environment, Loaded, load, load_text};
 pub use schema::schema;
 pub use server::{
@@ -28,6 +30,7 @@ use crate::source::rest::RestOpConfig;
 use crate::source::sql::SqlOpConfig;
 use crate::source::vector::VectorOpConfig;
 use crate::source::{OpConfigs, SourceConfig};
+use crate::units::Size;
 use crate::yaml::{Entries, JsonNode, Losses, TextOr};
 
 /// A Sidegate configuration: sources, and the tools, resources and prompts served from them.
@@ -101,6 +104,10 @@ pub struct ToolConfig {
     pub confirm: Option<Spanned<String>>,
     /// Hints about the tool's behaviour; what is not written follows from the operation.
     pub annotations: AnnotationsConfig,
+    /// Pictures that clients may show.
+    pub icons: Vec<Spanned<IconConfig>>,
+    /// `_meta` of its entry in the list, as it stands here.
+    pub meta: Entries<JsonNode>,
 }
 
 /// Hints for clients (MCP 2026-07-28, server/tools). Not a security measure.
@@ -131,6 +138,8 @@ pub struct ResourceConfig {
     pub description: Option<String>,
     /// Media type of its content.
     pub mime_type: Option<String>,
+    /// How large its content is. What is static and not JSON is measured if this is not written.
+    pub size: Option<Spanned<Size>>,
     /// What the variables of the URI may be. A variable that is not named here is a text.
     pub params: Entries<ParamConfig>,
     /// A request to a REST source.
@@ -148,6 +157,12 @@ pub struct ResourceConfig {
     pub complete: Entries<CompleteConfig>,
     /// Time limits.
     pub policy: PolicyConfig,
+    /// Hints about how it is used.
+    pub annotations: ResourceAnnotationsConfig,
+    /// Pictures that clients may show.
+    pub icons: Vec<Spanned<IconConfig>>,
+    /// `_meta` of its entry in the list, as it stands here.
+    pub meta: Entries<JsonNode>,
 }
 
 /// Suggestions for an argument: exactly one kind. An argument with an `enum` has suggestions without this.
@@ -186,6 +201,10 @@ pub struct PromptConfig {
     pub complete: Entries<CompleteConfig>,
     /// Time limits.
     pub policy: PolicyConfig,
+    /// Pictures that clients may show.
+    pub icons: Vec<Spanned<IconConfig>>,
+    /// `_meta` of its entry in the list, as it stands here.
+    pub meta: Entries<JsonNode>,
 }
 
 /// A value that a prompt fetches.
@@ -243,8 +262,11 @@ impl Config {
             let vector = source.vector.as_mut().and_then(|v| v.sqlite.init.as_mut());
             sql.into_iter().chain(vector)
         });
-        let tools = self.tools.0.iter_mut().map(|(_, t)| &mut t.fixed);
-        let resources = self.resources.0.iter_mut().map(|(_, r)| &mut r.fixed);
+        let tools = self.tools.0.iter_mut().map(|(_, t)| (&mut t.fixed, &mut t.icons));
+        let resources = self.resources.0.iter_mut().map(|(_, r)| (&mut r.fixed, &mut r.icons));
+        let routes = tools.chain(resources).flat_map(|(fixed, icons)| {
+            fixed.as_mut().into_iter().flat_map(FixedConfig::files).chain(icon_files(icons))
+        });
         let prompts = self.prompts.0.iter_mut().flat_map(|(_, prompt)| {
             let data = prompt.data.0.iter_mut().filter_map(|(_, d)| d.fixed.as_mut());
             let said =
@@ -253,9 +275,13 @@ impl Config {
                 TextOr::Block(content) => Some(content),
                 TextOr::Text(_) => None,
             });
-            data.flat_map(FixedConfig::files).chain(content.flat_map(ContentConfig::files))
+            let fixed = data.flat_map(FixedConfig::files).chain(content.flat_map(ContentConfig::files));
+            fixed.chain(icon_files(&mut prompt.icons))
         });
-        let fixed = tools.chain(resources).filter_map(Option::as_mut).flat_map(FixedConfig::files);
-        sources.chain(fixed).chain(prompts)
+        sources.chain(icon_files(&mut self.server.icons)).chain(routes).chain(prompts)
     }
+}
+
+fn icon_files(icons: &mut [Spanned<IconConfig>]) -> impl Iterator<Item = &mut FileRef> {
+    icons.iter_mut().filter_map(|icon| icon.value.file.as_mut())
 }

@@ -19,7 +19,7 @@ pub fn schema() -> Value {
 }
 
 /// Blocks that hold exactly one of some keys, whatever else they hold.
-const ONE_OF: [(&str, &[&str]); 16] = [
+const ONE_OF: [(&str, &[&str]); 17] = [
     ("Source", &["rest", "sql", "vector"]),
     ("Tool", &["rest", "sql", "vector", "static"]),
     ("Resource", &["rest", "sql", "vector", "static"]),
@@ -28,6 +28,7 @@ const ONE_OF: [(&str, &[&str]); 16] = [
     ("Content", &["text", "image", "audio", "resource", "link"]),
     ("Media", &["data", "file"]),
     ("EmbeddedResource", &["text", "blob", "file"]),
+    ("Icon", &["src", "file"]),
     ("Step", &["progress", "log", "sleep"]),
     ("Complete", &["values", "rest", "sql", "vector"]),
     ("Credentials", &["bearer", "basic", "api_key"]),

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::IconConfig;
 use crate::diag::Spanned;
 use crate::units::{Period, Size};
 
@@ -17,6 +18,12 @@ pub struct ServerConfig {
     pub title: Option<String>,
     /// `serverInfo.version`. Default: Sidegate's own.
     pub version: Option<String>,
+    /// What the server is, in a sentence or two for people.
+    pub description: Option<String>,
+    /// Where people read more: an `https` or `http` URL.
+    pub website: Option<Spanned<String>>,
+    /// Pictures that clients may show.
+    pub icons: Vec<Spanned<IconConfig>>,
     /// What the server is for, told to the model by clients that do so.
     pub instructions: Option<String>,
     /// The HTTP side.
@@ -69,6 +76,9 @@ pub struct SessionsConfig {
 pub struct ListsConfig {
     /// How long clients may keep them (`ttlMs`). Default `30s`.
     pub ttl: Option<Period>,
+    /// Entries on one page. Default 1000.
+    #[schemars(range(min = 1))]
+    pub page: Option<Spanned<u32>>,
 }
 
 /// The log. It goes to stderr unless a file is given; in stdio mode stdout carries the protocol and nothing else.

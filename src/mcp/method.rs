@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, tools};
 use crate::live::Live;
+use crate::plan::List;
 
 impl Era {
     /// Closes a result object that is open so far: adds what the era wants on every result.
@@ -46,12 +47,19 @@ pub(super) async fn shared(
         }
         _ => return None,
     };
-    let bytes = list.as_ref()?;
-    if params.cursor.is_some() {
-        // Every list is one page, so no cursor was ever given out.
-        return Some(Err(RpcError::invalid_params("this cursor is not one of ours")));
-    }
-    Some(Ok(bytes.to_vec()))
+    Some(page(list.as_ref()?, params))
+}
+
+/// The first page of a list, or that of the cursor.
+fn page(list: &List, params: &Params<'_>) -> Result<Vec<u8>, RpcError> {
+    let cursor = jsonrpc::string(params.cursor, "cursor");
+    let page = cursor.ok().and_then(|cursor| list.page(cursor.as_deref()));
+    let page = page.ok_or_else(|| {
+        RpcError::invalid_params(
+            "this cursor is not one of this list, or the list has changed since: start again without a cursor",
+        )
+    })?;
+    Ok(page.to_vec())
 }
 
 /// A required string member of `params`.

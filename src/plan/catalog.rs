@@ -1,21 +1,20 @@
 //! The lists that clients read, serialised once when the plan is built: a list request is a copy of bytes.
 
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
+use super::{List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
 
-/// The results of one era's list methods, each a whole JSON object; `None` where nothing of the kind is served.
+/// The results of one era's list methods; `None` where nothing of the kind is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
     /// `tools/list`
-    pub tools: Option<Bytes>,
+    pub tools: Option<List>,
     /// `resources/list`
-    pub resources: Option<Bytes>,
+    pub resources: Option<List>,
     /// `resources/templates/list`
-    pub templates: Option<Bytes>,
+    pub templates: Option<List>,
     /// `prompts/list`
-    pub prompts: Option<Bytes>,
+    pub prompts: Option<List>,
 }
 
 /// Everything that is said about the server and what it serves.
@@ -29,8 +28,10 @@ pub struct Catalog {
     pub server_info: Value,
     /// `capabilities`, a JSON object.
     pub capabilities: Value,
-    /// `"resultType":"complete","_meta":{…}` of every modern result.
+    /// `"resultType":"complete","_meta":{…}` of every modern result, without pictures: they would go along with every call.
     pub complete: String,
+    /// The same with all that the server says of itself, for what is read once: lists.
+    pub introduction: String,
     /// `"ttlMs":…,"cacheScope":"…"` of modern results that clients may keep.
     pub cache: String,
 }
@@ -44,13 +45,13 @@ impl Catalog {
         resources: &[ResourcePlan],
         prompts: &[PromptPlan],
     ) -> Self {
-        let server_info = server_info(server);
-        let meta = json!({ "io.modelcontextprotocol/serverInfo": server_info });
         let ttl = server.list_ttl.0.as_millis();
+        let whole = server_info(server, true);
         let mut catalog = Self {
-            server_info,
             capabilities: super::capabilities::capabilities(tools, resources, prompts),
-            complete: format!("\"resultType\":\"complete\",\"_meta\":{meta}"),
+            complete: complete(&server_info(server, false)),
+            introduction: complete(&whole),
+            server_info: whole,
             // Nothing here depends on who asks.
             cache: format!("\"ttlMs\":{ttl},\"cacheScope\":\"public\""),
             ..Self::default()
@@ -65,37 +66,57 @@ impl Catalog {
             ),
             ("prompts", (!prompts.is_empty()).then(|| prompts.iter().map(prompt).collect())),
         ];
-        for (member, items) in lists {
-            let Some(items) = items else { continue };
-            let items = Value::Array(items).to_string();
-            let modern =
-                Bytes::from(format!("{{\"{member}\":{items},{},{}}}", catalog.cache, catalog.complete));
-            let legacy = Bytes::from(format!("{{\"{member}\":{items}}}"));
-            for (lists, bytes) in [(&mut catalog.modern, modern), (&mut catalog.legacy, legacy)] {
+        let tail = format!(",{},{}", catalog.cache, catalog.introduction);
+        for (member, entries) in lists {
+            let Some(entries) = entries else { continue };
+            let entries: Vec<String> = entries.iter().map(Value::to_string).collect();
+            let list = |tail| List::new(member, &entries, server.list_page, tail);
+            for (lists, list) in [(&mut catalog.modern, list(&tail)), (&mut catalog.legacy, list(""))] {
                 let slot = match member {
                     "tools" => &mut lists.tools,
                     "resources" => &mut lists.resources,
                     "resourceTemplates" => &mut lists.templates,
                     _ => &mut lists.prompts,
                 };
-                *slot = Some(bytes);
+                *slot = Some(list);
             }
         }
         catalog
     }
 }
 
-fn server_info(server: &ServerPlan) -> Value {
+fn complete(server_info: &Value) -> String {
+    let meta = json!({ "io.modelcontextprotocol/serverInfo": server_info });
+    format!("\"resultType\":\"complete\",\"_meta\":{meta}")
+}
+
+/// What the server says of itself; pictures that stand in it themselves only if wanted.
+fn server_info(server: &ServerPlan, pictures: bool) -> Value {
     let mut info = Map::new();
     info.insert("name".to_owned(), json!(server.name));
     insert_some(&mut info, "title", server.title.as_ref());
     info.insert("version".to_owned(), json!(server.version));
+    insert_some(&mut info, "description", server.description.as_ref());
+    insert_some(&mut info, "websiteUrl", server.website.as_ref());
+    let icons: Vec<_> = server.icons.iter().filter(|icon| pictures || !icon.is_inline()).collect();
+    if !icons.is_empty() {
+        info.insert("icons".to_owned(), json!(icons));
+    }
     Value::Object(info)
 }
 
 fn insert_some(map: &mut Map<String, Value>, key: &str, text: Option<&String>) {
     if let Some(text) = text {
         map.insert(key.to_owned(), json!(text.trim_end()));
+    }
+}
+
+fn insert_listed(map: &mut Map<String, Value>, listed: &ListedPlan) {
+    if !listed.icons.is_empty() {
+        map.insert("icons".to_owned(), json!(listed.icons));
+    }
+    if !listed.meta.is_empty() {
+        map.insert("_meta".to_owned(), Value::Object(listed.meta.clone()));
     }
 }
 
@@ -109,11 +130,19 @@ fn tool(tool: &ToolPlan) -> Value {
         entry.insert("outputSchema".to_owned(), schema.clone());
     }
     let [read_only, destructive, idempotent, open_world] = tool.annotations;
-    let annotations = json!({
-        "readOnlyHint": read_only, "destructiveHint": destructive,
-        "idempotentHint": idempotent, "openWorldHint": open_world,
-    });
-    entry.insert("annotations".to_owned(), annotations);
+    let mut annotations = Map::new();
+    // Clients of 2025-03-26 look for it here only.
+    insert_some(&mut annotations, "title", tool.title.as_ref());
+    for (hint, value) in [
+        ("readOnlyHint", read_only),
+        ("destructiveHint", destructive),
+        ("idempotentHint", idempotent),
+        ("openWorldHint", open_world),
+    ] {
+        annotations.insert(hint.to_owned(), json!(value));
+    }
+    entry.insert("annotations".to_owned(), Value::Object(annotations));
+    insert_listed(&mut entry, &tool.listed);
     Value::Object(entry)
 }
 
@@ -125,6 +154,13 @@ fn resource(resource: &ResourcePlan) -> Value {
     insert_some(&mut entry, "title", resource.title.as_ref());
     insert_some(&mut entry, "description", resource.description.as_ref());
     insert_some(&mut entry, "mimeType", resource.mime_type.as_ref());
+    if !resource.annotations.is_empty() {
+        entry.insert("annotations".to_owned(), Value::Object(resource.annotations.clone()));
+    }
+    if let Some(size) = resource.size {
+        entry.insert("size".to_owned(), json!(size.0));
+    }
+    insert_listed(&mut entry, &resource.listed);
     Value::Object(entry)
 }
 
@@ -145,5 +181,6 @@ fn prompt(prompt: &PromptPlan) -> Value {
     if !arguments.is_empty() {
         entry.insert("arguments".to_owned(), Value::Array(arguments));
     }
+    insert_listed(&mut entry, &prompt.listed);
     Value::Object(entry)
 }

@@ -1,10 +1,12 @@
 //! Compile: `Config` to [`Plan`]. A pure function: no clock, disk or network, so that `check` runs anywhere. Every problem is
 //! recorded; a plan exists only if there is no error.
 
-mod catalog;
 mod capabilities;
+mod catalog;
 mod complete;
 mod confirm;
+mod listed;
+mod pages;
 mod portable;
 mod prompt;
 mod route;
@@ -13,6 +15,8 @@ mod server;
 pub use catalog::{Catalog, Lists};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
+pub use listed::{IconPlan, ListedPlan};
+pub use pages::List;
 pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use route::{HeaderParam, Noun, ResourcePlan, RoutePlan, ToolPlan};
 pub use server::{LogPlan, ServerPlan, parse_address};
@@ -126,7 +130,7 @@ fn part<T>(
 ) -> T {
     let mark = diagnostics.len();
     let compiled = compile(diagnostics);
-    if config.losses.touch(path, &["title", "policy", "output", "annotations"]) {
+    if config.losses.touch(path, &["title", "policy", "output", "annotations", "meta", "size"]) {
         diagnostics.forget_absences(mark);
     }
     compiled

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::RoutePlan;
 use super::complete::{self, CompletionPlan};
+use super::listed::{self, ListedPlan};
 use super::route::{self, Noun, RouteParts};
 use crate::config::{Config, MessageConfig, PromptConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -37,6 +38,9 @@ pub struct PromptPlan {
     pub completions: Vec<(String, CompletionPlan)>,
     /// The deadline for all of it.
     pub policy: PolicyPlan,
+    /// What else the list says.
+    #[serde(flatten)]
+    pub listed: ListedPlan,
 }
 
 /// Who says a message.
@@ -93,6 +97,7 @@ pub(super) fn compile(
 ) -> Option<PromptPlan> {
     super::check_name("prompt", name, diagnostics);
     let owner = format!("prompt `{}`", name.value);
+    let listed = listed::compile(&prompt.icons, &prompt.meta, diagnostics);
     let params = params::compile_prompt(&prompt.params, &owner, diagnostics)?;
     let mut data = Vec::new();
     for (value_name, value) in prompt.data.iter() {
@@ -140,6 +145,7 @@ pub(super) fn compile(
         completions,
         messages: messages.into_iter().collect::<Option<_>>()?,
         policy: prompt.policy.compile(&config.defaults.policy, diagnostics),
+        listed,
     })
 }
 

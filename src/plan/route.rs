@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::complete::{self, CompletionPlan};
 use super::confirm::{self, ConfirmPlan};
+use super::listed::{self, ListedPlan};
 use crate::config::{Config, ResourceConfig, ToolConfig};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::{OutputConfig, OutputPlan};
@@ -14,6 +15,7 @@ use crate::params::{self, ParamConfig, ParamsPlan, Scope};
 use crate::policy::{PolicyConfig, PolicyPlan};
 use crate::source::{self, OpConfigs, OpPlan, SourcePlans};
 use crate::template::UriTemplate;
+use crate::units::Size;
 use crate::yaml::{Entries, JsonNode};
 
 /// What a route is exposed as.
@@ -72,6 +74,9 @@ pub struct ToolPlan {
     pub output_schema: Option<Value>,
     /// Parameters that clients repeat in a header.
     pub header_params: Vec<HeaderParam>,
+    /// What else the list says.
+    #[serde(flatten)]
+    pub listed: ListedPlan,
 }
 
 /// A parameter with `x-mcp-header` (MCP 2026-07-28, transports/streamable-http).
@@ -100,6 +105,15 @@ pub struct ResourcePlan {
     pub description: Option<String>,
     /// Media type of its content.
     pub mime_type: Option<String>,
+    /// How large its content is, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Hints about how it is used, in the names of the protocol.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub annotations: Map<String, Value>,
+    /// What else the list says.
+    #[serde(flatten)]
+    pub listed: ListedPlan,
     /// Suggestions for its variables.
     pub completions: Vec<(String, CompletionPlan)>,
 }
@@ -185,6 +199,7 @@ pub(super) fn compile_tool(
         diagnostics
             .push(Diagnostic::warning("no-description", message).absence().at(name.span, "").help(help));
     }
+    let listed = listed::compile(&tool.icons, &tool.meta, diagnostics);
     let params = tool_params(tool, &owner, diagnostics)?;
     let header_params = header_params(&params, tool, name.span, diagnostics);
     let parts = RouteParts {
@@ -216,6 +231,7 @@ pub(super) fn compile_tool(
         annotations,
         output_schema,
         header_params,
+        listed,
     };
     super::portable::check_tool(name, tool, &plan, diagnostics);
     Some(plan)
@@ -330,6 +346,8 @@ pub(super) fn compile_resource(
         return None;
     }
     let owner = format!("resource `{}`", uri.value);
+    let listed = listed::compile(&resource.icons, &resource.meta, diagnostics);
+    let annotations = listed::annotations(&resource.annotations, diagnostics);
     let params = params::compile(&uri_params(uri, &template, resource, diagnostics)?, &owner, diagnostics)?;
     let of = complete::Owner { what: &owner, params: &params, policy: &resource.policy };
     let completions = complete::compile(&resource.complete, &of, config, sources, diagnostics);
@@ -347,6 +365,9 @@ pub(super) fn compile_resource(
     };
     let route = compile_route(parts, config, sources, diagnostics)?;
     Some(ResourcePlan {
+        size: listed::size(resource, &template, &route.output, diagnostics),
+        annotations,
+        listed,
         route: Arc::new(route),
         uri: uri.value.clone(),
         name: resource.name.clone().unwrap_or_else(|| uri.value.clone()),

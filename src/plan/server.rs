@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::listed::{self, IconPlan};
 use crate::config::{Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::units::{Period, Size};
@@ -18,6 +19,15 @@ pub struct ServerPlan {
     pub title: Option<String>,
     /// `serverInfo.version`
     pub version: String,
+    /// `serverInfo.description`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `serverInfo.websiteUrl`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub website: Option<String>,
+    /// `serverInfo.icons`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub icons: Vec<IconPlan>,
     /// `instructions`
     pub instructions: Option<String>,
     /// Where HTTP listens.
@@ -40,6 +50,8 @@ pub struct ServerPlan {
     pub session_idle: Period,
     /// `ttlMs` of lists.
     pub list_ttl: Period,
+    /// Entries on one page of a list.
+    pub list_page: usize,
     /// The log.
     pub log: LogPlan,
     /// Whether the file says `auth: none`.
@@ -71,6 +83,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     for (value, span, key) in [
         http.max_body.map(|s| (s.value.0 as u64, s.span, "max_body")),
         http.max_concurrent_calls.map(|c| (u64::from(c.value), c.span, "max_concurrent_calls")),
+        server.lists.page.map(|p| (u64::from(p.value), p.span, "page")),
         server.log.max_size.map(|s| (s.value.0 as u64 / 1024, s.span, "max_size")),
         http.sessions.idle.map(|i| (i.value.0.as_secs(), i.span, "idle")),
     ]
@@ -82,11 +95,16 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             diagnostics.push(Diagnostic::error("too-small", message).at(span, ""));
         }
     }
+    let icons = icons(config, diagnostics);
+    let website = server.website.as_ref().map(|w| website(w, diagnostics));
     let log = &server.log;
     Some(ServerPlan {
         name: server.name.clone().unwrap_or_else(|| "sidegate".to_owned()),
         title: server.title.clone(),
         version: server.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+        description: server.description.clone(),
+        website,
+        icons,
         instructions: server.instructions.clone(),
         listen: listen?,
         path: path?,
@@ -98,6 +116,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         max_sessions: http.sessions.max.map_or(4096, |m| m as usize),
         session_idle: http.sessions.idle.map_or(Period::seconds(1800), |i| i.value),
         list_ttl: server.lists.ttl.unwrap_or(Period::seconds(30)),
+        list_page: server.lists.page.map_or(1000, |p| p.value as usize),
         log: LogPlan {
             level: log.level.unwrap_or_default(),
             format: log.format.unwrap_or_default(),
@@ -107,6 +126,26 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         },
         open: config.auth.is_some(),
     })
+}
+
+/// Where a mistake inside took something away, it is not said to be missing.
+fn icons(config: &Config, diagnostics: &mut Diagnostics) -> Vec<IconPlan> {
+    let mark = diagnostics.len();
+    let icons = listed::compile_icons(&config.server.icons, diagnostics);
+    if config.losses.touch(&["server", "icons"], &[]) {
+        diagnostics.forget_absences(mark);
+    }
+    icons
+}
+
+fn website(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> String {
+    let parsed = url::Url::parse(written);
+    if !parsed.is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host()) {
+        let message = format!("`{}` is not the URL of a website", written.value);
+        let help = "such as `https://shop.example`";
+        diagnostics.push(Diagnostic::error("bad-website", message).at(written.span, "").help(help));
+    }
+    written.value.clone()
 }
 
 const ADDRESS_HELP: &str = "such as `127.0.0.1:8080`, `[::1]:8080` or `0.0.0.0:8080`";

@@ -207,6 +207,9 @@ fn carets_stand_under_the_very_word() {
         ("wide_characters", "variable-syntax", &["${店}"]),
         ("wide_characters", "unknown-key", &["descripton"]),
         ("path_mistakes", "optional-in-path", &["{id}"]),
+        ("lists", "bad-meta-key", &["\"io.modelcontextprotocol/owner\"", "\"dev.mcp/owner\"", "\"-owner\""]),
+        ("lists", "bad-icon", &["\"http://shop.example/logo.png\"", "logo.png"]),
+        ("lists", "bad-annotation", &["1.5", "yesterday", "-0.1", "2026-13-01"]),
         ("wrong_types", "wrong-type", &["name", "listen", "mcp.shop.example", "many"]),
     ] {
         let path = fixtures("invalid")[fixture].clone();

@@ -40,6 +40,8 @@ fn the_schema_takes_what_runs_and_refuses_what_has_the_wrong_form() {
         "body_mistakes",
         "credentials",
         "embedders",
+        "lists",
+        "lists_of_the_wrong_form",
         "missing_keys",
         "names",
         "no_method",
