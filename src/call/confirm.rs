@@ -8,8 +8,6 @@ use crate::params::Arguments;
 use crate::plan::{CONFIRM, ConfirmPlan};
 use crate::talk::{Ask, Question, Talk};
 
-
-
 /// The longest question, in bytes: what a person cannot read they cannot confirm.
 const MAX_QUESTION: usize = 8 << 10;
 
@@ -43,7 +41,11 @@ pub(super) async fn confirm(
 
 /// An argument cannot move the rest of the question out of sight or turn it around.
 fn visible(message: &str) -> String {
-    let hidden = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'));
+    let hidden = |c: char| {
+        c != '\n'
+            && (c.is_control()
+                || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'))
+    };
     message.chars().map(|c| if hidden(c) { '\u{FFFD}' } else { c }).collect()
 }
 

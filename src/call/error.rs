@@ -130,7 +130,9 @@ impl CallError {
                 Code::CannotAsk,
                 "This call has to ask the person first, and there is no way to reach them from this client.",
             ),
-            Unanswered::Refused => (Code::CannotAsk, "The client refused to pass on a question, so nothing was done."),
+            Unanswered::Refused => {
+                (Code::CannotAsk, "The client refused to pass on a question, so nothing was done.")
+            }
             Unanswered::Unfit => {
                 (Code::CannotAsk, "The answer is not of the form that was asked for, so nothing was done.")
             }
@@ -143,7 +145,8 @@ impl CallError {
     /// The person did not confirm.
     #[must_use]
     pub fn declined() -> Self {
-        let message = "The person did not confirm this, so nothing was done. Do not try again unless they ask for it.";
+        let message =
+            "The person did not confirm this, so nothing was done. Do not try again unless they ask for it.";
         Self::new(Code::Declined, message, "")
     }
 

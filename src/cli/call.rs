@@ -9,6 +9,7 @@ use crate::call::Caller;
 use crate::config::Environment;
 use crate::mcp::{self, Answer, Context, Peers};
 use crate::params::ParamsPlan;
+use crate::plan::CONFIRM;
 
 /// Call one tool from the shell, through the same path as a client.
 ///
@@ -23,6 +24,9 @@ pub(super) struct Call {
     /// Arguments.
     #[arg(value_name = "NAME=VALUE")]
     arguments: Vec<String>,
+    /// Say yes where the tool asks for a confirmation.
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -41,14 +45,6 @@ impl Call {
             }
         };
         let live = app::open(plan)?;
-        let request = json!({
-            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-            "params": { "name": self.tool, "arguments": arguments, "_meta": {
-                "io.modelcontextprotocol/protocolVersion": mcp::MODERN,
-                "io.modelcontextprotocol/clientCapabilities": {},
-            } },
-        });
-        let request = request.to_string();
         let peers = Peers::default();
         let cx = Context {
             live: live.load(),
@@ -58,12 +54,56 @@ impl Call {
             session: None,
             peers: &peers,
         };
+        let mut answers = None;
+        // A confirmation is the only thing that is asked here, and it is asked once.
+        for _ in 0..2 {
+            let body = self.round(&arguments, answers.as_ref(), &cx).await;
+            let result = body.get("result").unwrap_or(&Value::Null);
+            if result.get("resultType").is_none_or(|kind| kind != "input_required") {
+                return Ok(print(body));
+            }
+            answers = Some(self.confirmed(result)?);
+        }
+        complain("the tool asks again and again");
+        Ok(1)
+    }
+
+    /// One round of the call, with the answers to what the round before has asked.
+    async fn round(&self, arguments: &Value, answers: Option<&(Value, Value)>, cx: &Context<'_>) -> Value {
+        let mut params = json!({ "name": self.tool, "arguments": arguments, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": mcp::MODERN,
+            "io.modelcontextprotocol/clientCapabilities": { "elicitation": {} },
+        } });
+        if let (Some((answers, state)), Some(params)) = (answers, params.as_object_mut()) {
+            params.insert("inputResponses".to_owned(), answers.clone());
+            params.insert("requestState".to_owned(), state.clone());
+        }
+        let request =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
         let answer = match mcp::parse(request.as_bytes()) {
-            Ok(message) => mcp::answer(&message, &cx).await,
+            Ok(message) => mcp::answer(&message, cx).await,
             Err(refusal) => refusal,
         };
-        let Answer::Reply { body, .. } = answer else { return Ok(1) };
-        Ok(print(&body))
+        match answer {
+            Answer::Reply { body, .. } => serde_json::from_slice(&body).unwrap_or_default(),
+            Answer::Accepted => Value::Null,
+        }
+    }
+
+    /// Asks the person at the terminal, or takes `--yes` for an answer.
+    fn confirmed(&self, result: &Value) -> Result<(Value, Value), AppError> {
+        let asked = result.get("inputRequests").and_then(Value::as_object);
+        let mut answers = serde_json::Map::new();
+        for (key, request) in asked.into_iter().flatten() {
+            if key != CONFIRM {
+                let message = format!("`{}` asks with a form, which only an MCP client can show", self.tool);
+                return Err(AppError::Usage(message));
+            }
+            let question = request.pointer("/params/message").and_then(Value::as_str).unwrap_or_default();
+            let yes = self.yes || ask_person(question)?;
+            answers.insert(key.clone(), json!({ "action": if yes { "accept" } else { "decline" } }));
+        }
+        Ok((Value::Object(answers), result.get("requestState").cloned().unwrap_or_default()))
     }
 
     fn object(&self, params: &ParamsPlan) -> Result<Value, AppError> {
@@ -82,8 +122,21 @@ impl Call {
     }
 }
 
-fn print(body: &[u8]) -> u8 {
-    let mut answer: Value = serde_json::from_slice(body).unwrap_or_default();
+/// Yes or no, from the terminal.
+fn ask_person(question: &str) -> Result<bool, AppError> {
+    use std::io::{BufRead as _, IsTerminal as _};
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        let message = format!("the tool asks a question: {question} (say yes with `--yes`)");
+        return Err(AppError::Usage(message));
+    }
+    complain(&format!("{question} [y/N]"));
+    let mut line = String::new();
+    input.lock().read_line(&mut line).map_err(|e| AppError::Io(format!("cannot read the answer: {e}")))?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+fn print(mut answer: Value) -> u8 {
     if let Some(error) = answer.get("error") {
         complain(error.get("message").and_then(Value::as_str).unwrap_or("the call failed"));
         return 1;

@@ -19,17 +19,25 @@ pub fn schema() -> Value {
 }
 
 /// Blocks that hold exactly one of some keys, whatever else they hold.
-const ONE_OF: [(&str, &[&str]); 17] = [
+const ONE_OF: [(&str, &[&str]); 19] = [
     ("Source", &["rest", "sql", "vector"]),
     ("Tool", &["rest", "sql", "vector", "static"]),
     ("Resource", &["rest", "sql", "vector", "static"]),
     ("Data", &["rest", "sql", "vector", "static"]),
-    ("Static", &["text", "blob", "file", "json", "image", "audio", "resource", "link", "content", "error"]),
+    (
+        "Static",
+        &[
+            "text", "blob", "file", "json", "image", "audio", "resource", "link", "content", "error",
+            "template",
+        ],
+    ),
     ("Content", &["text", "image", "audio", "resource", "link"]),
     ("Media", &["data", "file"]),
     ("EmbeddedResource", &["text", "blob", "file"]),
     ("Icon", &["src", "file"]),
-    ("Step", &["progress", "log", "sleep"]),
+    ("Step", &["progress", "log", "sleep", "ask", "require", "announce"]),
+    ("Question", &["form", "sample", "roots"]),
+    ("SampleMessage", &["user", "assistant"]),
     ("Complete", &["values", "rest", "sql", "vector"]),
     ("Credentials", &["bearer", "basic", "api_key"]),
     ("ApiKeyCredentials", &["header", "query"]),

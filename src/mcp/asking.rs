@@ -57,7 +57,8 @@ impl<'a> Round<'a> {
         if let Some(raw) = params.input_responses {
             let sent: Map<String, Value> = serde_json::from_str(raw.get())
                 .map_err(|_| RpcError::invalid_params("`inputResponses` is an object"))?;
-            let known = |key: &str| key == CONFIRM || routes.iter().any(|r| r.plan.op.questions().any(|q| q == key));
+            let known =
+                |key: &str| key == CONFIRM || routes.iter().any(|r| r.plan.op.questions().any(|q| q == key));
             // Others are ignored, as the specification wants it.
             answers.given.extend(sent.into_iter().filter(|(key, _)| known(key)));
         }

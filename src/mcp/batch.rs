@@ -19,6 +19,7 @@ pub struct Batch<'a>(Vec<&'a RawValue>);
 ///
 /// # Errors
 /// The response to send instead: a batch that is empty or too long, or no list at all.
+#[must_use]
 pub fn batch<'a>(bytes: &'a [u8], version: Option<&str>) -> Option<Result<Batch<'a>, Answer>> {
     let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
     if first != Some(&b'[') || !version.is_none_or(|v| VERSIONS.contains(&v)) {

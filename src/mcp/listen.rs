@@ -92,7 +92,9 @@ pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Ve
         .and_then(|w| serde_json::from_str(w).ok())
         .ok_or_else(wrong)?;
     if wanted.resource_subscriptions.as_ref().is_some_and(|r| r.len() > MAX_RESOURCES) {
-        return Err(RpcError::invalid_params(format!("at most {MAX_RESOURCES} resources are watched at once")));
+        return Err(RpcError::invalid_params(format!(
+            "at most {MAX_RESOURCES} resources are watched at once"
+        )));
     }
     let (Some(id), Some(outlet)) = (message.id.as_deref(), cx.outlet) else {
         return Err(RpcError::internal("there is no stream to listen on"));

@@ -71,6 +71,9 @@ fn discover(cx: &Context<'_>) -> Vec<u8> {
         out.push_str(&format!(",\"instructions\":{}", Value::from(instructions.trim_end())));
     }
     let mut out = out.into_bytes();
-    Era::Modern.close(&mut out, &cx.live);
+    // With the whole of the server's introduction; other results repeat it without large icons.
+    out.push(b',');
+    out.extend_from_slice(plan.catalog.introduction.as_bytes());
+    out.push(b'}');
     out
 }

@@ -115,7 +115,9 @@ impl Session {
     pub(super) fn watch(&self, uri: &str) -> Result<(), RpcError> {
         let mut watched = lock(&self.watched);
         if watched.len() >= MAX_WATCHED && !watched.contains(uri) {
-            return Err(RpcError::invalid_params(format!("at most {MAX_WATCHED} resources are watched at once")));
+            return Err(RpcError::invalid_params(format!(
+                "at most {MAX_WATCHED} resources are watched at once"
+            )));
         }
         watched.insert(uri.to_owned());
         Ok(())
@@ -126,7 +128,12 @@ impl Session {
     }
 
     /// Puts a question on the client's stream. It is refused, by dropping `answer`, if too many wait already.
-    pub(super) async fn put(&self, ask: &Ask, answer: oneshot::Sender<Value>, outlet: &Outlet) -> Option<String> {
+    pub(super) async fn put(
+        &self,
+        ask: &Ask,
+        answer: oneshot::Sender<Value>,
+        outlet: &Outlet,
+    ) -> Option<String> {
         let id = format!("\"sidegate-{}\"", self.counter.fetch_add(1, Ordering::Relaxed));
         {
             let mut open = lock(&self.open);
@@ -136,7 +143,8 @@ impl Session {
             open.insert(id.clone(), answer);
         }
         let (method, params) = (ask.method(), ask.params());
-        let request = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}");
+        let request =
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}");
         if outlet.send(request.into_bytes()).await.is_err() {
             lock(&self.open).remove(&id);
             return None;
@@ -257,8 +265,10 @@ pub(super) fn notification(change: &Change, subscription: Option<&str>) -> Vec<u
         Change::Resource(uri) => ("resources/updated", Some(uri)),
     };
     let uri = uri.map(|u| format!("\"uri\":{}", json!(u)));
-    let meta = subscription.map(|id| format!("\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}"));
+    let meta =
+        subscription.map(|id| format!("\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}"));
     let params: Vec<String> = uri.into_iter().chain(meta).collect();
     let params = params.join(",");
-    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{method}\",\"params\":{{{params}}}}}").into_bytes()
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{method}\",\"params\":{{{params}}}}}")
+        .into_bytes()
 }

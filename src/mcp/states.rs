@@ -135,7 +135,8 @@ impl States {
     /// # Errors
     /// -32602 if it is not ours, not of this request, or too old.
     pub(super) fn check(&self, text: &str, request: &str) -> Result<State, RpcError> {
-        let wrong = || RpcError::invalid_params("`requestState` is not one of this request; start again without it");
+        let wrong =
+            || RpcError::invalid_params("`requestState` is not one of this request; start again without it");
         if text.len() > MAX_STATE {
             return Err(wrong());
         }
@@ -215,7 +216,9 @@ mod tests {
         ] {
             assert!(states.check(&text, &other).is_err());
         }
-        assert!(states.check(&text, &of("a", "tools/call", "t", r#"{ "y": {"a":3,"b":2}, "x": 1 }"#)).is_ok());
+        assert!(
+            states.check(&text, &of("a", "tools/call", "t", r#"{ "y": {"a":3,"b":2}, "x": 1 }"#)).is_ok()
+        );
         assert_eq!(of("a", "m", "n", "{}"), request_digest("a", "m", "n", None));
     }
 

@@ -91,11 +91,8 @@ fn number(value: f64) -> Value {
 pub fn may_talk(message: &Message<'_>) -> bool {
     let meta = message.params.meta.as_ref();
     message.id.is_some()
-        && match message.method.as_deref() {
-            Some("tools/call") => meta.is_some_and(|m| m.progress_token.is_some() || m.log_level.is_some()),
-            Some("subscriptions/listen") => true,
-            _ => false,
-        }
+        && message.method.as_deref() == Some("tools/call")
+        && meta.is_some_and(|m| m.progress_token.is_some() || m.log_level.is_some())
 }
 
 /// Runs a call while passing on what it says and asks.

@@ -1,7 +1,7 @@
 //! `tools/call`.
 
-use super::error::sentence;
 use super::asking::Round;
+use super::error::sentence;
 use super::method::required;
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};

@@ -2,15 +2,31 @@
 
 use serde_json::Value;
 
-use super::plan::{InputSchema, compile, validator};
 use super::ParamConfig;
+use super::plan::{InputSchema, compile, validator};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::yaml::Entries;
 
 /// Keywords that a field of a form may have.
 const KEYWORDS: [&str; 18] = [
-    "type", "title", "description", "default", "enum", "enumNames", "oneOf", "minLength", "maxLength", "pattern",
-    "format", "minimum", "maximum", "items", "minItems", "maxItems", "anyOf", "x-*",
+    "type",
+    "title",
+    "description",
+    "default",
+    "enum",
+    "enumNames",
+    "oneOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "minimum",
+    "maximum",
+    "items",
+    "minItems",
+    "maxItems",
+    "anyOf",
+    "x-*",
 ];
 /// Types of a field.
 const TYPES: [&str; 5] = ["string", "number", "integer", "boolean", "array"];
@@ -47,7 +63,12 @@ fn check(name: &Spanned<String>, field: &ParamConfig, diagnostics: &mut Diagnost
         diagnostics.push(Diagnostic::error("bad-field", message).at(at, "").help(help.to_owned()));
     };
     if let Some(fixed) = &field.fixed {
-        refuse(format!("the field `{}` is pinned", name.value), fixed.span, "a form only has what a person can fill in");
+        refuse(
+            format!("the field `{}` is pinned", name.value),
+            fixed.span,
+            "a form only has what a person can fill in",
+        );
+        return;
     }
     for (key, _) in &field.schema {
         if !KEYWORDS.contains(&key.value.as_str()) {

@@ -34,7 +34,8 @@ pub(super) fn compile(
         return None;
     }
     if op.is_some_and(|op| op.questions().any(|q| q == CONFIRM)) {
-        let message = format!("a question of this tool is called `{CONFIRM}`, which is the name of `confirm:` itself");
+        let message =
+            format!("a question of this tool is called `{CONFIRM}`, which is the name of `confirm:` itself");
         diagnostics.push(Diagnostic::error("name-twice", message).at(text.span, ""));
     }
     let message = Template::compile(text, scope, diagnostics)?;

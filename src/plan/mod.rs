@@ -1,6 +1,7 @@
 //! Compile: `Config` to [`Plan`]. A pure function: no clock, disk or network, so that `check` runs anywhere. Every problem is
 //! recorded; a plan exists only if there is no error.
 
+mod announced;
 mod capabilities;
 mod catalog;
 mod complete;
@@ -85,6 +86,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
             })
         })
         .collect();
+    announced::check(config, &resources, diagnostics);
     portable::check_server(config, server.as_ref(), diagnostics);
     if config.losses.lost(&["sources"]) {
         diagnostics.forget_absences(start);

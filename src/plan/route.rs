@@ -177,7 +177,7 @@ pub(super) fn compile_route(
     };
     if !fits {
         let message = format!("the static content of {} is for tools only", scope.owner);
-        let help = "give `text`, `json`, `blob` or `file`";
+        let help = "give `text`, `json`, `blob` or `file`, without `steps`";
         diagnostics.push(Diagnostic::error("tool-content", message).at(at, "").help(help));
     }
     let policy = policy.compile(&config.defaults.policy, diagnostics);

@@ -16,7 +16,7 @@ use super::sessions::Sessions;
 use super::{Server, cors, guard, stream};
 use crate::call::Caller;
 use crate::live::Live;
-use crate::mcp::{self, Answer, Context, Era, Headers as _, Peers, Session};
+use crate::mcp::{self, Answer, Context, Era, Headers as _, Message, Peers, Session};
 use crate::plan::ServerPlan;
 
 /// How long a request's body may take to arrive.
@@ -49,7 +49,14 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server, live: A
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    let post = Post { live, headers: parts.headers, body, place, peers: server.peers.clone(), session: None };
+    let post = Post {
+        live,
+        headers: parts.headers,
+        body,
+        place: Some(place),
+        peers: server.peers.clone(),
+        session: None,
+    };
     post.answer(&server.sessions).await
 }
 
@@ -68,7 +75,8 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply
     {
         return Err(Box::new(preflight));
     }
-    let of_session = matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
+    let of_session =
+        matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
     if of_session {
         return Ok(());
     }
@@ -143,9 +151,11 @@ fn session_request(request: &Request<Incoming>, server: &Server, live: &Arc<Live
             stream::news(session, stream, listening, &server.peers, server.live.clone())
         }
         (None, _) => unknown_session(),
-        (_, None) => {
-            refuse(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, "too many clients listen already; try again later")
-        }
+        (_, None) => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            OVERLOADED,
+            "too many clients listen already; try again later",
+        ),
     }
 }
 
@@ -155,9 +165,8 @@ fn unknown_session() -> Reply {
 
 /// The session that the header names.
 fn session(headers: &HeaderMap, sessions: &Sessions, live: &Live) -> Result<Arc<Session>, Box<Reply>> {
-    let id = match headers.one(SESSION) {
-        Ok(Some(id)) => id,
-        _ => return Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32600, "`Mcp-Session-Id` is given once"))),
+    let Ok(Some(id)) = headers.one(SESSION) else {
+        return Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32600, "`Mcp-Session-Id` is given once")));
     };
     let idle = live.plan.server.session_idle.0;
     sessions.find(id, &Caller::Anonymous, idle).ok_or_else(|| Box::new(unknown_session()))
@@ -168,7 +177,8 @@ struct Post {
     live: Arc<Live>,
     headers: HeaderMap,
     body: Bytes,
-    place: OwnedSemaphorePermit,
+    /// Its place among the calls, held to its end.
+    place: Option<OwnedSemaphorePermit>,
     peers: Arc<Peers>,
     session: Option<Arc<Session>>,
 }
@@ -176,49 +186,53 @@ struct Post {
 /// What has to be known of a message before it is answered.
 struct Kind {
     era: Era,
-    /// A legacy call, which goes on without its client (MCP 2025-11-25, basic/transports); in the modern era a client that goes
-    /// away has cancelled, and dropping the reply drops the call.
-    outlives: bool,
-    /// Messages may come before the answer.
-    talks: bool,
-    listens: bool,
-    initializes: bool,
+    /// Of one that outlives its client.
     id: Option<String>,
+    way: Way,
+}
+
+/// How a message is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By one object.
+    Plain,
+    /// Other messages may come before the answer. Dropping the reply drops the call: a client of the modern era that goes away
+    /// has cancelled.
+    Talks,
+    /// The same, but the call goes on without its client (MCP 2025-11-25, basic/transports).
+    Outlives,
+    /// By a stream that lives as long as the client wants.
+    Listens,
+    /// By one object, with a session.
+    Initializes,
 }
 
 impl Kind {
-    fn of(body: &[u8], headers: &HeaderMap) -> Self {
-        let legacy = Self {
-            era: Era::Legacy,
-            outlives: true,
-            talks: true,
-            listens: false,
-            initializes: false,
-            id: None,
-        };
-        let Ok(message) = mcp::parse(body) else {
+    fn of(message: &Result<Message<'_>, Answer>, headers: &HeaderMap) -> Self {
+        let Ok(message) = message else {
             // A batch, or nothing that will be answered at length.
-            return legacy;
+            return Self { era: Era::Legacy, id: None, way: Way::Outlives };
         };
-        let era = mcp::era(&message, Some(headers));
-        let method = message.method.as_deref();
-        let calls = era == Era::Legacy && matches!(method, Some("tools/call" | "prompts/get"));
-        Self {
-            era,
-            outlives: calls,
-            talks: calls || (era == Era::Modern && mcp::may_talk(&message)),
-            listens: era == Era::Modern && method == Some("subscriptions/listen"),
-            initializes: era == Era::Legacy && method == Some("initialize"),
-            id: message.id.map(std::borrow::Cow::into_owned),
-        }
+        let era = mcp::era(message, Some(headers));
+        let way = match (era, message.method.as_deref()) {
+            (Era::Legacy, Some("initialize")) => Way::Initializes,
+            (Era::Legacy, Some("tools/call" | "prompts/get")) => Way::Outlives,
+            (Era::Modern, Some("subscriptions/listen")) => Way::Listens,
+            (Era::Modern, _) if mcp::may_talk(message) => Way::Talks,
+            _ => Way::Plain,
+        };
+        let id = message.id.as_deref().filter(|_| way == Way::Outlives).map(str::to_owned);
+        Self { era, id, way }
     }
 }
 
 impl Post {
     /// Answers the message: as one JSON object, or as a stream where messages come before the answer.
     async fn answer(mut self, sessions: &Sessions) -> Reply {
-        let kind = Kind::of(&self.body, &self.headers);
-        if kind.initializes {
+        let body = self.body.clone();
+        let parsed = mcp::parse(&body);
+        let kind = Kind::of(&parsed, &self.headers);
+        if kind.way == Way::Initializes {
             return self.initialize(sessions).await;
         }
         if kind.era == Era::Legacy && self.headers.contains_key(SESSION) {
@@ -227,16 +241,17 @@ impl Post {
                 Err(refusal) => return *refusal,
             }
         }
-        if !kind.talks {
-            return http::reply(self.process(None).await);
+        if let (Way::Plain, Ok(message)) = (kind.way, &parsed) {
+            return http::reply(mcp::answer(message, &self.context(None)).await);
         }
+        drop(parsed);
         let (outlet, messages) = mpsc::channel(16);
-        if !kind.outlives {
-            let running = async move {
+        if kind.way != Way::Outlives {
+            if kind.way == Way::Listens {
                 // A stream that only listens is no call.
-                let _place = (!kind.listens).then_some(&self.place);
-                self.process(Some(&outlet)).await
-            };
+                self.place = None;
+            }
+            let running = async move { self.process(Some(&outlet)).await };
             return stream::respond(Box::pin(running), messages).await;
         }
         let (begin, may_begin) = oneshot::channel::<()>();
@@ -279,15 +294,19 @@ impl Post {
         reply
     }
 
-    async fn process(&self, outlet: Option<&mcp::Outlet>) -> Answer {
-        let cx = Context {
+    fn context<'a>(&'a self, outlet: Option<&'a mcp::Outlet>) -> Context<'a> {
+        Context {
             live: self.live.clone(),
             caller: Caller::Anonymous,
             headers: Some(&self.headers),
             outlet,
             session: self.session.as_deref(),
             peers: &self.peers,
-        };
+        }
+    }
+
+    async fn process(&self, outlet: Option<&mcp::Outlet>) -> Answer {
+        let cx = self.context(outlet);
         let negotiated = self.session.as_ref().and_then(|s| s.version());
         let said = self.headers.one("mcp-protocol-version").ok().flatten();
         match mcp::batch(&self.body, negotiated.or(said)) {

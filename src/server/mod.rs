@@ -2,8 +2,8 @@
 
 mod accept;
 mod cors;
-mod guard;
 mod endpoint;
+mod guard;
 mod health;
 mod http;
 mod sessions;

@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::call::Caller;
 use crate::mcp::Session;
@@ -31,13 +29,17 @@ impl Sessions {
     /// Keeps a new session; whether there was room. Where the table is full, the one makes room that was never used or else
     /// longest not, and is not in use.
     pub(super) fn insert(&self, session: Arc<Session>, max: usize, idle: Duration) -> bool {
-        let now = Instant::now();
+        self.insert_at(Instant::now(), session, max, idle)
+    }
+
+    fn insert_at(&self, now: Instant, session: Arc<Session>, max: usize, idle: Duration) -> bool {
         let mut table = self.lock();
         if table.len() >= max {
             table.retain(|_, e| e.session.busy() || now.duration_since(e.seen) < idle || end(e));
         }
         if table.len() >= max {
-            let victim = table.iter().filter(|(_, e)| !e.session.busy()).min_by_key(|(_, e)| (e.used, e.seen));
+            let victim =
+                table.iter().filter(|(_, e)| !e.session.busy()).min_by_key(|(_, e)| (e.used, e.seen));
             let Some(id) = victim.map(|(id, _)| id.clone()) else { return false };
             table.remove(&id).as_ref().map(end);
         }
@@ -49,7 +51,10 @@ impl Sessions {
 
     /// The session of an id, if it is this caller's.
     pub(super) fn find(&self, id: &str, caller: &Caller, idle: Duration) -> Option<Arc<Session>> {
-        let now = Instant::now();
+        self.find_at(Instant::now(), id, caller, idle)
+    }
+
+    fn find_at(&self, now: Instant, id: &str, caller: &Caller, idle: Duration) -> Option<Arc<Session>> {
         let mut table = self.lock();
         let entry = table.get_mut(id).filter(|e| e.session.caller() == caller)?;
         if now.duration_since(entry.seen) >= idle && !entry.session.busy() {
@@ -113,15 +118,16 @@ mod tests {
         assert!(!find(&table, "a"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_session_ends_when_it_is_idle_and_one_of_another_caller_is_none() {
+    #[test]
+    fn a_session_ends_when_it_is_idle_and_one_of_another_caller_is_none() {
         let table = Sessions::default();
-        assert!(table.insert(session("a"), 4, IDLE));
-        assert!(table.find("a", &Caller::Local, IDLE).is_none());
-        tokio::time::advance(IDLE / 2).await;
-        assert!(find(&table, "a"));
-        tokio::time::advance(IDLE).await;
-        assert!(!find(&table, "a"));
+        let start = Instant::now();
+        let find = |after, caller| table.find_at(start + after, "a", &caller, IDLE).is_some();
+        assert!(table.insert_at(start, session("a"), 4, IDLE));
+        assert!(!find(Duration::ZERO, Caller::Local));
+        assert!(find(IDLE / 2, Caller::Anonymous));
+        assert!(find(IDLE, Caller::Anonymous), "used since");
+        assert!(!find(IDLE * 2, Caller::Anonymous));
         assert!(!table.insert(session("b"), 0, IDLE), "none are kept");
     }
 }

@@ -111,7 +111,8 @@ impl News {
                 heard = self.listening.next() => heard,
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(ALIVE)),
             };
-            self.ready.extend(self.session.notifications(&heard?, &self.live.load().plan.catalog.capabilities));
+            self.ready
+                .extend(self.session.notifications(&heard?, &self.live.load().plan.catalog.capabilities));
         }
     }
 }

@@ -70,10 +70,7 @@ impl Jinja {
     ///
     /// # Errors
     /// The template's own error, for the log.
-    pub fn render(
-        &self,
-        values: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<String, String> {
+    pub fn render(&self, values: &serde_json::Map<String, serde_json::Value>) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(|e| e.to_string())?;
         template.render(minijinja::value::Serde(values)).map_err(|e| e.to_string())
     }

@@ -106,7 +106,8 @@ impl Template {
         if let Some(name) = absent.and_then(|index| scope.names().nth(index)) {
             let message = format!("`{name}` may be absent, and this text would then have a hole");
             let help = format!("give `{name}` a default, or make it required");
-            let problem = Diagnostic::error("may-be-absent", message).within(text.span, format!("{{{name}}}"), "");
+            let problem =
+                Diagnostic::error("may-be-absent", message).within(text.span, format!("{{{name}}}"), "");
             diagnostics.push(problem.help(help));
         }
         absent.is_none()

@@ -178,7 +178,9 @@ async fn the_server_says_what_it_is_and_repeats_its_picture_only_where_it_is_rea
         let mut result = result(&gateway, true, method, params).await;
         result["_meta"]["io.modelcontextprotocol/serverInfo"].take()
     };
-    for method in ["tools/list", "resources/list", "resources/templates/list", "prompts/list"] {
+    for method in
+        ["server/discover", "tools/list", "resources/list", "resources/templates/list", "prompts/list"]
+    {
         assert_eq!(info(method, json!({})).await, whole, "{method}");
     }
     let called = info("tools/call", json!({ "name": "hello", "arguments": {} })).await;

@@ -12,6 +12,7 @@
     reason = "in a test a panic is the report"
 )]
 
+mod asking;
 mod cli;
 mod config;
 mod config_hostile;
@@ -23,12 +24,14 @@ mod http_door;
 mod http_headers;
 mod layers;
 mod legacy;
+mod listening;
 mod lists;
 mod naughty;
 mod pages;
 mod rest;
 mod rest_faults;
 mod rmcp_client;
+mod sessions;
 mod shutdown;
 mod sqlite;
 mod sqlite_files;

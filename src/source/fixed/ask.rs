@@ -58,7 +58,9 @@ impl QuestionPlan {
     /// The question of one call.
     pub(super) fn fill(&self, arguments: &Arguments) -> Result<Question<'_>, SourceError> {
         let text = |template: &Template| {
-            template.render(arguments).ok_or_else(|| SourceError::Internal("an argument is absent".to_owned()))
+            template
+                .render(arguments)
+                .ok_or_else(|| SourceError::Internal("an argument is absent".to_owned()))
         };
         let (ask, form) = match &self.kind {
             Kind::Form { message, schema } => {
@@ -70,7 +72,8 @@ impl QuestionPlan {
                 let messages = messages.iter().map(|(role, template)| {
                     Ok(json!({ "role": role, "content": { "type": "text", "text": text(template)? } }))
                 });
-                params.insert("messages".to_owned(), messages.collect::<Result<Vec<_>, SourceError>>()?.into());
+                params
+                    .insert("messages".to_owned(), messages.collect::<Result<Vec<_>, SourceError>>()?.into());
                 if let Some(system) = system {
                     params.insert("systemPrompt".to_owned(), text(system)?.into());
                 }
@@ -116,6 +119,10 @@ fn compile_sample(
     scope: &mut Scope,
     diagnostics: &mut Diagnostics,
 ) -> Option<Kind> {
+    if let Some(zero) = sample.max_tokens.filter(|m| m.value == 0) {
+        let message = "`max_tokens` is zero: the model could say nothing";
+        diagnostics.push(Diagnostic::error("too-small", message).at(zero.span, ""));
+    }
     if sample.messages.is_empty() {
         let text = format!("the sample `{}` has no messages", key.value);
         let help = "say what the model is asked: `messages: [{ user: … }]`";
@@ -135,10 +142,6 @@ fn compile_sample(
         Some(text) => Some(compile_text(text, scope, diagnostics)?),
         None => None,
     };
-    if let Some(zero) = sample.max_tokens.filter(|m| m.value == 0) {
-        let message = "`max_tokens` is zero: the model could say nothing";
-        diagnostics.push(Diagnostic::error("too-small", message).at(zero.span, ""));
-    }
     let mut rest = json!({ "maxTokens": sample.max_tokens.map_or(MAX_TOKENS, |m| m.value) });
     if let (Some(temperature), Some(rest)) = (sample.temperature, rest.as_object_mut()) {
         rest.insert("temperature".to_owned(), json!(temperature));

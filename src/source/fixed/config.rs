@@ -222,6 +222,11 @@ impl ContentConfig {
 }
 
 impl FixedConfig {
+    /// What its steps announce.
+    pub fn announced(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.steps.iter().filter_map(|step| step.value.announce.as_ref())
+    }
+
     /// The files it names, for the loader.
     pub(crate) fn files(&mut self) -> impl Iterator<Item = &mut FileRef> {
         let media = [self.image.as_mut(), self.audio.as_mut()].into_iter().flatten();

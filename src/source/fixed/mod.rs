@@ -78,6 +78,9 @@ impl Fixed {
             + usize::from(resource.is_some())
             + usize::from(link.is_some());
         let mime = mime_type.clone();
+        check_questions(steps, scope, diagnostics);
+        let compiled: Vec<_> =
+            steps.iter().map(|s| Step::compile(&s.value, s.span, scope, diagnostics)).collect();
         let names: Vec<String> = scope.names().map(str::to_owned).collect();
         let content = match (text, blob, file, json, content, error, template, media) {
             (Some(text), None, None, None, None, None, None, 0) => {
@@ -114,10 +117,7 @@ impl Fixed {
                 return None;
             }
         };
-        check_questions(steps, scope, diagnostics);
-        let steps: Vec<_> =
-            steps.iter().map(|s| Step::compile(&s.value, s.span, scope, diagnostics)).collect();
-        Some(Self { content, steps: steps.into_iter().collect::<Option<_>>()?, names })
+        Some(Self { content, steps: compiled.into_iter().collect::<Option<_>>()?, names })
     }
 
     /// Takes the steps, then gives the content. In a later round of the same request, steps that were taken are not taken again.
@@ -177,7 +177,8 @@ impl Fixed {
     /// Whether it can be the content of a resource: one text, JSON, or bytes.
     #[must_use]
     pub const fn fits_resource(&self) -> bool {
-        matches!(&self.content, Made::Ready(reply) if !matches!(reply, Reply::Outcome(_))) && self.steps.is_empty()
+        matches!(&self.content, Made::Ready(reply) if !matches!(reply, Reply::Outcome(_)))
+            && self.steps.is_empty()
     }
 
     /// Whether it can be a value that a prompt fetches: text or JSON, with whatever steps before it.

@@ -53,11 +53,14 @@ impl Step {
             }
             (None, None, None, None, Some(capabilities), None) => {
                 let value = capabilities.to_value();
-                let sound = value.as_object().is_some_and(|m| !m.is_empty() && m.values().all(Value::is_object));
+                let sound =
+                    value.as_object().is_some_and(|m| !m.is_empty() && m.values().all(Value::is_object));
                 if !sound {
                     let message = "`require` is a map of client capabilities";
                     let problem = Diagnostic::error("bad-capabilities", message).at(capabilities.span, "");
-                    diagnostics.push(problem.help("for example `{ sampling: {} }` or `{ elicitation: { form: {} } }`"));
+                    diagnostics.push(
+                        problem.help("for example `{ sampling: {} }` or `{ elicitation: { form: {} } }`"),
+                    );
                 }
                 sound.then_some(Self::Require(value))
             }
@@ -103,7 +106,13 @@ impl Step {
             Self::Ask(questions) => {
                 let questions: Vec<_> =
                     questions.iter().map(|q| q.fill(arguments)).collect::<Result<_, _>>()?;
-                answers.extend(talk.ask(&questions).await?);
+                for (key, mut answer) in talk.ask(&questions).await? {
+                    // A person who declined has filled in nothing; templates can still look.
+                    if let Some(form) = answer.as_object_mut().filter(|a| a.contains_key("action")) {
+                        form.entry("content").or_insert_with(|| Value::Object(Map::new()));
+                    }
+                    answers.insert(key, answer);
+                }
             }
             Self::Require(capabilities) => talk.require(capabilities)?,
             Self::Announce(change) => talk.announce(change.clone()),

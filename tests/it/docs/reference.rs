@@ -122,6 +122,11 @@ impl Blocks {
     fn reference(&self, name: &str) -> String {
         match name {
             "Secret" => "secret text".to_owned(),
+            _ if self.definitions[name]["properties"].is_null()
+                && self.definitions[name]["type"] == "object" =>
+            {
+                "`{}`".to_owned()
+            }
             "File" | "Size" | "Duration" => name.to_lowercase(),
             _ => match (self.places.get(name), self.choices(name)) {
                 (Some(place), _) => format!("[{}](#{place})", words(name)),

@@ -74,6 +74,46 @@ impl Connection {
         self.reply().await
     }
 
+    /// Sends a request whose reply is read event by event; gives its head.
+    pub async fn open_stream(&mut self, method: &str, headers: &[(String, String)], body: &[u8]) -> Reply {
+        let mut bytes = format!("{method} /mcp HTTP/1.1\r\n").into_bytes();
+        for (name, value) in headers {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
+        bytes.extend_from_slice(body);
+        self.write(&bytes).await.unwrap();
+        tokio::time::timeout(PATIENCE, self.read_head()).await.unwrap().unwrap()
+    }
+
+    /// The next message of an open stream, comments passed over; `None` at its end.
+    pub async fn event(&mut self) -> Option<Value> {
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                let chunk = self.read_chunk().await.unwrap()?;
+                let text = String::from_utf8(chunk).unwrap();
+                if let Some(data) = text.lines().find_map(|l| l.strip_prefix("data: ")) {
+                    return Some(serde_json::from_str(data).unwrap());
+                }
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Whether no message comes on an open stream for a while.
+    pub async fn no_event(&mut self, time: Duration) -> bool {
+        let coming = tokio::time::timeout(time, async {
+            loop {
+                match self.read_chunk().await {
+                    Ok(Some(chunk)) if !String::from_utf8_lossy(&chunk).contains("data: ") => {}
+                    _ => return,
+                }
+            }
+        });
+        coming.await.is_err()
+    }
+
     /// The next reply, a `100 Continue` included.
     pub async fn reply(&mut self) -> std::io::Result<Reply> {
         tokio::time::timeout(PATIENCE, self.read_reply()).await.map_err(|_| std::io::ErrorKind::TimedOut)?
@@ -97,7 +137,7 @@ impl Connection {
         Ok(n)
     }
 
-    async fn read_reply(&mut self) -> std::io::Result<Reply> {
+    async fn read_head(&mut self) -> std::io::Result<Reply> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at;
@@ -115,7 +155,12 @@ impl Connection {
             .filter_map(|l| l.split_once(':'))
             .map(|(n, v)| (n.to_owned(), v.trim().to_owned()))
             .collect();
-        let mut reply = Reply { status, headers, body: Vec::new() };
+        Ok(Reply { status, headers, body: Vec::new() })
+    }
+
+    async fn read_reply(&mut self) -> std::io::Result<Reply> {
+        let mut reply = self.read_head().await?;
+        let status = reply.status;
         if (100..200).contains(&status) {
             return Ok(reply);
         }
@@ -136,26 +181,30 @@ impl Connection {
     /// A chunked body to its end (RFC 9112 section 7.1), without trailers.
     async fn read_chunks(&mut self) -> std::io::Result<Vec<u8>> {
         let mut body = Vec::new();
-        loop {
-            let line = loop {
-                if let Some(at) = self.buffer.windows(2).position(|w| w == b"\r\n") {
-                    break self.buffer.drain(..at + 2).collect::<Vec<u8>>();
-                }
-                if self.fill().await? == 0 {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
-                }
-            };
-            let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).unwrap();
-            while self.buffer.len() < size + 2 {
-                if self.fill().await? == 0 {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
-                }
+        while let Some(chunk) = self.read_chunk().await? {
+            body.extend(chunk);
+        }
+        Ok(body)
+    }
+
+    /// The next chunk; `None` for the last one.
+    async fn read_chunk(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let (start, size) = loop {
+            if let Some(at) = self.buffer.windows(2).position(|w| w == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.buffer[..at]).into_owned();
+                break (at + 2, usize::from_str_radix(line.trim(), 16).unwrap());
             }
-            body.extend(self.buffer.drain(..size));
-            self.buffer.drain(..2);
-            if size == 0 {
-                return Ok(body);
+            if self.fill().await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        };
+        // Taken out as a whole, so that giving up in between loses nothing.
+        while self.buffer.len() < start + size + 2 {
+            if self.fill().await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
         }
+        let chunk = self.buffer.drain(..start + size + 2).skip(start).take(size).collect();
+        Ok((size > 0).then_some(chunk))
     }
 }

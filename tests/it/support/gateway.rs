@@ -95,6 +95,20 @@ impl Gateway {
         self.post(&message::plain_headers(), message::legacy(method, params).to_string().as_bytes()).await
     }
 
+    /// Opens a legacy session whose client can do `capabilities`; gives the headers of its requests.
+    pub async fn session(&self, version: &str, capabilities: Value) -> Vec<(String, String)> {
+        let mut request = message::initialize(version);
+        request["params"]["capabilities"] = capabilities;
+        let reply = self.post(&message::plain_headers(), request.to_string().as_bytes()).await;
+        let id = reply.header("mcp-session-id").unwrap().to_owned();
+        let mut headers = message::plain_headers();
+        headers.extend([
+            ("Mcp-Session-Id".to_owned(), id),
+            ("MCP-Protocol-Version".to_owned(), version.to_owned()),
+        ]);
+        headers
+    }
+
     /// The result of a tool.
     pub async fn call(&self, tool: &str, arguments: Value) -> Value {
         let reply = self.modern("tools/call", json!({ "name": tool, "arguments": arguments })).await;
