@@ -72,7 +72,8 @@ pub(super) fn check(
 /// Checks the `Mcp-Param-…` headers of a tool against the arguments.
 ///
 /// # Errors
-/// -32020 on the first that is absent while its argument is given, malformed or different.
+/// -32020 on the first that is absent while its argument is given, given while that is absent or null, malformed or
+/// different.
 pub(super) fn check_params(
     headers: &dyn Headers,
     params: &[HeaderParam],
@@ -84,7 +85,14 @@ pub(super) fn check_params(
     let arguments: Value = arguments.and_then(|a| serde_json::from_str(a.get()).ok()).unwrap_or_default();
     for param in params {
         let value = param.path.iter().try_fold(&arguments, |v, key| v.get(key)).filter(|v| !v.is_null());
-        let Some(value) = value else { continue };
+        let Some(value) = value else {
+            // Whoever routes by the header would go by a value that the call does not have.
+            if headers.one(&param.header) == Ok(None) {
+                continue;
+            }
+            let message = format!("`{}` is given without its argument", param.header);
+            return Err(RpcError::header_mismatch(message));
+        };
         let header = required(headers, &param.header)?;
         let header = decoded(header)
             .ok_or_else(|| RpcError::header_mismatch(format!("`{}` is not valid base64", param.header)))?;
@@ -120,5 +128,31 @@ mod tests {
         assert_eq!(decoded("=?base64?SGVs!!!bG8=?="), None);
         assert_eq!(decoded("=?base64?SGVsbG8=").as_deref(), Some("=?base64?SGVsbG8="));
         assert_eq!(decoded("plain").as_deref(), Some("plain"));
+    }
+
+    impl Headers for Vec<(&str, &str)> {
+        fn one(&self, name: &str) -> Result<Option<&str>, Malformed> {
+            Ok(self.iter().find(|(n, _)| *n == name).map(|(_, value)| *value))
+        }
+    }
+
+    #[test]
+    fn a_header_is_there_exactly_when_its_argument_is() {
+        let param = HeaderParam { path: vec!["region".to_owned()], header: "mcp-param-region".to_owned() };
+        let eu = vec![("mcp-param-region", "eu")];
+        for (sent, arguments, passes) in [
+            (&eu, Some(r#"{"region":"eu"}"#), true),
+            (&Vec::new(), Some(r#"{"region":"eu"}"#), false),
+            (&Vec::new(), Some(r#"{"region":null}"#), true),
+            (&Vec::new(), Some("{}"), true),
+            (&Vec::new(), None, true),
+            (&eu, Some(r#"{"region":null}"#), false),
+            (&eu, Some("{}"), false),
+            (&eu, None, false),
+        ] {
+            let raw = arguments.map(|a| RawValue::from_string(a.to_owned()).unwrap());
+            let checked = check_params(sent, std::slice::from_ref(&param), raw.as_deref());
+            assert_eq!(checked.is_ok(), passes, "{sent:?} with {arguments:?}");
+        }
     }
 }
