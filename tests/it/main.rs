@@ -17,6 +17,7 @@ mod cli;
 mod config;
 mod config_hostile;
 mod config_schema;
+mod differential;
 mod docs;
 mod handbook_sql;
 mod http;
