@@ -39,6 +39,12 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
+#[derive(Deserialize)]
+struct OnlyId<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+}
+
 /// `null` is a value here, and not the same as absence.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
@@ -184,7 +190,9 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
         } else {
             RpcError::parse(format!("not JSON: {e}"))
         };
-        refuse(error, None)
+        // The id may be readable although the rest is not (MCP 2026-07-28, basic/index).
+        let only: Option<OnlyId<'_>> = serde_json::from_str(text).ok();
+        refuse(error, only.and_then(|o| o.id).map(RawValue::get).filter(|id| valid_id(id)))
     })?;
     let id = match envelope.id {
         None => None,
@@ -196,9 +204,14 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
         return Err(refuse(RpcError::invalid_request("`jsonrpc` is \"2.0\""), id.as_deref()));
     }
     let response = envelope.result.is_some() || envelope.error.is_some();
-    if envelope.method.is_some() == response {
+    // An error may belong to a request whose id could not be read.
+    let whole =
+        envelope.result.is_some() != envelope.error.is_some() && (id.is_some() || envelope.error.is_some());
+    if envelope.method.is_some() == response || (response && !whole) {
         return Err(refuse(
-            RpcError::invalid_request("a message has a method, or is a response"),
+            RpcError::invalid_request(
+                "a message has a method, or is a response with an id and one of `result`, `error`",
+            ),
             id.as_deref(),
         ));
     }

@@ -134,7 +134,6 @@ async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
             session.cancel(target.get());
         }
         return match era {
-            // A response without an id, or a notification; neither is answered.
             Era::Modern if message.method.is_none() => {
                 RpcError::invalid_request("responses are not sent to a server").answer(None, Era::Modern)
             }
@@ -143,7 +142,8 @@ async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
     };
     let Some(method) = message.method.as_deref() else {
         return match era {
-            Era::Modern => RpcError::invalid_request("a request has a method").answer(Some(id), era),
+            // What is answered is this message, not the request that had this id.
+            Era::Modern => RpcError::invalid_request("responses are not sent to a server").answer(None, era),
             Era::Legacy => {
                 if let Some(session) = cx.session {
                     session.deliver(message);

@@ -30,7 +30,9 @@ impl<'a> Wanted<'a> {
             Era::Modern => meta.and_then(|m| m.log_level).and_then(|l| serde_json::from_str(l.get()).ok()),
             Era::Legacy => talks.then(|| cx.session.and_then(Session::level).unwrap_or(Level::Info)),
         };
-        Self { token: token.filter(|t| !t.starts_with(['{', '[']) && *t != "null"), level }
+        // A string or an integer (MCP 2026-07-28, patterns/progress).
+        let token = token.filter(|t| t.starts_with('"') || t.parse::<i64>().is_ok());
+        Self { token, level }
     }
 
     pub(super) const fn anything(&self) -> bool {

@@ -64,8 +64,8 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server, live: A
 fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply>> {
     let refused = |status, message: &str| Err(Box::new(refuse(status, -32600, message)));
     let headers = request.headers();
-    if let Err(why) = guard::host(request.uri(), headers, plan) {
-        return refused(StatusCode::FORBIDDEN, &why);
+    if let Err((status, why)) = guard::host(request.uri(), headers, plan) {
+        return refused(status, why);
     }
     if let Err(why) = guard::origin(headers, plan) {
         return refused(StatusCode::FORBIDDEN, &why);
@@ -77,12 +77,13 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply
     }
     let of_session =
         matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
-    if of_session {
+    // A modern client has no sessions: there is nothing to GET for it.
+    if of_session && headers.one("mcp-protocol-version") != Ok(Some(mcp::MODERN)) {
         return Ok(());
     }
     if request.method() != Method::POST {
         let mut reply = refuse(StatusCode::METHOD_NOT_ALLOWED, -32600, "messages are sent by POST");
-        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
         return Err(Box::new(reply));
     }
     if !accepts(headers) {
@@ -106,7 +107,13 @@ fn accepts(headers: &HeaderMap) -> bool {
     for value in headers.get_all(header::ACCEPT) {
         seen = true;
         for range in value.to_str().unwrap_or_default().split(',') {
-            match range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+            let kind = parts.next().unwrap_or_default();
+            // RFC 9110, section 12.4.2: a weight of 0 means not acceptable.
+            if parts.any(|p| p.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32))) {
+                continue;
+            }
+            match kind.as_str() {
                 "*/*" => (json, stream) = (true, true),
                 "application/json" | "application/*" => json = true,
                 "text/event-stream" | "text/*" => stream = true,
@@ -132,6 +139,14 @@ fn too_large(max: usize) -> Reply {
 
 /// GET and DELETE of a legacy session: its stream of news, and its end.
 fn session_request(request: &Request<Incoming>, server: &Server, live: &Arc<Live>) -> Reply {
+    match request.headers().one("mcp-protocol-version") {
+        Ok(None) => {}
+        Ok(Some(version)) if mcp::LEGACY.contains(&version) => {}
+        // 2025-11-25, basic/transports.
+        _ => {
+            return refuse(StatusCode::BAD_REQUEST, -32600, "this `MCP-Protocol-Version` is not spoken here");
+        }
+    }
     let session = match session(request.headers(), &server.sessions, live) {
         Ok(session) => session,
         Err(refusal) => return *refusal,

@@ -1,7 +1,7 @@
 //! Who may knock: `Host` and `Origin` are each checked on their own, before a body is read, so that a web page cannot reach a
 //! server on its visitor's machine through a rebound name.
 
-use hyper::{HeaderMap, Uri, header};
+use hyper::{HeaderMap, StatusCode, Uri, header};
 
 use crate::plan::ServerPlan;
 
@@ -19,7 +19,9 @@ fn host_name(authority: &str) -> Option<String> {
             }
         }
     };
-    (!name.is_empty()).then(|| name.to_ascii_lowercase())
+    // RFC 3986, section 3.2.2, without percent-encoding.
+    let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=[]:".contains(&b);
+    (!name.is_empty() && name.bytes().all(sound)).then(|| name.to_ascii_lowercase())
 }
 
 fn port(text: &str) -> bool {
@@ -34,19 +36,29 @@ fn is_loopback(name: &str) -> bool {
 /// all of them ours.
 ///
 /// # Errors
-/// A sentence that says what is wrong.
-pub(super) fn host(uri: &Uri, headers: &HeaderMap, plan: &ServerPlan) -> Result<(), String> {
-    const MALFORMED: &str = "the Host header is missing or malformed";
+/// A status and a sentence that says what is wrong: 400 for no host or a malformed one (RFC 9112, section 3.2), 403 for one that is
+/// not ours.
+pub(super) fn host(
+    uri: &Uri,
+    headers: &HeaderMap,
+    plan: &ServerPlan,
+) -> Result<(), (StatusCode, &'static str)> {
+    const MALFORMED: (StatusCode, &str) =
+        (StatusCode::BAD_REQUEST, "the Host header is missing, malformed, or given twice");
+    const FOREIGN: (StatusCode, &str) = (
+        StatusCode::FORBIDDEN,
+        "this Host is not allowed; the person who runs the server can add it to `server.http.allowed_hosts`",
+    );
     let mut given = headers.get_all(header::HOST).iter();
     let own = given.next().map(|one| one.to_str().map_err(|_| MALFORMED)).transpose()?;
     let named = uri.authority().map(hyper::http::uri::Authority::as_str);
     if given.next().is_some() || own.or(named).is_none() {
-        return Err(MALFORMED.to_owned());
+        return Err(MALFORMED);
     }
     for host in own.into_iter().chain(named) {
         let name = host_name(host).ok_or(MALFORMED)?;
         if !is_loopback(&name) && !plan.allowed_hosts.contains(&name) {
-            return Err("this Host is not allowed; the person who runs the server can add it to `server.http.allowed_hosts`".to_owned());
+            return Err(FOREIGN);
         }
     }
     Ok(())
