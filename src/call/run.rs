@@ -62,6 +62,10 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
 
 async fn steps(route: &Route, input: Input<'_>, talk: &Talk) -> Result<Outcome, CallError> {
     let plan = &*route.plan;
+    // A rehearsal reports for itself.
+    let reports = if plan.op.talks() { &Talk::silent() } else { talk };
+    reports.stage(0, 3, "started").await;
+
     let PolicyPlan { timeout } = &plan.policy;
     let source = plan.op.source().unwrap_or("static");
 
@@ -82,8 +86,6 @@ async fn steps(route: &Route, input: Input<'_>, talk: &Talk) -> Result<Outcome, 
     // A person is asked about checked arguments, and before anything runs.
     confirm(plan.confirm.as_ref(), arguments, talk).await?;
 
-    // A rehearsal reports for itself.
-    let reports = if plan.op.talks() { &Talk::silent() } else { talk };
     reports.stage(1, 3, "waiting for the source").await;
 
     // The deadline bounds everything below. A person who is asked while it runs has their own time.

@@ -82,12 +82,17 @@ async fn a_source_reports_its_stages() {
     let request = asking("counted", None, Some(json!("p"))).to_string();
     let headers = modern_headers("tools/call", Some("counted"));
     let said = messages(&gateway.post(&headers, request.as_bytes()).await.text());
-    let stages: Vec<(i64, i64)> = said
+    let stages: Vec<(i64, i64, &str)> = said
         .iter()
         .filter(|m| m["method"] == "notifications/progress")
-        .map(|m| (m["params"]["progress"].as_i64().unwrap(), m["params"]["total"].as_i64().unwrap()))
+        .map(|m| &m["params"])
+        .map(|p| {
+            (p["progress"].as_i64().unwrap(), p["total"].as_i64().unwrap(), p["message"].as_str().unwrap())
+        })
         .collect();
-    assert_eq!(stages, [(1, 3), (2, 3), (3, 3)]);
+    let wanted =
+        [(0, 3, "started"), (1, 3, "waiting for the source"), (2, 3, "shaping the answer"), (3, 3, "done")];
+    assert_eq!(stages, wanted);
     assert_eq!(said.last().unwrap()["result"]["structuredContent"], json!({ "rows": [{ "one": 1 }] }));
 }
 
