@@ -20,14 +20,14 @@ pub(super) async fn confirm(
     let Some(plan) = plan else { return Ok(()) };
     let message = plan
         .message
-        .render(arguments)
+        .render_as(arguments, |text| visible(&text).into())
         .ok_or_else(|| CallError::internal("an argument of the question is absent"))?;
     if message.len() > MAX_QUESTION {
         return Err(CallError::not_confirmable(MAX_QUESTION));
     }
     let question = Question {
         key: CONFIRM.to_owned(),
-        ask: Ask::Form { message: visible(&message), schema: plan.form.value.clone() },
+        ask: Ask::Form { message, schema: plan.form.value.clone() },
         form: Some(&plan.form),
         optional: false,
         bound: true,
@@ -39,14 +39,48 @@ pub(super) async fn confirm(
     }
 }
 
-/// An argument cannot move the rest of the question out of sight or turn it around.
-fn visible(message: &str) -> String {
-    let hidden = |c: char| {
-        c != '\n'
-            && (c.is_control()
-                || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'))
-    };
-    message.chars().map(|c| if hidden(c) { '\u{FFFD}' } else { c }).collect()
+/// An argument stays where it stands: it cannot move the rest of the question out of sight, turn it around, or hide a part of
+/// itself.
+fn visible(argument: &str) -> String {
+    let mut shown = String::with_capacity(argument.len());
+    for c in argument.chars() {
+        match c {
+            '\n' => shown.push('⏎'),
+            c if c.is_whitespace() => {
+                // One blank for any number of them.
+                if !shown.ends_with(' ') {
+                    shown.push(' ');
+                }
+            }
+            c if c.is_control() || hidden(c) => shown.push('\u{FFFD}'),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Characters that are not seen, or that move others (Unicode: format characters, fillers, variation selectors, tags).
+const fn hidden(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}'
+            | '\u{61C}'
+            | '\u{115F}'
+            | '\u{1160}'
+            | '\u{17B4}'
+            | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}'
+            | '\u{FFA0}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E0FFF}'
+    )
 }
 
 #[cfg(test)]
@@ -54,8 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_hide_a_part_of_the_question_is_shown() {
-        assert_eq!(visible("Delete a\u{202E}b\r\u{1b}[2J\nc?"), "Delete a\u{FFFD}b\u{FFFD}\u{FFFD}[2J\nc?");
-        assert_eq!(visible("Größe 10 → 12?"), "Größe 10 → 12?");
+    fn an_argument_stays_where_it_stands_and_shows_all_of_itself() {
+        assert_eq!(
+            visible("a\u{202E}b\u{1b}[2J c\u{E0041}\u{3164}"),
+            "a\u{FFFD}b\u{FFFD}[2J c\u{FFFD}\u{FFFD}"
+        );
+        assert_eq!(visible("draft?\n\nHarmless.\r\n   \t\u{2003} all"), "draft?⏎⏎Harmless. ⏎ all");
+        assert_eq!(visible("Größe 10 → 12, 北京 🙂"), "Größe 10 → 12, 北京 🙂");
     }
 }

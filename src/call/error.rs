@@ -130,6 +130,10 @@ impl CallError {
                 Code::CannotAsk,
                 "This call has to ask the person first, and there is no way to reach them from this client.",
             ),
+            Unanswered::Crowded => (
+                Code::CannotAsk,
+                "This call has to ask the person first, and too many questions are open. Try again in a minute.",
+            ),
             Unanswered::Refused => {
                 (Code::CannotAsk, "The client refused to pass on a question, so nothing was done.")
             }

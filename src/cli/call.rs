@@ -52,6 +52,7 @@ impl Call {
             headers: None,
             outlet: None,
             session: None,
+            place: None,
             peers: &peers,
         };
         let mut answers = None;

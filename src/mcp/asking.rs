@@ -39,7 +39,8 @@ impl<'a> Round<'a> {
         }
         if era == Era::Legacy {
             let capabilities = cx.session.and_then(|s| s.capabilities()).cloned();
-            let asking = capabilities.map(|capabilities| Asking { capabilities, way: Way::Stream });
+            let way = || Way::Stream(cx.place.clone());
+            let asking = capabilities.map(|capabilities| Asking { capabilities, way: way() });
             return Ok(Some(Self { asking, digest: String::new(), answers: Answers::default(), cx }));
         }
         let digest = request_digest(cx.caller.key(), method, name, params.arguments.map(RawValue::get));
@@ -62,10 +63,11 @@ impl<'a> Round<'a> {
             // Others are ignored, as the specification wants it.
             answers.given.extend(sent.into_iter().filter(|(key, _)| known(key)));
         }
-        let capabilities = params.meta.as_ref().and_then(|m| m.client_capabilities).map(RawValue::get);
-        let capabilities = capabilities.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
-        let asking =
-            Asking { capabilities: Capabilities::new(capabilities), way: Way::Rounds(answers.clone()) };
+        let capabilities =
+            params.meta.as_ref().and_then(|m| m.client_capabilities).map_or("{}", RawValue::get);
+        let capabilities = Capabilities::new(capabilities)
+            .ok_or_else(|| RpcError::invalid_params("the client's capabilities are too long"))?;
+        let asking = Asking { capabilities, way: Way::Rounds(answers.clone()) };
         Ok(Some(Self { asking: Some(asking), digest, answers, cx }))
     }
 

@@ -39,6 +39,14 @@ pub fn batch<'a>(bytes: &'a [u8], version: Option<&str>) -> Option<Result<Batch<
 impl Batch<'_> {
     /// Answers every message; the answer is a list, or nothing if no message wants one.
     pub async fn answer(&self, cx: &Context<'_>) -> Answer {
+        // The answer is one list: there is no stream to say or ask anything on before it.
+        let cx = &Context {
+            live: cx.live.clone(),
+            caller: cx.caller.clone(),
+            outlet: None,
+            place: cx.place.clone(),
+            ..*cx
+        };
         let mut bodies: Vec<Vec<u8>> = Vec::new();
         for raw in &self.0 {
             let answer = match parse(raw.get().as_bytes()) {

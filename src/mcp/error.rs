@@ -47,6 +47,11 @@ impl RpcError {
         Self::new(-32603, 200, message)
     }
 
+    /// Too much at once. The code is outside JSON-RPC's reserved range (MCP 2026-07-28, basic/index).
+    pub fn overloaded(message: impl Into<String>) -> Self {
+        Self::new(1503, 503, message)
+    }
+
     /// -32602 about the values of a call: HTTP 200.
     pub fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(-32602, 200, message)

@@ -227,7 +227,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
 }
 
 /// A JSON string, or an integer that fits 64 bits.
-fn valid_id(text: &str) -> bool {
+pub(super) fn valid_id(text: &str) -> bool {
     text.len() <= MAX_ID
         && (text.starts_with('"') || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
 }

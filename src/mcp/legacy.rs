@@ -24,6 +24,9 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
         "resources/subscribe" | "resources/unsubscribe" if has_resources => {
             let uri = method::required(message.params.uri, "uri")?;
             match cx.session {
+                Some(_) if cx.live.resource(&uri).is_none() => {
+                    return Err(RpcError::resource_not_found(&uri, Era::Legacy));
+                }
                 Some(session) if name == "resources/subscribe" => session.watch(&uri)?,
                 Some(session) => session.unwatch(&uri),
                 None => {}
@@ -41,8 +44,10 @@ fn initialize(message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcErr
     let asked = jsonrpc::string(message.params.protocol_version, "protocolVersion")?.unwrap_or_default();
     let version = LEGACY.iter().find(|v| **v == asked).or(LEGACY.first()).copied().unwrap_or_default();
     if let Some(session) = cx.session {
-        let capabilities = message.params.capabilities.and_then(|c| serde_json::from_str(c.get()).ok());
-        session.opened(version, Capabilities::new(capabilities.unwrap_or_default()));
+        let capabilities = message.params.capabilities.map_or("{}", |c| c.get());
+        let capabilities = Capabilities::new(capabilities)
+            .ok_or_else(|| RpcError::invalid_params("`capabilities` are too long"))?;
+        session.opened(version, capabilities);
     }
     let plan = &cx.live.plan;
     let mut result = Map::new();

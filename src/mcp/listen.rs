@@ -1,6 +1,6 @@
 //! `subscriptions/listen`: one request that lives as long as its client wants to hear news (MCP 2026-07-28, patterns/subscriptions).
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -109,15 +109,19 @@ pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Ve
     );
     let mut open = outlet.send(acknowledged.into_bytes()).await.is_ok();
     let mut closing = cx.peers.closing();
+    let mut ready = VecDeque::new();
     while open {
-        let heard = tokio::select! {
+        tokio::select! {
             biased;
             _ = closing.wait_for(|closing| *closing) => break,
-            heard = listening.next() => heard,
-        };
-        let Some(heard) = heard else { break };
-        for change in filter.changes(&heard) {
-            open = open && outlet.send(notification(&change, Some(id))).await.is_ok();
+            place = outlet.reserve(), if !ready.is_empty() => match (place, ready.pop_front()) {
+                (Ok(place), Some(change)) => place.send(notification(&change, Some(id))),
+                _ => open = false,
+            },
+            heard = listening.next(), if ready.is_empty() => match heard {
+                Some(heard) => ready.extend(filter.changes(&heard)),
+                None => break,
+            },
         }
     }
     let info = &cx.live.plan.catalog.server_info;

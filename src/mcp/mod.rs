@@ -36,7 +36,7 @@ use tokio::sync::watch;
 
 use crate::call::Caller;
 use crate::live::Live;
-use crate::talk::News;
+use crate::talk::{News, Place};
 use states::States;
 
 /// The one modern revision.
@@ -107,6 +107,8 @@ pub struct Context<'a> {
     pub outlet: Option<&'a Outlet>,
     /// The legacy client's session, where the transport keeps one.
     pub session: Option<&'a Session>,
+    /// Its place among the running calls, where the transport limits them.
+    pub place: Option<Arc<Place>>,
     /// What all messages share.
     pub peers: &'a Peers,
 }

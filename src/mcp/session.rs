@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::{Message, Outlet, RpcError};
+use super::{Message, RpcError};
 use crate::call::Caller;
 use crate::talk::{Ask, Capabilities, Change, Heard, Level};
 
 /// Questions that may wait for answers at the same time.
 const MAX_OPEN: usize = 64;
-/// Resources that one client may watch.
-const MAX_WATCHED: usize = 1000;
+/// Bytes of URIs that one client may watch.
+const MAX_WATCHED: usize = 32 << 10;
 
 /// A legacy client.
 #[derive(Debug)]
@@ -111,13 +111,12 @@ impl Session {
     /// Watches a resource.
     ///
     /// # Errors
-    /// -32602 if it watches too many.
+    /// -32602 if it watches too much.
     pub(super) fn watch(&self, uri: &str) -> Result<(), RpcError> {
         let mut watched = lock(&self.watched);
-        if watched.len() >= MAX_WATCHED && !watched.contains(uri) {
-            return Err(RpcError::invalid_params(format!(
-                "at most {MAX_WATCHED} resources are watched at once"
-            )));
+        let bytes: usize = watched.iter().map(String::len).sum();
+        if bytes + uri.len() > MAX_WATCHED && !watched.contains(uri) {
+            return Err(RpcError::invalid_params("too many resources are watched already"));
         }
         watched.insert(uri.to_owned());
         Ok(())
@@ -127,17 +126,13 @@ impl Session {
         lock(&self.watched).remove(uri);
     }
 
-    /// Puts a question on the client's stream. It is refused, by dropping `answer`, if too many wait already.
-    pub(super) async fn put(
-        &self,
-        ask: &Ask,
-        answer: oneshot::Sender<Value>,
-        outlet: &Outlet,
-    ) -> Option<String> {
+    /// Registers a question; gives its id and the request that asks it. It is refused, by dropping `answer`, after the end of the
+    /// session and if too many wait already.
+    pub(super) fn put(&self, ask: &Ask, answer: oneshot::Sender<Value>) -> Option<(String, Vec<u8>)> {
         let id = format!("\"sidegate-{}\"", self.counter.fetch_add(1, Ordering::Relaxed));
         {
             let mut open = lock(&self.open);
-            if open.len() >= MAX_OPEN {
+            if open.len() >= MAX_OPEN || *self.streams.borrow() == 0 {
                 return None;
             }
             open.insert(id.clone(), answer);
@@ -145,11 +140,7 @@ impl Session {
         let (method, params) = (ask.method(), ask.params());
         let request =
             format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}");
-        if outlet.send(request.into_bytes()).await.is_err() {
-            lock(&self.open).remove(&id);
-            return None;
-        }
-        Some(id)
+        Some((id, request.into_bytes()))
     }
 
     /// Takes a question back; gives the notification that says so if it was still open.
@@ -191,12 +182,6 @@ impl Session {
             job.cancelled.store(true, Ordering::Relaxed);
             job.task.abort();
         }
-    }
-
-    /// Whether something of it is in use right now.
-    #[must_use]
-    pub fn busy(&self) -> bool {
-        self.streams.receiver_count() > 0 || !lock(&self.running).is_empty()
     }
 
     /// Opens the stream for notifications; an earlier one ends. `None` after the end of the session.

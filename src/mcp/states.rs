@@ -157,16 +157,16 @@ impl States {
         Ok(State { answers, nonce: payload.nonce, expires: payload.expires })
     }
 
-    /// Marks a state as used; whether it was not before.
+    /// Marks a state as used; whether it was not before. Where that cannot be remembered, it counts as used.
     pub(super) fn spend(&self, state: &State) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let now = now();
-        while used.order.len() >= MAX_USED || used.order.front().is_some_and(|(expires, _)| *expires < now) {
+        while used.order.front().is_some_and(|(expires, _)| *expires < now) {
             if let Some((_, nonce)) = used.order.pop_front() {
                 used.known.remove(&nonce);
             }
         }
-        let fresh = used.known.insert(state.nonce.clone());
+        let fresh = used.order.len() < MAX_USED && used.known.insert(state.nonce.clone());
         if fresh {
             used.order.push_back((state.expires, state.nonce.clone()));
         }

@@ -1,11 +1,13 @@
 //! What passes between a call and its client while it runs: notifications, in the form of its client and only what it asked for,
 //! and questions on the stream of a legacy one.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Context, Era, Message, Params, Session};
+use super::{Context, Era, Message, Params, Session, jsonrpc};
 use crate::call::{Said, Talk};
 use crate::talk::{Asking, Item, Level, Way};
 
@@ -31,7 +33,7 @@ impl<'a> Wanted<'a> {
             Era::Legacy => talks.then(|| cx.session.and_then(Session::level).unwrap_or(Level::Info)),
         };
         // A string or an integer (MCP 2026-07-28, patterns/progress).
-        let token = token.filter(|t| t.starts_with('"') || t.parse::<i64>().is_ok());
+        let token = token.filter(|t| jsonrpc::valid_id(t));
         Self { token, level }
     }
 
@@ -104,7 +106,7 @@ pub(super) async fn run<T>(
     cx: &Context<'_>,
     call: impl AsyncFnOnce(Talk) -> T,
 ) -> T {
-    let streams = asking.as_ref().is_some_and(|a| matches!(a.way, Way::Stream));
+    let streams = asking.as_ref().is_some_and(|a| matches!(a.way, Way::Stream(_)));
     let news = cx.peers.news.clone();
     let Some(outlet) = cx.outlet.filter(|_| wanted.anything() || streams) else {
         return call(Talk::silent().asking(asking).telling(news)).await;
@@ -112,18 +114,38 @@ pub(super) async fn run<T>(
     let (talk, mut items) = Talk::pair();
     let mut running = std::pin::pin!(call(talk.asking(asking).telling(news)));
     let mut open = OpenQuestions { session: cx.session, outlet, ids: Vec::new() };
+    let mut next = None;
+    // The call goes on, and its deadline with it, also while the client does not read.
     let result = loop {
         tokio::select! {
             biased;
-            Some(item) = items.recv() => open.pass_on(wanted, item).await,
+            Ok(place) = outlet.reserve(), if next.is_some() => {
+                if let Some(message) = next.take() {
+                    place.send(message);
+                }
+            }
+            Some(item) = items.recv(), if next.is_none() => next = open.message(wanted, item),
+            () = outlet.closed(), if !open.ids.is_empty() => open.give_up(),
             result = &mut running => break result,
         }
     };
-    while let Ok(item) = items.try_recv() {
-        open.pass_on(wanted, item).await;
-    }
+    // What was said last still comes before the answer.
+    let rest = async {
+        if let Some(message) = next {
+            let _ = outlet.send(message).await;
+        }
+        while let Ok(item) = items.try_recv() {
+            if let Some(message) = open.message(wanted, item) {
+                let _ = outlet.send(message).await;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, rest).await;
     result
 }
+
+/// How long a call that has ended waits for a client that does not read what it said.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The questions of one call on their way; those without an answer are taken back at its end.
 struct OpenQuestions<'a> {
@@ -133,18 +155,22 @@ struct OpenQuestions<'a> {
 }
 
 impl OpenQuestions<'_> {
-    async fn pass_on(&mut self, wanted: &Wanted<'_>, item: Item) {
+    /// The message for what the call says or asks.
+    fn message(&mut self, wanted: &Wanted<'_>, item: Item) -> Option<Vec<u8>> {
         match item {
-            Item::Said(said) => {
-                if let Some(notification) = wanted.notification(&said) {
-                    let _ = self.outlet.send(notification).await;
-                }
-            }
+            Item::Said(said) => wanted.notification(&said),
             Item::Asked { ask, answer } => {
-                if let Some(session) = self.session {
-                    self.ids.extend(session.put(&ask, answer, self.outlet).await);
-                }
+                let (id, request) = self.session?.put(&ask, answer)?;
+                self.ids.push(id);
+                Some(request)
             }
+        }
+    }
+
+    /// The stream is gone: nobody will answer.
+    fn give_up(&mut self) {
+        for id in self.ids.drain(..) {
+            let _ = self.session.and_then(|s| s.take_back(&id));
         }
     }
 }

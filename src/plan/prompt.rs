@@ -13,7 +13,8 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::output::Content;
 use crate::params::{self, ParamsPlan};
 use crate::policy::PolicyPlan;
-use crate::source::{SourcePlans, fixed};
+use crate::source::SourcePlans;
+use crate::source::fixed::{self, FixedConfig};
 use crate::template::Jinja;
 use crate::yaml::TextOr;
 
@@ -126,6 +127,7 @@ pub(super) fn compile(
             data.push((value_name.value.clone(), Arc::new(route)));
         }
     }
+    check_questions(prompt, &owner, diagnostics);
     if prompt.messages.is_empty() {
         let message = format!("{owner} has no messages");
         let help = "give a list of `user:` and `assistant:` messages";
@@ -147,6 +149,22 @@ pub(super) fn compile(
         policy: prompt.policy.compile(&config.defaults.policy, diagnostics),
         listed,
     })
+}
+
+/// The answers of one request are told apart by the names of their questions.
+fn check_questions(prompt: &PromptConfig, owner: &str, diagnostics: &mut Diagnostics) {
+    let mut seen: Vec<(&Spanned<String>, &str)> = Vec::new();
+    for (value, data) in prompt.data.iter() {
+        for name in data.fixed.iter().flat_map(FixedConfig::questions) {
+            if let Some((first, _)) = seen.iter().find(|(n, of)| n.value == name.value && *of != value.value)
+            {
+                let message = format!("two questions of {owner} are called `{}`", name.value);
+                let problem = Diagnostic::error("name-twice", message);
+                diagnostics.push(problem.at(name.span, "").at(first.span, "the other one"));
+            }
+            seen.push((name, &value.value));
+        }
+    }
 }
 
 fn message(

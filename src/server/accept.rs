@@ -15,17 +15,23 @@ use super::http;
 use super::sessions::Sessions;
 use crate::live::LiveHandle;
 use crate::mcp::Peers;
+use crate::talk::Places;
 
 /// Connections open at the same time.
 const MAX_CONNECTIONS: usize = 4096;
 /// How long a connection may be silent before its first byte, and a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bodies that are read beyond the number of calls.
+const MORE_BODIES: usize = 256;
+
 /// What all connections share.
 #[derive(Debug)]
 pub struct Server {
     pub(super) live: LiveHandle,
-    pub(super) calls: Arc<Semaphore>,
+    pub(super) calls: Places,
+    /// Bodies that are read at the same time: some more than calls, for the answers that running calls wait for.
+    pub(super) bodies: Semaphore,
     pub(super) peers: Arc<Peers>,
     pub(super) sessions: Sessions,
     pub(super) probes: super::health::Probes,
@@ -38,7 +44,8 @@ impl Server {
         let calls = live.load().plan.server.max_concurrent_calls;
         Self {
             live,
-            calls: Arc::new(Semaphore::new(calls)),
+            calls: Places::new(calls),
+            bodies: Semaphore::new(calls + MORE_BODIES),
             peers: Arc::default(),
             sessions: Sessions::default(),
             probes: super::health::Probes::default(),

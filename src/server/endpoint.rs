@@ -9,20 +9,21 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::http::{self, Reply, refuse};
 use super::sessions::Sessions;
 use super::{Server, cors, guard, stream};
 use crate::call::Caller;
 use crate::live::Live;
-use crate::mcp::{self, Answer, Context, Era, Headers as _, Message, Peers, Session};
+use crate::mcp::{self, Answer, Context, Era, Headers as _, Message, Peers, RpcError, Session};
 use crate::plan::ServerPlan;
+use crate::talk::Place;
 
 /// How long a request's body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The code of an overloaded server, outside JSON-RPC's reserved range.
-const OVERLOADED: i32 = 1503;
+/// The longest request to listen, which is kept as long as its stream.
+const MAX_LISTEN: usize = 64 << 10;
 /// The header that names a legacy session.
 const SESSION: &str = "mcp-session-id";
 /// Random bytes in the id of a session.
@@ -37,27 +38,23 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server, live: A
     if request.method() != Method::POST {
         return session_request(&request, server, &live);
     }
-    let Ok(place) = server.calls.clone().try_acquire_owned() else {
-        let message = "too many calls at once; try again in a second";
-        let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, message);
-        reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return reply;
-    };
+    let Ok(reading) = server.bodies.try_acquire() else { return overloaded() };
     let max_body = plan.max_body.0;
     let (parts, body) = request.into_parts();
     let body = match read(body, max_body).await {
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    let post = Post {
-        live,
-        headers: parts.headers,
-        body,
-        place: Some(place),
-        peers: server.peers.clone(),
-        session: None,
-    };
-    post.answer(&server.sessions).await
+    drop(reading);
+    let (headers, peers) = (parts.headers, server.peers.clone());
+    Post { live, headers, body, place: None, peers, session: None }.answer(server).await
+}
+
+fn overloaded() -> Reply {
+    let error = RpcError::overloaded("too many calls at once; try again in a second");
+    let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, error.code, &error.message);
+    reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    reply
 }
 
 /// Everything that can be refused, or answered, before the body is read.
@@ -161,16 +158,10 @@ fn session_request(request: &Request<Incoming>, server: &Server, live: &Arc<Live
     if !streams {
         return refuse(StatusCode::NOT_ACCEPTABLE, -32600, "`Accept` lists text/event-stream");
     }
-    match (session.stream(), server.peers.news.listen()) {
-        (Some(stream), Some(listening)) => {
-            stream::news(session, stream, listening, &server.peers, server.live.clone())
-        }
-        (None, _) => unknown_session(),
-        (_, None) => refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            OVERLOADED,
-            "too many clients listen already; try again later",
-        ),
+    let Some(listening) = server.peers.news.listen() else { return overloaded() };
+    match session.stream() {
+        Some(stream) => stream::news(session, stream, listening, &server.peers, server.live.clone()),
+        None => unknown_session(),
     }
 }
 
@@ -192,8 +183,8 @@ struct Post {
     live: Arc<Live>,
     headers: HeaderMap,
     body: Bytes,
-    /// Its place among the calls, held to its end.
-    place: Option<OwnedSemaphorePermit>,
+    /// Its place among the calls, held to its end; what is no call has none.
+    place: Option<Arc<Place>>,
     peers: Arc<Peers>,
     session: Option<Arc<Session>>,
 }
@@ -241,17 +232,32 @@ impl Kind {
     }
 }
 
+fn is_batch(body: &[u8]) -> bool {
+    body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[')
+}
+
 impl Post {
     /// Answers the message: as one JSON object, or as a stream where messages come before the answer.
-    async fn answer(mut self, sessions: &Sessions) -> Reply {
+    async fn answer(mut self, server: &Server) -> Reply {
         let body = self.body.clone();
         let parsed = mcp::parse(&body);
         let kind = Kind::of(&parsed, &self.headers);
+        // An answer to a question and a cancellation are let in always: calls that run wait for them.
+        let calls = parsed.as_ref().is_ok_and(|m| m.id.is_some() && m.method.is_some()) || is_batch(&body);
+        if calls && kind.way != Way::Listens {
+            match server.calls.take() {
+                Some(place) => self.place = Some(Arc::new(place)),
+                None => return overloaded(),
+            }
+        }
         if kind.way == Way::Initializes {
-            return self.initialize(sessions).await;
+            return self.initialize(&server.sessions).await;
+        }
+        if kind.way == Way::Listens && body.len() > MAX_LISTEN {
+            return too_large(MAX_LISTEN);
         }
         if kind.era == Era::Legacy && self.headers.contains_key(SESSION) {
-            match session(&self.headers, sessions, &self.live) {
+            match session(&self.headers, &server.sessions, &self.live) {
                 Ok(session) => self.session = Some(session),
                 Err(refusal) => return *refusal,
             }
@@ -262,12 +268,9 @@ impl Post {
         drop(parsed);
         let (outlet, messages) = mpsc::channel(16);
         if kind.way != Way::Outlives {
-            if kind.way == Way::Listens {
-                // A stream that only listens is no call.
-                self.place = None;
-            }
-            let running = async move { self.process(Some(&outlet)).await };
-            return stream::respond(Box::pin(running), messages).await;
+            // In a task, so that it goes on to its end or its deadline while the client does not read.
+            let task = tokio::spawn(async move { self.process(Some(&outlet)).await });
+            return stream::respond(stream::attached(task), messages).await;
         }
         let (begin, may_begin) = oneshot::channel::<()>();
         let (session, id) = (self.session.clone(), kind.id);
@@ -316,6 +319,7 @@ impl Post {
             headers: Some(&self.headers),
             outlet,
             session: self.session.as_deref(),
+            place: self.place.clone(),
             peers: &self.peers,
         }
     }

@@ -1,5 +1,6 @@
-//! Legacy sessions over HTTP: a table with a cap, so that a flood of `initialize` pushes out only what nobody uses, and an idle
-//! end. A session belongs to the caller who opened it (MCP 2025-11-25, basic/transports).
+//! Legacy sessions over HTTP: a table with a cap and an idle end. Where it is full, a newcomer takes the place of a session that
+//! never came back or has been quiet for a minute, or does without. A session belongs to the caller who opened it
+//! (MCP 2025-11-25, basic/transports).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,14 +21,23 @@ struct Entry {
     used: bool,
 }
 
+impl Entry {
+    /// Whether a request or a stream holds it right now.
+    fn in_use(&self) -> bool {
+        Arc::strong_count(&self.session) > 1
+    }
+}
+
+/// How long a session that came back keeps its place in a full table.
+const QUIET: Duration = Duration::from_secs(60);
+
 impl Sessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         // Insertions and removals are single operations.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a new session; whether there was room. Where the table is full, the one makes room that was never used or else
-    /// longest not, and is not in use.
+    /// Keeps a new session; whether there was room.
     pub(super) fn insert(&self, session: Arc<Session>, max: usize, idle: Duration) -> bool {
         self.insert_at(Instant::now(), session, max, idle)
     }
@@ -35,11 +45,11 @@ impl Sessions {
     fn insert_at(&self, now: Instant, session: Arc<Session>, max: usize, idle: Duration) -> bool {
         let mut table = self.lock();
         if table.len() >= max {
-            table.retain(|_, e| e.session.busy() || now.duration_since(e.seen) < idle || end(e));
+            table.retain(|_, e| e.in_use() || now.duration_since(e.seen) < idle || end(e));
         }
         if table.len() >= max {
-            let victim =
-                table.iter().filter(|(_, e)| !e.session.busy()).min_by_key(|(_, e)| (e.used, e.seen));
+            let free = |e: &Entry| !e.in_use() && (!e.used || now.duration_since(e.seen) >= QUIET);
+            let victim = table.iter().filter(|(_, e)| free(e)).min_by_key(|(_, e)| (e.used, e.seen));
             let Some(id) = victim.map(|(id, _)| id.clone()) else { return false };
             table.remove(&id).as_ref().map(end);
         }
@@ -57,7 +67,7 @@ impl Sessions {
     fn find_at(&self, now: Instant, id: &str, caller: &Caller, idle: Duration) -> Option<Arc<Session>> {
         let mut table = self.lock();
         let entry = table.get_mut(id).filter(|e| e.session.caller() == caller)?;
-        if now.duration_since(entry.seen) >= idle && !entry.session.busy() {
+        if now.duration_since(entry.seen) >= idle && !entry.in_use() {
             table.remove(id).as_ref().map(end);
             return None;
         }
@@ -107,14 +117,16 @@ mod tests {
     }
 
     #[test]
-    fn a_session_in_use_keeps_its_place() {
+    fn a_session_in_use_keeps_its_place_and_a_quiet_one_does_not() {
         let table = Sessions::default();
-        let listening = session("a");
-        let stream = listening.stream().unwrap();
-        assert!(table.insert(listening, 1, IDLE));
-        assert!(!table.insert(session("b"), 1, IDLE));
-        drop(stream);
-        assert!(table.insert(session("b"), 1, IDLE));
+        let start = Instant::now();
+        let running = session("a");
+        assert!(table.insert_at(start, running.clone(), 1, IDLE));
+        assert!(!table.insert_at(start, session("b"), 1, IDLE), "in use");
+        drop(running);
+        assert!(table.find_at(start, "a", &Caller::Anonymous, IDLE).is_some());
+        assert!(!table.insert_at(start + QUIET / 2, session("b"), 1, IDLE), "came back a moment ago");
+        assert!(table.insert_at(start + QUIET, session("b"), 1, IDLE));
         assert!(!find(&table, "a"));
     }
 

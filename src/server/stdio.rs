@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::{debug, info};
 
@@ -15,6 +16,8 @@ use crate::mcp::{self, Answer, Context, Peers, RpcError, Session};
 
 /// The longest line that is read.
 const MAX_LINE: usize = 16 << 20;
+/// How long a request waits for others to end.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Answers that may wait for a client that does not read; beyond, nothing more is read from it.
 const QUEUE: usize = 64;
 
@@ -47,27 +50,26 @@ pub async fn run(
     let telling = tokio::spawn(tell(client.clone()));
     let mut tasks = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
+    let places = Arc::new(Semaphore::new(client.live.load().plan.server.max_concurrent_calls));
     let result = loop {
         while tasks.try_join_next().is_some() {}
         let line = tokio::select! {
             () = &mut shutdown => break Ok(()),
             line = read_line(&mut input) => line,
         };
-        match line {
+        let line = match line {
             Ok(Line::End) => break Ok(()),
-            Ok(Line::TooLong) => {
-                let error = RpcError::invalid_request(format!("a message is at most {MAX_LINE} bytes"));
-                if client.answers.send(error.body(None)).await.is_err() {
-                    break Ok(());
-                }
-            }
-            Ok(Line::Message(line)) => {
-                if client.answers.is_closed() {
-                    break Ok(());
-                }
-                start(line, &client, &mut tasks);
-            }
+            Ok(Line::TooLong) => None,
+            Ok(Line::Message(line)) => Some(line),
             Err(error) => break Err(error),
+        };
+        // While the client does not read, or has too many requests open, nothing more is read from it.
+        let open = tokio::select! {
+            () = &mut shutdown => break Ok(()),
+            open = take(line, &client, &places, &mut tasks) => open,
+        };
+        if !open {
+            break Ok(());
         }
     };
     telling.abort();
@@ -103,6 +105,7 @@ impl Client {
             headers: None,
             outlet: Some(&self.answers),
             session: Some(&self.session),
+            place: None,
             peers: &self.peers,
         };
         // Before `initialize` nobody has said that batches are known.
@@ -130,25 +133,64 @@ async fn tell(client: Arc<Client>) {
     }
 }
 
-/// Starts the answer to one line in a task of its own.
-fn start(line: Vec<u8>, client: &Arc<Client>, tasks: &mut JoinSet<()>) {
-    let mut id = None;
-    if let Ok(message) = mcp::parse(&line) {
-        if message.method.as_deref() == Some("notifications/cancelled") {
-            // In its place among the lines: what it cancels has been started.
+/// Takes one line, `None` if it was too long; false once the client is gone.
+async fn take(
+    line: Option<Vec<u8>>,
+    client: &Arc<Client>,
+    places: &Arc<Semaphore>,
+    tasks: &mut JoinSet<()>,
+) -> bool {
+    let Some(line) = line else {
+        let error = RpcError::invalid_request(format!("a message is at most {MAX_LINE} bytes"));
+        return client.answers.send(error.body(None)).await.is_ok();
+    };
+    match mcp::parse(&line) {
+        Ok(message) if message.method.as_deref() == Some("notifications/cancelled") => {
             if let Some(target) = message.params.request_id {
                 client.session.cancel(target.get());
             }
-            return;
         }
-        // A response has the id of a question, not of a request.
-        id = message.method.and(message.id).map(std::borrow::Cow::into_owned);
+        // What later lines build on is done before they are read.
+        Ok(message) if message.id.is_none() || message.method.as_deref().is_none_or(settles) => {
+            if let Answer::Reply { body, .. } = client.process(&line).await {
+                return client.answers.send(body).await.is_ok();
+            }
+        }
+        parsed => {
+            let id = parsed.ok().and_then(|m| m.id).map(std::borrow::Cow::into_owned);
+            // Not longer: all places may be held by calls that wait for an answer further down the input.
+            match tokio::time::timeout(PATIENCE, places.clone().acquire_owned()).await {
+                Ok(Ok(place)) => start(line, id, place, client, tasks),
+                _ => {
+                    let error =
+                        RpcError::overloaded("too many requests at once; try again when some have ended");
+                    return client.answers.send(error.body(id.as_deref())).await.is_ok();
+                }
+            }
+        }
     }
+    !client.answers.is_closed()
+}
+
+/// Whether a method changes what is known of the client.
+fn settles(method: &str) -> bool {
+    matches!(method, "initialize" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe")
+}
+
+/// Starts the answer to one line in a task of its own.
+fn start(
+    line: Vec<u8>,
+    id: Option<String>,
+    place: OwnedSemaphorePermit,
+    client: &Arc<Client>,
+    tasks: &mut JoinSet<()>,
+) {
     let (own, own_id) = (client.clone(), id.clone());
     let cancelled = Arc::new(AtomicBool::new(false));
     let mark = cancelled.clone();
     let (begin, may_begin) = tokio::sync::oneshot::channel::<()>();
     let task = tasks.spawn(async move {
+        let _place = place;
         // Not before it is registered, so that it always takes itself out again.
         let _ = may_begin.await;
         let answer = own.process(&line).await;

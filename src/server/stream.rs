@@ -13,7 +13,7 @@ use hyper::body::Frame;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::http::{self, Reply};
 use crate::live::LiveHandle;
@@ -31,6 +31,22 @@ type Events = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send
 
 /// A running request.
 pub(super) type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Waits for a request that ends when its client is gone.
+pub(super) fn attached(task: JoinHandle<Answer>) -> Running {
+    struct AbortOnDrop(AbortHandle);
+    impl Drop for AbortOnDrop {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let guard = AbortOnDrop(task.abort_handle());
+    let answer = detached(task);
+    Box::pin(async move {
+        let _guard = guard;
+        answer.await
+    })
+}
 
 /// Waits for a request that goes on when its client is gone. One that was cancelled has no answer.
 pub(super) fn detached(task: JoinHandle<Answer>) -> Running {

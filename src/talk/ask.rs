@@ -132,21 +132,15 @@ impl Answers {
                 None => open.push((question.key.clone(), question.ask.clone())),
             }
         }
-        if open.is_empty() {
-            return Ok(answers);
-        }
-        // What has been answered in this round is kept for the next.
-        Err(Unanswered::Open(Asked { open, answered: answers }))
+        if open.is_empty() { Ok(answers) } else { Err(Unanswered::Open(Asked { open })) }
     }
 }
 
-/// What a round of a request ends with: questions, and the answers of the same step that are there already.
+/// What a round of a request ends with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// Questions by key.
     pub open: Vec<(String, Ask)>,
-    /// Answers by key.
-    pub answered: Map<String, Value>,
 }
 
 /// Why a question has no answer.
@@ -158,7 +152,9 @@ pub enum Unanswered {
     Missing(Value),
     /// There is nobody to ask: no client, or one without a stream of its own.
     Nobody,
-    /// The client refused to ask.
+    /// Too many people are asked already.
+    Crowded,
+    /// The client refused to ask, or is gone.
     Refused,
     /// The client's answer is not of the form that was asked for.
     Unfit,

@@ -2,22 +2,26 @@
 
 use serde_json::Value;
 
-/// A `ClientCapabilities` object.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Capabilities(Value);
+/// The longest text of capabilities that is kept, in bytes.
+const MAX_TEXT: usize = 4 << 10;
+
+/// A `ClientCapabilities` object, as the client wrote it: it is read where something is asked, and takes little room until then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(Box<str>);
 
 impl Capabilities {
-    /// From the client's own words; anything but an object is nothing.
+    /// From the client's own words; `None` if there are too many of them.
     #[must_use]
-    pub const fn new(value: Value) -> Self {
-        Self(value)
+    pub fn new(text: &str) -> Option<Self> {
+        (text.len() <= MAX_TEXT).then(|| Self(text.into()))
     }
 
     /// Whether everything in `required` was declared.
     #[must_use]
     pub fn have(&self, required: &Value) -> bool {
+        let declared: Value = serde_json::from_str(&self.0).unwrap_or_default();
         required.as_object().is_some_and(|all| {
-            all.iter().all(|(name, wanted)| match self.0.get(name) {
+            all.iter().all(|(name, wanted)| match declared.get(name) {
                 Some(declared) if name == "elicitation" => elicits(declared, wanted),
                 Some(declared) => covers(declared, wanted),
                 None => false,
@@ -52,7 +56,8 @@ mod tests {
 
     #[test]
     fn required_capabilities_are_found_at_every_level() {
-        let have = |declared, required| Capabilities::new(declared).have(&required);
+        let have =
+            |declared: Value, required| Capabilities::new(&declared.to_string()).unwrap().have(&required);
         let form = || json!({ "elicitation": { "form": {} } });
         assert!(have(json!({ "elicitation": {} }), form()));
         assert!(have(json!({ "elicitation": { "form": {}, "url": {} } }), form()));
@@ -63,5 +68,6 @@ mod tests {
         assert!(!have(json!({ "sampling": {} }), json!({ "sampling": { "tools": {} } })));
         assert!(!have(json!(null), json!({ "roots": {} })));
         assert!(have(json!({ "roots": { "listChanged": true } }), json!({ "roots": {} })));
+        assert_eq!(Capabilities::new(&" ".repeat(5000)), None);
     }
 }

@@ -4,10 +4,12 @@
 mod ask;
 mod capabilities;
 mod news;
+mod place;
 
 pub use ask::{Answers, Ask, Asked, Question, Unanswered};
 pub use capabilities::Capabilities;
 pub use news::{Change, Heard, Listening, News};
+pub use place::{Place, Places};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +132,8 @@ pub struct Asking {
 pub enum Way {
     /// With the next try of the same request (MCP 2026-07-28, patterns/mrtr); these have come so far.
     Rounds(Answers),
-    /// On the client's stream, while the call waits.
-    Stream,
+    /// On the client's stream, while the call waits without its place.
+    Stream(Option<Arc<Place>>),
 }
 
 impl Talk {
@@ -186,7 +188,7 @@ impl Talk {
     #[must_use]
     pub fn patience(&self) -> Duration {
         match self.asking.as_deref() {
-            Some(Asking { way: Way::Stream, .. }) => PATIENCE,
+            Some(Asking { way: Way::Stream(_), .. }) => PATIENCE,
             _ => Duration::ZERO,
         }
     }
@@ -230,13 +232,16 @@ impl Talk {
         let questions: Vec<_> = questions.iter().filter(|q| able(q)).collect();
         match &asking.way {
             Way::Rounds(answers) => answers.of(&questions),
-            Way::Stream => match &self.items {
-                Some(items) => {
-                    let all = questions.iter().map(|q| on_stream(items, q));
-                    futures_util::future::try_join_all(all).await.map(|all| all.into_iter().collect())
-                }
-                None => Err(Unanswered::Nobody),
-            },
+            Way::Stream(_) if questions.is_empty() => Ok(Map::new()),
+            Way::Stream(place) => {
+                let items = self.items.as_ref().ok_or(Unanswered::Nobody)?;
+                let all = futures_util::future::try_join_all(questions.iter().map(|q| on_stream(items, q)));
+                let all = match place {
+                    Some(place) => place.without(all).await.ok_or(Unanswered::Crowded)?,
+                    None => all.await,
+                };
+                all.map(|all| all.into_iter().collect())
+            }
         }
     }
 }

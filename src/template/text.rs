@@ -124,13 +124,23 @@ impl Template {
     /// The filled text; `None` if an argument is absent or null (the entry is then left out).
     #[must_use]
     pub fn render(&self, arguments: &Arguments) -> Option<String> {
+        self.render_as(arguments, |text| text)
+    }
+
+    /// The same, with every argument written another way.
+    #[must_use]
+    pub fn render_as<'a>(
+        &self,
+        arguments: &'a Arguments,
+        write: impl Fn(Cow<'a, str>) -> Cow<'a, str>,
+    ) -> Option<String> {
         let mut out = String::new();
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Param(index) => match arguments.get(*index) {
                     None | Some(Value::Null) => return None,
-                    Some(value) => out.push_str(&value_text(value)),
+                    Some(value) => out.push_str(&write(value_text(value))),
                 },
             }
         }

@@ -391,3 +391,57 @@ async fn over_stdio_questions_and_answers_share_the_pipe() {
     process.say(&modern("tools/call", json!({ "name": "count" }))).await;
     assert_eq!(process.message().await["result"]["structuredContent"]["cancelled"], 2);
 }
+
+/// A gateway with two places for calls, and a client that is asked in two of them.
+async fn crowded() -> (Gateway, Vec<(String, String)>, [(crate::support::Connection, Value); 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    write_orders(&folder);
+    let config = format!("server: {{ http: {{ max_concurrent_calls: 2 }} }}\n{CONFIG}");
+    let gateway = Gateway::start_in(folder, &config).await;
+    let session = gateway.session("2025-11-25", form()).await;
+    let mut asked = Vec::new();
+    for id in 1..=2 {
+        let mut call = legacy("tools/call", &json!({ "name": "cancel", "arguments": { "id": 7 } }));
+        call["id"] = json!(id);
+        let mut stream = gateway.connect().await;
+        stream.open_stream("POST", &session, call.to_string().as_bytes()).await;
+        let question = stream.event().await.unwrap();
+        asked.push((stream, question));
+    }
+    (gateway, session, asked.try_into().ok().unwrap())
+}
+
+#[tokio::test]
+async fn people_who_think_hold_up_nobody() {
+    let (gateway, session, [(mut first, question), (mut second, _)]) = crowded().await;
+    for _ in 0..5 {
+        assert_eq!(cancelled(&gateway).await, 0);
+    }
+    let answer = json!({ "jsonrpc": "2.0", "id": question["id"], "result": accepted(&json!({})) });
+    assert_eq!(gateway.post(&session, answer.to_string().as_bytes()).await.status, 202);
+    assert!(first.event().await.unwrap()["result"].get("isError").is_none());
+    let cancel =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 2 } });
+    assert_eq!(gateway.post(&session, cancel.to_string().as_bytes()).await.status, 202);
+    assert_eq!(
+        second.event().await.unwrap()["method"],
+        "notifications/cancelled",
+        "the question is taken back"
+    );
+    assert_eq!(second.event().await, None, "and the call has no answer");
+    assert_eq!(cancelled(&gateway).await, 1);
+}
+
+#[tokio::test]
+async fn a_question_ends_with_its_stream_and_with_its_session() {
+    let (gateway, session, [(first, question), (mut second, _)]) = crowded().await;
+    drop(first);
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let late = json!({ "jsonrpc": "2.0", "id": question["id"], "result": accepted(&json!({})) });
+    assert_eq!(gateway.post(&session, late.to_string().as_bytes()).await.status, 202);
+    let delete = gateway.connect().await.send("DELETE", "/mcp", &session, b"").await.unwrap();
+    assert_eq!(delete.status, 202);
+    let done = second.event().await.unwrap();
+    assert!(failure(&done["result"]).contains("nothing was done"), "{done}");
+    assert_eq!(cancelled(&gateway).await, 0);
+}

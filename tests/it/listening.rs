@@ -99,6 +99,8 @@ async fn what_cannot_be_listened_for_is_refused() {
         let reply = gateway.modern("subscriptions/listen", wrong).await;
         assert_eq!((reply.status, reply.code()), (200, -32602), "{}", reply.text());
     }
+    let padded = json!({ "notifications": {}, "padding": "x".repeat(70 << 10) });
+    assert_eq!(gateway.modern("subscriptions/listen", padded).await.status, 413);
     let uris: Vec<String> = (0..1001).map(|n| format!("shop://{n}")).collect();
     let many = json!({ "notifications": { "resourceSubscriptions": uris } });
     assert_eq!(gateway.modern("subscriptions/listen", many).await.code(), -32602);

@@ -237,3 +237,28 @@ async fn a_server_may_keep_no_sessions() {
     assert_eq!((reply.status, reply.header("mcp-session-id")), (200, None));
     assert_eq!(reply.json()["result"]["protocolVersion"], "2025-11-25");
 }
+
+#[tokio::test]
+async fn what_a_session_keeps_of_its_client_is_small() {
+    let gateway = Gateway::start(CONFIG).await;
+    let mut long = initialize("2025-11-25");
+    long["params"]["capabilities"] = json!({ "x": vec![json!({}); 2000] });
+    let reply = gateway.post(&plain_headers(), long.to_string().as_bytes()).await;
+    assert_eq!((reply.code(), reply.header("mcp-session-id")), (-32602, None));
+    let session = open(&gateway).await;
+    let subscribe = async |uri: &str| {
+        let message = legacy("resources/subscribe", &json!({ "uri": uri }));
+        gateway.post(&session, message.to_string().as_bytes()).await.code()
+    };
+    assert_eq!((subscribe("shop://a").await, subscribe("shop://none").await), (0, -32002));
+    let template = "resources: { \"shop://{name}\": { name: n, description: N., static: { text: n } } }";
+    let gateway = Gateway::start(template).await;
+    let session = open(&gateway).await;
+    let mut taken = 0;
+    for n in 0..100 {
+        let uri = format!("shop://{n}{}", "x".repeat(1000));
+        let message = legacy("resources/subscribe", &json!({ "uri": uri }));
+        taken += usize::from(gateway.post(&session, message.to_string().as_bytes()).await.code() == 0);
+    }
+    assert_eq!(taken, 32, "32 KiB of URIs");
+}

@@ -247,3 +247,28 @@ async fn equal_ids_at_the_same_time_are_both_answered() {
     assert_eq!(client.process.message().await["id"], 1);
     assert!(!client.process.is_silent(Duration::from_secs(2)).await, "the second one was never answered");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_does_not_read_is_not_read_from() {
+    let mut client = Client::start("tools: { hello: { description: H., static: { text: hello } } }");
+    client.assert_works().await;
+    let ping = format!("{}\n", legacy("ping", &json!({}))).repeat(1000);
+    let memory = |id: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+    };
+    let before = memory(client.process.id());
+    let mut sent = 0;
+    while sent < 300 {
+        let write = client.process.write(ping.as_bytes());
+        if tokio::time::timeout(Duration::from_secs(2), write).await.is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(sent < 300, "everything was taken");
+    let grown = memory(client.process.id()).saturating_sub(before);
+    assert!(grown < 64, "{grown} MiB more for {sent}000 requests");
+}

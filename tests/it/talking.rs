@@ -162,3 +162,33 @@ async fn going_away_cancels_a_modern_call_and_not_a_legacy_one() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!((upstream.count(), upstream.left()), (3, 2), "a legacy call goes on");
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_no_place_beyond_the_deadline() {
+    let line = "x".repeat(256 << 10);
+    let steps = format!("{{ log: {{ data: \"{line}\" }} }}, ").repeat(80);
+    let config = format!(
+        "server: {{ http: {{ max_concurrent_calls: 1 }} }}\n\
+         tools: {{ talks: {{ description: T., static: {{ steps: [{steps}], text: done }}, policy: {{ timeout: 500ms }} }} }}\n"
+    );
+    let gateway = Gateway::start(&config).await;
+    let request = asking("talks", Some("debug"), None).to_string();
+    let legacy_call = legacy("tools/call", &json!({ "name": "talks" })).to_string();
+    for (headers, body) in
+        [(modern_headers("tools/call", Some("talks")), request), (plain_headers(), legacy_call)]
+    {
+        let mut stuck = gateway.connect().await;
+        stuck.open_stream("POST", &headers, body.as_bytes()).await;
+        // Nothing more is read.
+        assert_eq!(gateway.modern("tools/list", json!({})).await.status, 503, "the only place is taken");
+        let mut free = false;
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            free = free || gateway.modern("tools/list", json!({})).await.status == 200;
+            if free {
+                break;
+            }
+        }
+        assert!(free, "the place came back");
+    }
+}

@@ -222,6 +222,11 @@ impl ContentConfig {
 }
 
 impl FixedConfig {
+    /// The names of the questions its steps ask.
+    pub fn questions(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.steps.iter().filter_map(|s| s.value.ask.as_ref()).flat_map(Entries::iter).map(|(name, _)| name)
+    }
+
     /// What its steps announce.
     pub fn announced(&self) -> impl Iterator<Item = &Spanned<String>> {
         self.steps.iter().filter_map(|step| step.value.announce.as_ref())
