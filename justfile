@@ -18,10 +18,11 @@ check: fmt shell dockerfile deny clippy schema doc
 # The formatting of the Rust code.
 fmt:
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 # Lints of the shell scripts.
 shell:
-    shellcheck --external-sources .ci/run tests/run.sh tests/*/*.sh
+    shellcheck --external-sources .ci/run tests/run.sh tests/*/*.sh fuzz/*.sh
 
 # Lints of the Dockerfile.
 dockerfile:
@@ -65,6 +66,10 @@ clients: build
 # The official conformance suite against the release binary.
 conformance: build
     tests/conformance/run.sh {{ target }}/release/sidegate
+
+# Each fuzz target for a while, from the committed inputs.
+fuzz seconds="60":
+    for target in decoder headers answer; do fuzz/run.sh "$target" {{ seconds }} || exit; done
 
 # What a call costs beside two floors, in one run.
 bench:

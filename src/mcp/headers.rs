@@ -73,7 +73,7 @@ pub(super) fn check(
 ///
 /// # Errors
 /// -32020 on the first that is absent while its argument is given, given while that is absent or null, malformed or
-/// different.
+/// different; and if the arguments cannot be read, as nothing can be compared with them then.
 pub(super) fn check_params(
     headers: &dyn Headers,
     params: &[HeaderParam],
@@ -82,7 +82,11 @@ pub(super) fn check_params(
     if params.is_empty() {
         return Ok(());
     }
-    let arguments: Value = arguments.and_then(|a| serde_json::from_str(a.get()).ok()).unwrap_or_default();
+    let arguments: Value = match arguments.map(|a| serde_json::from_str(a.get())) {
+        None => Value::Null,
+        Some(Ok(arguments)) => arguments,
+        Some(Err(_)) => return Err(RpcError::header_mismatch("the arguments cannot be read to be compared")),
+    };
     for param in params {
         let value = param.path.iter().try_fold(&arguments, |v, key| v.get(key)).filter(|v| !v.is_null());
         let Some(value) = value else {
@@ -109,11 +113,29 @@ pub(super) fn check_params(
     Ok(())
 }
 
-/// Equal as numbers: `42.0` is 42. Whole ones are compared as such, since a float has not all their digits.
+/// Equal as numbers: `42.0` is 42. Whole ones are compared to the last digit, however they are written, since a float has
+/// not all of them; others as the floats that a tool is given.
 fn same_number(text: &str, number: &Number) -> bool {
-    match (text.parse::<i128>(), number.to_string().parse::<i128>()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => text.parse::<f64>().is_ok_and(|a| number.as_f64() == Some(a)),
+    let Ok(sent) = text.parse::<Number>() else { return false };
+    match number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)) {
+        Some(whole) => self::whole(text) == Some(whole),
+        None => sent.as_f64() == number.as_f64(),
+    }
+}
+
+/// The whole number that a JSON number is, if it is one: `42`, `42.0`, `4.2e1`.
+fn whole(text: &str) -> Option<i128> {
+    let (digits, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (before, after) = digits.split_once('.').unwrap_or((digits, ""));
+    let after = after.trim_end_matches('0');
+    let mantissa: i128 = format!("{before}{after}").parse().ok()?;
+    let power = power.parse::<i32>().ok()?.checked_sub(i32::try_from(after.len()).ok()?)?;
+    let scale = 10_i128.checked_pow(power.unsigned_abs());
+    match scale {
+        _ if mantissa == 0 => Some(0),
+        Some(scale) if power >= 0 => mantissa.checked_mul(scale),
+        Some(scale) if mantissa % scale == 0 => Some(mantissa / scale),
+        _ => None,
     }
 }
 
@@ -153,6 +175,39 @@ mod tests {
             let raw = arguments.map(|a| RawValue::from_string(a.to_owned()).unwrap());
             let checked = check_params(sent, std::slice::from_ref(&param), raw.as_deref());
             assert_eq!(checked.is_ok(), passes, "{sent:?} with {arguments:?}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_compared_to_the_last_digit_however_they_are_written() {
+        let same = |text: &str, number: &str| same_number(text, &number.parse().unwrap());
+        for (text, number) in [
+            ("42", "42"),
+            ("42.0", "42"),
+            ("4.2e1", "42"),
+            ("4200E-2", "42"),
+            ("-0.0", "0"),
+            ("42", "42.0"),
+            ("9007199254740993.0", "9007199254740993"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("0.1", "0.1"),
+        ] {
+            assert!(same(text, number), "{text} is {number}");
+        }
+        for (text, number) in [
+            ("9007199254740992.0", "9007199254740993"),
+            ("9007199254740992", "9007199254740993"),
+            ("9.007199254740992e15", "9007199254740993"),
+            ("42.00000000000000000001", "42"),
+            ("1e400", "1"),
+            ("1e-2147483648", "1"),
+            ("inf", "1"),
+            ("+42", "42"),
+            ("042", "42"),
+            ("4 2", "42"),
+            ("", "0"),
+        ] {
+            assert!(!same(text, number), "{text} is not {number}");
         }
     }
 }

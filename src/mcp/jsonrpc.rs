@@ -50,6 +50,13 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// A token is a string or an integer (MCP 2026-07-28, patterns/progress) and is sent back as it came; what is neither, or what not
+/// every reader takes, is as good as none.
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    let raw = Option::<&RawValue>::deserialize(deserializer)?;
+    Ok(raw.filter(|r| valid_id(r.get())))
+}
+
 /// A derived reader would take a list for an object.
 fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Meta<'de>>, D::Error> {
     let Some(raw) = Option::<&RawValue>::deserialize(deserializer)? else { return Ok(None) };
@@ -129,7 +136,7 @@ pub struct Meta<'a> {
     )]
     pub client_capabilities: Option<&'a RawValue>,
     /// Optional: report progress under this token.
-    #[serde(borrow, default, rename = "progressToken")]
+    #[serde(borrow, default, rename = "progressToken", deserialize_with = "token")]
     pub progress_token: Option<&'a RawValue>,
     /// Optional: a log level.
     #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
@@ -226,10 +233,14 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
     Ok(Message { id, method: envelope.method, params, result: envelope.result })
 }
 
-/// A JSON string, or an integer that fits 64 bits.
-pub(super) fn valid_id(text: &str) -> bool {
-    text.len() <= MAX_ID
-        && (text.starts_with('"') || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
+/// A JSON string, or an integer that fits 64 bits: what every client can read back.
+fn valid_id(text: &str) -> bool {
+    text.len() <= MAX_ID && (is_text(text) || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
+}
+
+/// Whether JSON is a string that a text can hold: the grammar lets lone surrogates through, and readers do not.
+fn is_text(json: &str) -> bool {
+    json.starts_with('"') && (!json.contains('\\') || serde_json::from_str::<String>(json).is_ok())
 }
 
 /// A response that carries a result.
@@ -290,7 +301,7 @@ mod tests {
     fn messages_are_told_from_what_is_none() {
         let deep =
             format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{}", "[".repeat(200_000));
-        let cases: [(&[u8], i64); 20] = [
+        let cases: [(&[u8], i64); 22] = [
             (br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, 0),
             (br#"{"jsonrpc":"2.0","id":"a\"b","method":"ping","params":{}}"#, 0),
             (br#"{"jsonrpc":"2.0","method":"notifications/x"}"#, 0),
@@ -304,6 +315,8 @@ mod tests {
             (b"1", -32600),
             (br#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600),
             (br#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600),
+            (br#"{"jsonrpc":"2.0","id":"\ud83d\ude00","method":"ping"}"#, 0),
+            (br#"{"jsonrpc":"2.0","id":"\ud83d","method":"ping"}"#, -32600),
             (br#"{"jsonrpc":"2.0","id":1e400,"method":"ping"}"#, -32600),
             (br#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, -32600),
             (br#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600),
@@ -323,5 +336,26 @@ mod tests {
         let message =
             parse(br#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"Name":"b","NAME":"c","name":"d"}}"#);
         assert_eq!(message.unwrap().params.name.unwrap().get(), "\"d\"");
+    }
+
+    #[test]
+    fn a_progress_token_that_not_every_client_can_read_back_is_none() {
+        for (token, taken) in [
+            ("7", true),
+            ("-15", true),
+            ("-1.5", false),
+            (r#""a\nb""#, true),
+            ("1e400", false),
+            (r#""\ud800""#, false),
+            ("true", false),
+            ("null", false),
+            ("[]", false),
+        ] {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"a","params":{{"_meta":{{"progressToken":{token}}}}}}}"#
+            );
+            let meta = parse(text.as_bytes()).unwrap().params.meta.unwrap();
+            assert_eq!(meta.progress_token.map(RawValue::get), Some(token).filter(|_| taken), "{token}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Context, Era, Message, Params, Session, jsonrpc};
+use super::{Context, Era, Message, Params, Session};
 use crate::call::{Said, Talk};
 use crate::talk::{Asking, Item, Level, Way};
 
@@ -32,8 +32,6 @@ impl<'a> Wanted<'a> {
             Era::Modern => meta.and_then(|m| m.log_level).and_then(|l| serde_json::from_str(l.get()).ok()),
             Era::Legacy => talks.then(|| cx.session.and_then(Session::level).unwrap_or(Level::Info)),
         };
-        // A string or an integer (MCP 2026-07-28, patterns/progress).
-        let token = token.filter(|t| jsonrpc::valid_id(t));
         Self { token, level }
     }
 

@@ -80,6 +80,12 @@ async fn parameters_in_headers_equal_the_arguments() {
         (json!({ "region": "Zürich" }), vec![("Mcp-Param-Region", "=?base64?WsO8cmljaA==?=")], true),
         (json!({ "region": "eu", "number": null }), vec![("Mcp-Param-Region", "eu")], true),
         (json!({ "region": "eu", "number": 42 }), vec![("Mcp-Param-Region", "eu")], false),
+        (json!({ "region": "eu" }), vec![("Mcp-Param-Region", "eu"), ("Mcp-Param-Number", "42")], false),
+        (
+            json!({ "region": "eu", "number": null }),
+            vec![("Mcp-Param-Region", "eu"), ("Mcp-Param-Number", "42")],
+            false,
+        ),
         (
             json!({ "region": "eu", "number": 42 }),
             vec![("Mcp-Param-Region", "eu"), ("Mcp-Param-Number", "42")],
@@ -140,10 +146,30 @@ async fn large_integers_in_headers_are_compared_to_the_last_digit() {
         "tools/call",
         json!({ "name": "routed", "arguments": { "region": "eu", "number": 9_007_199_254_740_993_i64 } }),
     );
-    for (sent, wanted) in [("9007199254740993", (200, 0)), ("9007199254740992", (400, -32020))] {
+    for (sent, wanted) in [
+        ("9007199254740993", (200, 0)),
+        ("9007199254740993.0", (200, 0)),
+        ("9007199254740992", (400, -32020)),
+        ("9007199254740992.0", (400, -32020)),
+    ] {
         let mut list = modern_headers("tools/call", Some("routed"));
         list.extend(headers(&[("Mcp-Param-Region", "eu"), ("Mcp-Param-Number", sent)]));
         let reply = gateway.post(&list, body.to_string().as_bytes()).await;
         assert_eq!((reply.status, reply.code()), wanted, "{sent}: {}", reply.text());
+    }
+}
+
+/// What the call says of the region cannot be known, so what the header says of it is not let through.
+#[tokio::test]
+async fn arguments_that_cannot_be_read_equal_no_header() {
+    let gateway = Gateway::start(CONFIG).await;
+    let body =
+        modern("tools/call", json!({ "name": "routed", "arguments": { "region": "eu", "plain": "?" } }));
+    for unreadable in ["1e400", r#""\ud800""#] {
+        let body = body.to_string().replace(r#""?""#, unreadable);
+        let mut list = modern_headers("tools/call", Some("routed"));
+        list.extend(headers(&[("Mcp-Param-Region", "us")]));
+        let reply = gateway.post(&list, body.as_bytes()).await;
+        assert_eq!((reply.status, reply.code()), (400, -32020), "{unreadable}: {}", reply.text());
     }
 }

@@ -19,6 +19,7 @@ mod config_hostile;
 mod config_schema;
 mod differential;
 mod docs;
+mod fuzz_seeds;
 mod handbook_sql;
 mod http;
 mod http_door;
