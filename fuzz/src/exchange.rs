@@ -58,6 +58,7 @@ pub fn hold(headers: Option<&HeaderMap>, body: &[u8]) {
         caller: Caller::Anonymous,
         headers: headers.map(|h| -> &dyn mcp::Headers { h }),
         outlet: Some(&outlet),
+        place: None,
         session: None,
         peers: peers(),
     };
