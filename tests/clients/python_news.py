@@ -10,36 +10,44 @@ CHANGES = ("change_tools", "change_prompts", "change_resources", "change_desk", 
 
 async def legacy_news(check, able, other) -> None:
     """Up to 2025-11-25: lists to every stream, a resource to those who subscribed to it."""
+    both = (able, other)
+
+    async def changed(*tools: str) -> None:
+        """Both hear of a change: over HTTP they share a server, over stdio each has its own."""
+        for tool in tools:
+            for peer in both if able.kind == "stdio" else (able,):
+                await peer.call(tool)
+
+    def heard() -> list[list[str]]:
+        news = [peer.news for peer in both]
+        able.news, other.news = [], []
+        return news
+
+    async def last(news: str) -> None:
+        await until(lambda: all(peer.news[-1:] == [news] for peer in both))
 
     async def lists():
         # The client does not say when its stream stands.
         for _ in range(25):
-            await able.call("change_tools")
-            if await until(lambda: able.news, 0.2):
+            await changed("change_tools")
+            if await until(lambda: all(peer.news for peer in both), 0.2):
                 break
-        await anyio.sleep(0.1)
-        able.news = []
-        for tool in ("change_tools", "change_prompts", "change_resources"):
-            await able.call(tool)
-        await until(lambda: len(able.news) >= 3)
-        same(able.news, LISTS)
+        await changed("change_prompts")
+        await last("prompts/list_changed")
+        heard()
+        await changed("change_tools", "change_prompts", "change_resources")
+        await last("resources/list_changed")
+        same(heard(), [LISTS, LISTS])
 
     async def resources():
-        able.news, other.news = [], []
         await able.client.subscribe_resource("note://board")
-        for tool in ("change_desk", "change_board", "change_tools"):
-            await able.call(tool)
-            if able.kind == "stdio":
-                await other.call(tool)
-        await until(lambda: len(able.news) >= 2 and other.news)
-        same(able.news, ["note://board", "tools/list_changed"])
-        same(other.news, ["tools/list_changed"])
+        await changed("change_desk", "change_board", "change_tools")
+        await last("tools/list_changed")
+        same(heard(), [["note://board", "tools/list_changed"], ["tools/list_changed"]])
         await able.client.unsubscribe_resource("note://board")
-        able.news = []
-        for tool in ("change_board", "change_tools"):
-            await able.call(tool)
-        await until(lambda: able.news)
-        same(able.news, ["tools/list_changed"])
+        await changed("change_board", "change_tools")
+        await last("tools/list_changed")
+        same(heard(), [["tools/list_changed"], ["tools/list_changed"]])
 
     await check("tells every session of changed lists", lists)
     await check("tells of a resource only those who subscribed to it", resources)

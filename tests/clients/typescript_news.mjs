@@ -10,36 +10,39 @@ export const NEWS = [...LISTS, 'resources/updated'];
 
 /** Up to 2025-11-25: lists to every stream, a resource to those who subscribed to it. */
 export async function legacyNews(check, able, other) {
+  const both = [able, other];
+  /** Both hear of a change: over HTTP they share a server, over stdio each has its own. */
+  const changed = async (...tools) => {
+    for (const tool of tools) {
+      for (const peer of kind === 'stdio' ? both : [able]) await peer.call(tool);
+    }
+  };
+  const heard = () => both.map((peer) => peer.news.splice(0));
+  const last = (news) => until(() => both.every((peer) => peer.news.at(-1) === news));
+
   await check('tells every session of changed lists', async () => {
     // The client does not say when its stream stands.
-    const stands = async () => {
-      await able.call('change_tools');
-      return until(() => able.news.length > 0, 200);
-    };
-    for (let tries = 0; tries < 25 && !(await stands()); tries += 1);
-    await pause(100);
-    able.news = [];
-    for (const list of ['tools', 'prompts', 'resources']) await able.call(`change_${list}`);
-    await until(() => able.news.length >= 3);
-    assert.deepEqual(able.news, LISTS);
+    for (let tries = 0; tries < 25 && !both.every((peer) => peer.news.length > 0); tries += 1) {
+      await changed('change_tools');
+      await until(() => both.every((peer) => peer.news.length > 0), 200);
+    }
+    await changed('change_prompts');
+    await last('prompts/list_changed');
+    heard();
+    await changed('change_tools', 'change_prompts', 'change_resources');
+    await last('resources/list_changed');
+    assert.deepEqual(heard(), [LISTS, LISTS]);
   });
 
   await check('tells of a resource only those who subscribed to it', async () => {
-    able.news = [];
-    other.news = [];
     await able.client.subscribeResource({ uri: 'note://board' });
-    for (const tool of ['change_desk', 'change_board', 'change_tools']) {
-      await able.call(tool);
-      if (kind === 'stdio') await other.call(tool);
-    }
-    await until(() => able.news.length >= 2 && other.news.length >= 1);
-    assert.deepEqual(able.news, ['note://board', 'tools/list_changed']);
-    assert.deepEqual(other.news, ['tools/list_changed']);
+    await changed('change_desk', 'change_board', 'change_tools');
+    await last('tools/list_changed');
+    assert.deepEqual(heard(), [['note://board', 'tools/list_changed'], ['tools/list_changed']]);
     await able.client.unsubscribeResource({ uri: 'note://board' });
-    able.news = [];
-    for (const tool of ['change_board', 'change_tools']) await able.call(tool);
-    await until(() => able.news.length >= 1);
-    assert.deepEqual(able.news, ['tools/list_changed']);
+    await changed('change_board', 'change_tools');
+    await last('tools/list_changed');
+    assert.deepEqual(heard(), [['tools/list_changed'], ['tools/list_changed']]);
   });
 }
 
