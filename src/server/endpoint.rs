@@ -150,7 +150,8 @@ fn session_request(request: &Request<Incoming>, server: &Server, live: &Arc<Live
     };
     if request.method() == Method::DELETE {
         server.sessions.remove(session.id());
-        return http::reply(Answer::Accepted);
+        // Not 202: the Python client takes that for a failure.
+        return http::empty(StatusCode::NO_CONTENT);
     }
     let streams = request.headers().get_all(header::ACCEPT).iter().any(|v| {
         v.to_str().is_ok_and(|v| v.contains("text/event-stream") || v.contains("*/*") || v.contains("text/*"))

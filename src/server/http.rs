@@ -78,10 +78,13 @@ pub(super) fn reply(answer: Answer) -> Reply {
         Answer::Reply { status, body } => {
             json(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body)
         }
-        Answer::Accepted => {
-            let mut reply = Response::new(Body::Left(Full::default()));
-            *reply.status_mut() = StatusCode::ACCEPTED;
-            reply
-        }
+        Answer::Accepted => empty(StatusCode::ACCEPTED),
     }
+}
+
+/// A reply without a body.
+pub(super) fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::new(Body::Left(Full::default()));
+    *reply.status_mut() = status;
+    reply
 }

@@ -1,34 +1,13 @@
 """The official Python SDK against a running Sidegate demo, in both of its connection modes.
 
-    python_client.py http URL            Streamable HTTP
-    python_client.py stdio CONFIG.json   the process a desktop client's configuration names: {"mcpServers": {"shop": …}}
+python_suite.py says how it is run.
 """
 
 import json
-import os
 import re
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
-import anyio
-from mcp import Client, MCPError, StdioServerParameters, stdio_client
-
-TIME_LIMIT_S = 90
-VERSIONS = {"legacy": "2025-11-25", "auto": "2026-07-28"}
-
-passed = 0
-failed = 0
-
-
-def expect(condition: object, complaint: str) -> None:
-    if not condition:
-        raise AssertionError(complaint)
-
-
-def text(content: list) -> str:
-    expect(content and content[0].type == "text" and content[0].text, f"no text in {content!r}")
-    return content[0].text
+from mcp import Client, MCPError
+from python_suite import VERSIONS, counted, expect, run, target, text
 
 
 def rows(structured: dict) -> list:
@@ -38,26 +17,8 @@ def rows(structured: dict) -> list:
     return found
 
 
-def target(kind: str, where: str):
-    if kind == "http":
-        return where
-    launch = json.loads(Path(where).read_text())["mcpServers"]["shop"]
-    # The server's own log lines stay out of this report.
-    return stdio_client(StdioServerParameters(**launch), errlog=open(os.devnull, "w"))
-
-
 async def session(kind: str, where: str, mode: str) -> None:
-    async def check(name: str, body: Callable) -> None:
-        global passed, failed
-        try:
-            await body()
-        except Exception as error:
-            failed += 1
-            complaint = f"{type(error).__name__}: {error}".replace("\n", "\n      ")
-            print(f"FAIL  {kind} {mode}: {name}\n      {complaint}", flush=True)
-        else:
-            passed += 1
-            print(f"ok    {kind} {mode}: {name}", flush=True)
+    check = counted(kind, mode)
 
     async with Client(target(kind, where), mode=mode) as client:
 
@@ -153,27 +114,4 @@ async def session(kind: str, where: str, mode: str) -> None:
         await check("gets a prompt", gets_prompt)
 
 
-async def main(kind: str, where: str) -> None:
-    global failed
-    try:
-        with anyio.fail_after(TIME_LIMIT_S):
-            for mode in VERSIONS:
-                try:
-                    await session(kind, where, mode)
-                except Exception as error:
-                    if isinstance(error, TimeoutError):
-                        raise
-                    failed += 1
-                    causes = getattr(error, "exceptions", [error])
-                    print(f"FAIL  {kind} {mode}: session: {'; '.join(f'{type(e).__name__}: {e}' for e in causes)}")
-    except TimeoutError:
-        failed += 1
-        print(f"FAIL  not done after {TIME_LIMIT_S} s")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("http", "stdio"):
-        sys.exit("usage: python_client.py http URL | stdio CONFIG.json")
-    anyio.run(main, sys.argv[1], sys.argv[2])
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+run(session)

@@ -1,51 +1,9 @@
 // The official TypeScript client against a running Sidegate demo, in both of its negotiation modes.
-//
-//   typescript.mjs http URL            Streamable HTTP
-//   typescript.mjs stdio CONFIG.json   the process a desktop client's configuration names: {"mcpServers": {"shop": …}}
-//
-// SIDEGATE_NODE_MODULES names the folder the client is installed in.
+// suite.mjs says how it is run.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 
-const require = createRequire(join(process.env.SIDEGATE_NODE_MODULES, 'here.js'));
-const { Client, StreamableHTTPClientTransport } = require('@modelcontextprotocol/client');
-const { StdioClientTransport } = require('@modelcontextprotocol/client/stdio');
-
-const TIME_LIMIT_S = 90;
-const ERAS = {
-  legacy: { version: '2025-11-25', era: 'legacy' },
-  auto: { version: '2026-07-28', era: 'modern' },
-};
-
-const [kind, target] = process.argv.slice(2);
-if (!['http', 'stdio'].includes(kind) || !target) {
-  console.error('usage: typescript.mjs http URL | stdio CONFIG.json');
-  process.exit(2);
-}
-
-let passed = 0;
-let failed = 0;
-
-function finish() {
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed === 0 ? 0 : 1);
-}
-
-setTimeout(() => {
-  failed += 1;
-  console.log(`FAIL  not done after ${TIME_LIMIT_S} s`);
-  finish();
-}, TIME_LIMIT_S * 1000).unref();
-
-function transport() {
-  if (kind === 'http') return new StreamableHTTPClientTransport(new URL(target));
-  const { command, args, env } = JSON.parse(readFileSync(target, 'utf8')).mcpServers.shop;
-  // A launched server gets PATH and HOME from the client, plus what the snippet names.
-  return new StdioClientTransport({ command, args, env, stderr: 'ignore' });
-}
+import { Client, ERAS, check as count, finish, transport } from './suite.mjs';
 
 /** The rows of a structured result, whatever the field that holds them is called. */
 function rows(result) {
@@ -62,16 +20,7 @@ function text(result) {
 }
 
 async function session(mode) {
-  const check = async (name, body) => {
-    try {
-      await body();
-      passed += 1;
-      console.log(`ok    ${kind} ${mode}: ${name}`);
-    } catch (error) {
-      failed += 1;
-      console.log(`FAIL  ${kind} ${mode}: ${name}\n      ${String(error?.message ?? error).split('\n').join('\n      ')}`);
-    }
-  };
+  const check = (name, body) => count(mode, name, body);
 
   const client = new Client({ name: 'sidegate-tests', version: '1.0.0' }, { versionNegotiation: { mode } });
   const errors = [];

@@ -1,5 +1,9 @@
 //! The official Rust SDK as a client of the demo: over HTTP and as a child process, in both eras.
 
+mod news;
+mod peer;
+mod rehearsal;
+
 use std::time::Duration;
 
 use rmcp::model::{

@@ -74,7 +74,7 @@ async fn a_session_lives_until_it_is_deleted_and_is_optional() {
     assert_eq!((reply.status, reply.header("mcp-session-id")), (200, None));
 
     let delete = gateway.connect().await.send("DELETE", "/mcp", &session, b"").await.unwrap();
-    assert_eq!(delete.status, 202);
+    assert_eq!(delete.status, 204);
     for method in ["POST", "GET", "DELETE"] {
         let body = if method == "POST" { ping.to_string() } else { String::new() };
         let reply = gateway.connect().await.send(method, "/mcp", &session, body.as_bytes()).await.unwrap();
