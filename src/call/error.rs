@@ -121,11 +121,7 @@ impl CallError {
     pub fn unanswered(why: Unanswered) -> Self {
         let (code, message) = match &why {
             Unanswered::Open(_) => (Code::InputRequired, "This call waits for answers."),
-            Unanswered::Missing(_) => (
-                Code::CannotAsk,
-                "This call has to ask first, and this client did not declare that it can. Use a client that can, \
-                 or do it another way.",
-            ),
+            Unanswered::Missing(_) => (Code::CannotAsk, ""),
             Unanswered::Nobody => (
                 Code::CannotAsk,
                 "This call has to ask the person first, and there is no way to reach them from this client.",
@@ -141,6 +137,18 @@ impl CallError {
                 (Code::CannotAsk, "The answer is not of the form that was asked for, so nothing was done.")
             }
             Unanswered::Late => (Code::CannotAsk, "Nobody answered in time, so nothing was done."),
+        };
+        let message = match &why {
+            Unanswered::Missing(capabilities) => {
+                let names: Vec<&str> =
+                    capabilities.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                format!(
+                    "This call has to ask first, and this client did not declare `{}`. Use a client that does, or do \
+                     it another way.",
+                    names.join("`, `")
+                )
+            }
+            _ => message.to_owned(),
         };
         let detail = format!("{why:?}");
         Self { unanswered: Some(Box::new(why)), ..Self::new(code, message, detail) }

@@ -5,8 +5,8 @@
 #   inspector_rehearsal.sh http URL            Streamable HTTP
 #   inspector_rehearsal.sh stdio CONFIG.json   the process a desktop client's configuration names: {"mcpServers": {NAME: …}}
 #
-# What neither can do, and the other clients' suites show instead: answer a sampling request; print progress; ask for log lines
-# since 2026-07-28; cancel a call other than by going away; print changes of lists (mcpdo refreshes its own in silence).
+# What neither can do, and the other clients' suites show instead: answer a sampling request; print progress; choose the level of log
+# lines since 2026-07-28 (mcpdo always asks for debug); cancel a call other than by going away; print changes of lists (mcpdo refreshes its own in silence).
 #
 # SIDEGATE_NODE is a Node 22 and SIDEGATE_NODE_MODULES the folder the Inspector is installed in.
 set -uo pipefail
