@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Era;
-use crate::call::{CallError, Code, RequestId};
+use crate::call::{CallError, Code, Origin, RequestId};
 
 /// A JSON-RPC error with the HTTP status it travels with in the modern era (MCP 2026-07-28, basic/index and
 /// transports/streamable-http).
@@ -107,8 +107,8 @@ impl RpcError {
 /// The text of a failed call, naming the id under which the log has the rest.
 #[must_use]
 pub(super) fn sentence(error: &CallError, id: RequestId) -> String {
-    match error.code {
-        Code::InvalidArguments | Code::NotFound => error.message.clone(),
-        _ => format!("{} (request {id})", error.message),
+    match error.code.origin() {
+        Origin::Caller => error.message.clone(),
+        Origin::Gateway | Origin::Upstream => format!("{} (request {id})", error.message),
     }
 }

@@ -79,7 +79,7 @@ refused() {
   cli "$@"
   if [ "$era" = legacy ]; then
     [ "$status" -eq 5 ] || fault="exit status $status"
-    fault+=$(so "$work/out" 'r.result.isError === true && r.result.content[0].text.includes("did not declare that it can")')
+    fault+=$(so "$work/out" 'r.result.isError === true && r.result.content[0].text.includes("this client did not declare `")')
   else
     [ "$status" -eq 1 ] || fault="exit status $status"
     grep '^{"error"' "$work/err" >"$work/out"

@@ -108,7 +108,7 @@ async function refusals(check, mode, unable) {
       if (ERAS[mode].era === 'legacy') {
         const result = await unable.call(tool, args);
         assert.equal(result.isError, true, JSON.stringify(result));
-        assert.match(result.content[0].text, /has to ask first, and this client did not declare that it can/);
+        assert.match(result.content[0].text, /has to ask first, and this client did not declare `/);
       } else {
         await assert.rejects(unable.call(tool, args), (error) => {
           assert.equal(error.code, MISSING_CAPABILITY, String(error));

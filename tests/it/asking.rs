@@ -440,7 +440,7 @@ async fn a_question_ends_with_its_stream_and_with_its_session() {
     let late = json!({ "jsonrpc": "2.0", "id": question["id"], "result": accepted(&json!({})) });
     assert_eq!(gateway.post(&session, late.to_string().as_bytes()).await.status, 202);
     let delete = gateway.connect().await.send("DELETE", "/mcp", &session, b"").await.unwrap();
-    assert_eq!(delete.status, 202);
+    assert_eq!(delete.status, 204);
     let done = second.event().await.unwrap();
     assert!(failure(&done["result"]).contains("nothing was done"), "{done}");
     assert_eq!(cancelled(&gateway).await, 0);
