@@ -23,7 +23,7 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
     let routes: Vec<&Route> = prompt.data.iter().map(|(_, route)| route).collect();
     let mut round = Round::of(&routes, "prompts/get", &name, params, era, cx)?;
     let asking = round.as_mut().and_then(|r| r.asking.take());
-    let result = talking::run(&Wanted::default(), asking, cx, async |talk| {
+    let result = talking::run(&Wanted::default(), asking, true, cx, async |talk| {
         let limit = prompt.plan.policy.timeout.0 + talk.patience();
         let this = Call { caller: &cx.caller, id, talk };
         tokio::time::timeout(limit, messages(prompt, &arguments, &this)).await

@@ -97,20 +97,21 @@ pub fn may_talk(message: &Message<'_>) -> bool {
         && meta.is_some_and(|m| m.progress_token.is_some() || m.log_level.is_some())
 }
 
-/// Runs a call while passing on what it says and asks.
+/// Runs a call while passing on what it says and asks; `tells` if it may have news for everybody.
 pub(super) async fn run<T>(
     wanted: &Wanted<'_>,
     asking: Option<Asking>,
+    tells: bool,
     cx: &Context<'_>,
     call: impl AsyncFnOnce(Talk) -> T,
 ) -> T {
     let streams = asking.as_ref().is_some_and(|a| matches!(a.way, Way::Stream(_)));
-    let news = cx.peers.news.clone();
     let Some(outlet) = cx.outlet.filter(|_| wanted.anything() || streams) else {
-        return call(Talk::silent().asking(asking).telling(news)).await;
+        let silent = Talk::silent().asking(asking);
+        return call(if tells { silent.telling(cx.peers.news.clone()) } else { silent }).await;
     };
     let (talk, mut items) = Talk::pair();
-    let mut running = std::pin::pin!(call(talk.asking(asking).telling(news)));
+    let mut running = std::pin::pin!(call(talk.asking(asking).telling(cx.peers.news.clone())));
     let mut open = OpenQuestions { session: cx.session, outlet, ids: Vec::new() };
     let mut next = None;
     // The call goes on, and its deadline with it, also while the client does not read.

@@ -24,10 +24,11 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         headers::check_params(sent, &tool.plan.header_params, params.arguments)?;
     }
     let id = RequestId::fresh();
-    let wanted = Wanted::of(params, era, tool.route.plan.op.talks(), cx);
+    let talks = tool.route.plan.op.talks();
+    let wanted = Wanted::of(params, era, talks, cx);
     let mut round = Round::of(&[&tool.route], "tools/call", &name, params, era, cx)?;
     let asking = round.as_mut().and_then(|r| r.asking.take());
-    let result = talking::run(&wanted, asking, cx, async |talk| {
+    let result = talking::run(&wanted, asking, talks, cx, async |talk| {
         let this = Call { caller: &cx.caller, id, talk };
         call::run(&tool.route, Input::Json(params.arguments), &this).await
     })

@@ -244,11 +244,12 @@ impl Post {
         let parsed = mcp::parse(&body);
         let kind = Kind::of(&parsed, &self.headers);
         // An answer to a question and a cancellation are let in always: calls that run wait for them.
+        let mut place = None;
         let calls = parsed.as_ref().is_ok_and(|m| m.id.is_some() && m.method.is_some()) || is_batch(&body);
         if calls && kind.way != Way::Listens {
-            match server.calls.take() {
-                Some(place) => self.place = Some(Arc::new(place)),
-                None => return overloaded(),
+            place = server.calls.take();
+            if place.is_none() {
+                return overloaded();
             }
         }
         if kind.way == Way::Initializes {
@@ -267,6 +268,7 @@ impl Post {
             return http::reply(mcp::answer(message, &self.context(None)).await);
         }
         drop(parsed);
+        self.place = place.map(Arc::new);
         let (outlet, messages) = mpsc::channel(16);
         if kind.way != Way::Outlives {
             // In a task, so that it goes on to its end or its deadline while the client does not read.
