@@ -75,8 +75,8 @@ fn params(message: &Message<'_>, sent: Option<&Node<'_>>) {
     only(meta, "io.modelcontextprotocol/protocolVersion", read.protocol_version, true);
     only(meta, "io.modelcontextprotocol/clientCapabilities", read.client_capabilities, true);
     let token = meta.and_then(|m| m.last("progressToken"));
-    let readable =
-        token.is_some_and(|t| matches!(t.value, Json::Text(_) | Json::Number(_)) && !t.is_extreme());
+    // What is sent back is a string or an integer, as long as an id may be.
+    let readable = token.is_some_and(|t| is_id(t) && t.raw.len() <= 256);
     only(meta.filter(|_| readable), "progressToken", read.progress_token, false);
     assert!(meta.is_none_or(|m| m.all("progressToken").len() <= 1), "`progressToken` is given twice");
     only(meta, "io.modelcontextprotocol/logLevel", read.log_level, false);
