@@ -165,6 +165,7 @@ restart() {
 mkdir -p "$home" && chmod 700 "$home" && : >"$log" || exit 1
 become
 make
+pause || finish
 start
 fill "$port"
 addresses "$port" >"$dir/$name.part" && mv "$dir/$name.part" "$dir/$name.env"

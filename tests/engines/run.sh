@@ -15,8 +15,8 @@
 # engine cannot be had, which has been said, and COMMAND has not run.
 #
 # What is guaranteed: the engines end, and their folder goes, when COMMAND ends, when this script gets INT, TERM or HUP
-# (COMMAND gets it too), and within a second also when this script is killed with -9 or crashes: each engine has a
-# keeper in a process group of its own, which reads a pipe that only this script holds open. Where setpriv is there
+# (COMMAND gets it too), and within a second, or a few while they start, also when this script is killed with -9: each
+# engine has a keeper in a process group of its own, which reads a pipe that only this script holds open. Where setpriv is there
 # (Linux), the engine is also killed when its keeper is. Not guaranteed: the folder, when the keeper too is killed with
 # -9; the engines, when it is where there is no setpriv; COMMAND itself, when this script is killed with -9.
 set -uo pipefail
