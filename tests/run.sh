@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
 # The whole test suite, from a clean clone:
 #
-#   tests/run.sh           cargo's tests, then the release binary against the official clients and conformance suite
-#   tests/run.sh --quick   cargo's tests only
+#   tests/run.sh           cargo's tests beside real databases, then the release binary against the official clients
+#                          and conformance suite
+#   tests/run.sh --quick   cargo's tests only, with the databases that can be had without fetching them
 #
 # Needs Rust. What else is missing is installed as Debian packages, as root or with sudo, or named; npm and Python
-# packages go to .cache/, so that a second run needs no network. Ends with the counts and "N passed, M failed".
-# Full reports are in .cache/logs/. On a terminal everything is shown as it runs, elsewhere only the outcome.
+# packages and databases go to .cache/, so that a second run needs no network. Ends with the counts and "N passed, M
+# failed". Full reports are in .cache/logs/. On a terminal everything is shown as it runs, elsewhere only the outcome.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 # shellcheck source=tests/clients/tools.sh
 . "$root/tests/clients/tools.sh"
+# shellcheck source=tests/engines/tools.sh
+. "$root/tests/engines/tools.sh"
 
 usage() {
-  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 quick=
@@ -90,11 +93,43 @@ finish() {
   exit
 }
 
+# Finds the databases or brings them; sets engines_said, for the heading, and engines_without, what has to be left out.
+engines_said=''
+engines_without=()
+engines() {
+  local engine title url version
+  for engine in postgres mariadb; do
+    case $engine in
+      postgres) title=PostgreSQL url=TEST_POSTGRES_URL ;;
+      mariadb) title=MariaDB url=TEST_MYSQL_URL ;;
+    esac
+    version=SIDEGATE_${engine^^}_VERSION
+    if [ -n "${!url:-}" ]; then
+      engines_said+=", $title of $url"
+    elif "${engine}_here" || { [ -z "$quick" ] && "${engine}_tools"; }; then
+      engines_said+=", $title ${!version}"
+    else
+      engines_without+=(--without "$engine")
+      if [ -n "$quick" ]; then
+        engines_said+=", without $title (fetched by a run without --quick)"
+      else
+        missing "$engine" "it cannot be had, for what is named above"
+      fi
+    fi
+  done
+}
+
 # cargo test prints one line of counts per test program.
 cargo_tests() {
-  local log=$logs/cargo-test.log status=0 passed failed start=$SECONDS
-  heading "cargo test"
-  run "$log" cargo test --locked --no-fail-fast || status=$?
+  local log=$logs/cargo-test.log status=0 passed failed start=$SECONDS test=(cargo test --locked --no-fail-fast)
+  heading "cargo test$engines_said"
+  run "$log" tests/engines/run.sh "${engines_without[@]}" "${test[@]}" || status=$?
+  if [ "$status" -eq 125 ]; then
+    show "$log"
+    missing engines "they did not start, so cargo's tests run without them"
+    status=0
+    run "$log" "${test[@]}" || status=$?
+  fi
   read -r passed failed < <(awk '/^test result: / { p += $4; f += $6 } END { print p + 0, f + 0 }' "$log")
   # It did not build, or a test program died before it could count.
   if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
@@ -145,6 +180,7 @@ if [ -z "$quick" ]; then
   python_tools || python_ready=
 fi
 
+engines
 cargo_tests
 
 if [ -z "$quick" ]; then
