@@ -188,6 +188,13 @@ impl CallError {
                     format!("The source `{source}` cannot be reached right now. Try again in a moment.");
                 Self::new(Code::Unavailable, message, detail)
             }
+            SourceError::Busy(limit) => {
+                let message = format!(
+                    "The source `{source}` is busy: no connection became free within {}. Try again in a moment.",
+                    crate::units::Period(round(limit))
+                );
+                Self::new(Code::Unavailable, message, detail)
+            }
             SourceError::Timeout(limit) => {
                 let message = format!(
                     "The source `{source}` gave no answer within {}. Try again, or ask for less.",

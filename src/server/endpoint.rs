@@ -275,6 +275,11 @@ impl Post {
             let task = tokio::spawn(async move { self.process(Some(&outlet)).await });
             return stream::respond(stream::attached(task), messages).await;
         }
+        if self.session.is_none() {
+            // Nobody can cancel it by its id.
+            let task = tokio::spawn(async move { self.process(Some(&outlet)).await });
+            return stream::respond(stream::detached(task), messages).await;
+        }
         let (begin, may_begin) = oneshot::channel::<()>();
         let (session, id) = (self.session.clone(), kind.id);
         let tracked = session.clone().zip(id.clone());

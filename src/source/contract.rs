@@ -114,6 +114,9 @@ pub enum SourceError {
     /// It cannot be reached or is not ready.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// All its connections are in use, and none became free in this time.
+    #[error("no connection became free within {0:?}")]
+    Busy(Duration),
     /// No answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),

@@ -2,8 +2,10 @@
 //! here and one line in each match of this file.
 
 mod contract;
+mod database;
 pub mod fixed;
 mod http;
+mod postgres;
 pub mod rest;
 pub mod sql;
 mod sqlite;

@@ -4,8 +4,8 @@ mod plan;
 mod row;
 mod run;
 
-pub(super) use plan::{SqlitePlan, SqlitePool};
-pub(super) use run::{Access, Bind, Sqlite, Statement};
+pub(super) use plan::SqlitePlan;
+pub(super) use run::Sqlite;
 
 /// Makes sqlite-vec's functions part of every SQLite connection of this process. Called once, before the first
 /// connection is opened.

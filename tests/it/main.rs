@@ -30,6 +30,7 @@ mod listening;
 mod lists;
 mod naughty;
 mod pages;
+mod postgres;
 mod rest;
 mod rest_faults;
 mod rmcp_client;

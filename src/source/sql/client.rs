@@ -6,14 +6,14 @@ use super::config::{RowConfig, SqlConfig, SqlOpConfig};
 use super::plan::{self, SqlOp, SqlPlan};
 use crate::output::{Reply, Rows};
 use crate::params::Arguments;
-use crate::source::sqlite::{Access, Bind, Sqlite, Statement};
+use crate::source::database::{Access, Bind, Database, Statement};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 
 /// A live database source.
 #[derive(Debug)]
 pub struct Sql {
     plan: SqlPlan,
-    sqlite: Sqlite,
+    database: Database,
 }
 
 impl SourceKind for Sql {
@@ -31,7 +31,7 @@ impl SourceKind for Sql {
     }
 
     fn open(_: &str, plan: &SqlPlan) -> Result<Self, OpenError> {
-        Ok(Self { plan: plan.clone(), sqlite: Sqlite::open(&plan.sqlite) })
+        Ok(Self { plan: plan.clone(), database: plan.database.open() })
     }
 
     async fn execute(
@@ -53,7 +53,7 @@ impl SourceKind for Sql {
             max_bytes: attempt.max_bytes,
             limit: attempt.left(self.plan.statement_timeout.0),
         };
-        let answer = self.sqlite.run(statement).await?;
+        let answer = self.database.run(statement).await?;
         Ok(match op.row {
             RowConfig::Count => {
                 let count = answer.changed.unwrap_or(answer.seen);
@@ -72,6 +72,6 @@ impl SourceKind for Sql {
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
-        self.sqlite.probe().await
+        self.database.probe().await
     }
 }

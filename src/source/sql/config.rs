@@ -13,7 +13,9 @@ use crate::units::Period;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "SqlSource")]
 pub struct SqlConfig {
-    /// `sqlite:path` (relative to this file's folder) or `sqlite::memory:`.
+    /// `sqlite:path` (relative to this file's folder), `sqlite::memory:`, or `postgres://user:password@host:port/database`. Options
+    /// of a PostgreSQL URL: `sslmode` (`disable`, `prefer` by default, `require`, `verify-ca`, `verify-full`), `sslrootcert` (a file)
+    /// and `socket` (a folder). Nothing is taken from the environment or a password file.
     pub url: Spanned<Secret>,
     /// SQLite: a script that is run once, when the file or memory database is empty.
     pub init: Option<FileRef>,

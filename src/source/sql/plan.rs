@@ -1,21 +1,19 @@
 //! SQL after compile: connection options, and statements with numbered binds.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::config::{RowConfig, SqlConfig, SqlOpConfig};
 use super::statement::{self, Effect};
 use crate::diag::Diagnostic;
-use crate::source::sqlite::{SqlitePlan, SqlitePool};
+use crate::source::database::{DatabasePlan, PoolPlan, SqlText};
 use crate::source::{OpCx, SourceCx, time_limit};
 use crate::units::Period;
 
 /// A compiled SQL source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SqlPlan {
-    pub(super) sqlite: SqlitePlan,
+    pub(super) database: DatabasePlan,
     pub(super) read_only: bool,
     pub(super) statement_timeout: Period,
 }
@@ -23,7 +21,7 @@ pub struct SqlPlan {
 /// A compiled statement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SqlOp {
-    pub(super) text: Arc<str>,
+    pub(super) text: SqlText,
     pub(super) binds: Vec<usize>,
     pub(super) row: RowConfig,
     pub(super) write: bool,
@@ -66,14 +64,15 @@ pub(in crate::source) fn rows_schema(member: &str, item: &Value) -> Value {
 }
 
 pub(super) fn compile(config: &SqlConfig, cx: &mut SourceCx<'_>) -> Option<SqlPlan> {
-    let pool = SqlitePool::compile(&config.pool, cx.diagnostics)?;
+    let pool = PoolPlan::compile(&config.pool, cx.diagnostics)?;
     let statement_timeout = time_limit(config.statement_timeout, 10, "statement_timeout", cx.diagnostics);
-    let sqlite = SqlitePlan::compile(&config.url, config.init.as_ref(), pool, cx)?;
-    Some(SqlPlan { sqlite, read_only: config.read_only.is_none_or(|r| r.value), statement_timeout })
+    let database = DatabasePlan::compile(&config.url, config.init.as_ref(), pool, cx)?;
+    Some(SqlPlan { database, read_only: config.read_only.is_none_or(|r| r.value), statement_timeout })
 }
 
 pub(super) fn compile_op(config: &SqlOpConfig, source: Option<&SqlPlan>, cx: &mut OpCx<'_>) -> Option<SqlOp> {
-    let prepared = statement::prepare(&config.query, cx.scope, cx.diagnostics)?;
+    let engine = source.map(|s| s.database.engine()).unwrap_or_default();
+    let prepared = statement::prepare(&config.query, engine, cx.scope, cx.diagnostics)?;
     let write = config.write.is_some_and(|w| w.value);
     if let (true, true, Some(at)) = (write, source.is_some_and(|s| s.read_only), &config.write) {
         let message = format!("this route writes, but the source `{}` is read-only", config.source.value);
@@ -93,10 +92,5 @@ pub(super) fn compile_op(config: &SqlOpConfig, source: Option<&SqlPlan>, cx: &mu
         cx.diagnostics.push(problem);
         return None;
     }
-    Some(SqlOp {
-        text: prepared.text.into(),
-        binds: prepared.binds,
-        row: config.row.unwrap_or_default(),
-        write,
-    })
+    Some(SqlOp { text: prepared.text, binds: prepared.binds, row: config.row.unwrap_or_default(), write })
 }

@@ -1,18 +1,19 @@
 //! A statement's text, read by a real SQL lexer at load: `:name` binds become numbered placeholders by splicing the
 //! original text (its tokens are never printed back), and a second statement is refused.
 
-use sqlparser::ast::Statement;
-use sqlparser::dialect::SQLiteDialect;
+use sqlparser::ast::{Query, SetExpr, Statement};
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::params::Scope;
+use crate::source::database::{Engine, SqlText};
 
 /// A statement with its binds found.
 pub(super) struct Prepared {
-    /// With `?1`, `?2`, … in the places of the names.
-    pub text: String,
+    /// With the engine's placeholders in the places of the names.
+    pub text: SqlText,
     /// The parameter of each number, in order.
     pub binds: Vec<usize>,
     /// Whether it certainly reads, certainly writes, or cannot be told from the text.
@@ -35,11 +36,12 @@ struct Piece {
 
 pub(super) fn prepare(
     query: &Spanned<String>,
+    engine: Engine,
     scope: &mut Scope,
     diagnostics: &mut Diagnostics,
 ) -> Option<Prepared> {
     let text = query.value.as_str();
-    let pieces = match tokens(text) {
+    let pieces = match tokens(text, engine) {
         Ok(pieces) => pieces,
         Err(why) => {
             let (why, at) = *why;
@@ -54,15 +56,26 @@ pub(super) fn prepare(
     };
     one_statement(&pieces, text, query, diagnostics)?;
     let mut out = String::with_capacity(text.len());
+    let mut parts = Vec::new();
+    // Inside `[ ]` of PostgreSQL a colon after something stands between the bounds of a slice.
+    let mut brackets = 0_usize;
+    let mut before = None;
     let mut binds: Vec<usize> = Vec::new();
     let mut copied = 0;
     let mut sound = true;
     for pair in pieces.windows(2) {
         let [first, second] = pair else { continue };
+        match first.token {
+            Token::LBracket => brackets += 1,
+            Token::RBracket => brackets = brackets.saturating_sub(1),
+            _ => {}
+        }
+        let slice = engine == Engine::Postgres && brackets > 0 && before != Some(&Token::LBracket);
+        before = Some(&first.token);
         let (Token::Colon, Token::Word(word)) = (&first.token, &second.token) else {
             continue;
         };
-        if word.quote_style.is_some() || first.end != second.start {
+        if slice || word.quote_style.is_some() || first.end != second.start {
             continue;
         }
         let Some(index) = scope.resolve(&word.value) else {
@@ -81,11 +94,15 @@ pub(super) fn prepare(
             binds.push(index);
             binds.len() - 1
         });
-        out.push_str(text.get(copied..first.start).unwrap_or(""));
-        out.push_str(&format!("?{}", number + 1));
+        let part = text.get(copied..first.start).unwrap_or("");
+        out.push_str(part);
+        parts.push((part.to_owned(), number));
+        let mark = if engine == Engine::Postgres { '$' } else { '?' };
+        out.push_str(&format!("{mark}{}", number + 1));
         copied = second.end;
     }
-    out.push_str(text.get(copied..).unwrap_or(""));
+    let tail = text.get(copied..).unwrap_or("").to_owned();
+    out.push_str(&tail);
     if let Some(piece) = pieces.iter().find(|p| matches!(&p.token, Token::Placeholder(_))) {
         sound = false;
         let shown = text.get(piece.start..piece.end).unwrap_or("?");
@@ -96,13 +113,13 @@ pub(super) fn prepare(
                 .help("write `:name` with the name of a parameter"),
         );
     }
-    let effect = effect(&out, &pieces);
-    sound.then_some(Prepared { text: out, binds, effect })
+    let effect = effect(&out, &pieces, engine);
+    sound.then_some(Prepared { text: SqlText { whole: out.into(), parts, tail }, binds, effect })
 }
 
 /// Tokens with byte ranges; comments and spaces are left out. The error is a sentence and its offset.
-fn tokens(text: &str) -> Result<Vec<Piece>, Box<(String, usize)>> {
-    let dialect = SQLiteDialect {};
+fn tokens(text: &str, engine: Engine) -> Result<Vec<Piece>, Box<(String, usize)>> {
+    let dialect = dialect(engine);
     let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
     let offset = |line: u64, column: u64| {
         let start =
@@ -111,7 +128,7 @@ fn tokens(text: &str) -> Result<Vec<Piece>, Box<(String, usize)>> {
         let rest = text.get(start..).unwrap_or("");
         start + rest.char_indices().nth(column).map_or(rest.len(), |(i, _)| i)
     };
-    let tokens = Tokenizer::new(&dialect, text)
+    let tokens = Tokenizer::new(dialect, text)
         .tokenize_with_location()
         .map_err(|e| Box::new((e.message, offset(e.location.line, e.location.column))))?;
     let visible = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
@@ -122,6 +139,13 @@ fn tokens(text: &str) -> Result<Vec<Piece>, Box<(String, usize)>> {
             end: offset(span.end.line, span.end.column),
         })
         .collect())
+}
+
+fn dialect(engine: Engine) -> &'static dyn Dialect {
+    match engine {
+        Engine::Sqlite => &SQLiteDialect {},
+        Engine::Postgres => &PostgreSqlDialect {},
+    }
 }
 
 fn one_statement(
@@ -149,24 +173,35 @@ fn one_statement(
 }
 
 /// What the statement does, by its parse. The engine's own read-only mode is the guard; this only makes the message come early.
-fn effect(text: &str, pieces: &[Piece]) -> Effect {
-    // What SQLite's reads begin with. Of the rest the engine's mode stops not all: `VACUUM INTO` writes a file of its own.
+fn effect(text: &str, pieces: &[Piece], engine: Engine) -> Effect {
+    // What reads begin with. Of the rest the engine's mode stops not all: `VACUUM INTO` writes a file of its own.
     let first = pieces.first().map(|p| &p.token);
-    let may_read = matches!(first, Some(Token::Word(w)) if ["SELECT", "VALUES", "WITH", "EXPLAIN"]
+    let may_read = matches!(first, Some(Token::Word(w)) if ["SELECT", "VALUES", "WITH", "EXPLAIN", "TABLE"]
         .iter()
         .any(|k| w.value.eq_ignore_ascii_case(k)));
     if !may_read {
         return Effect::Writes;
     }
-    let parser = Parser::new(&SQLiteDialect {}).with_recursion_limit(64);
+    let parser = Parser::new(dialect(engine)).with_recursion_limit(64);
     let Ok(statements) = parser.try_with_sql(text).and_then(|mut p| p.parse_statements()) else {
         return Effect::Unknown;
     };
     match statements.first() {
+        // SQLite has no such parts, and its own mode refuses the rest.
+        Some(Statement::Query(query)) if engine == Engine::Postgres && modifies(query) => Effect::Writes,
         Some(Statement::Query(_) | Statement::Explain { analyze: false, .. }) => Effect::Reads,
         Some(_) => Effect::Writes,
         None => Effect::Unknown,
     }
+}
+
+/// Whether a part of it changes rows: `WITH gone AS (DELETE …)`.
+fn modifies(query: &Query) -> bool {
+    let changes = |body: &SetExpr| {
+        matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
+    };
+    let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+    changes(&query.body) || tables.into_iter().any(|table| modifies(&table.query))
 }
 
 #[cfg(test)]
@@ -177,13 +212,17 @@ mod tests {
     use crate::yaml::Entries;
 
     fn run(sql: &str) -> Result<(String, Vec<usize>, Effect), String> {
+        run_on(Engine::Sqlite, sql)
+    }
+
+    fn run_on(engine: Engine, sql: &str) -> Result<(String, Vec<usize>, Effect), String> {
         let mut diagnostics = Diagnostics::default();
         let names = ["a", "b"].map(|n| (Spanned::new(n.to_owned(), Span::default()), ParamConfig::default()));
         let params = compile(&Entries(names.to_vec()), "a test", &mut diagnostics).unwrap();
         let mut scope = Scope::new("a test".to_owned(), &params);
         let query = Spanned::new(sql.to_owned(), Span::default());
-        prepare(&query, &mut scope, &mut diagnostics)
-            .map(|p| (p.text, p.binds, p.effect))
+        prepare(&query, engine, &mut scope, &mut diagnostics)
+            .map(|p| (p.text.whole.to_string(), p.binds, p.effect))
             .ok_or_else(|| diagnostics.sorted().iter().map(|d| d.message.clone()).collect())
     }
 
@@ -194,6 +233,19 @@ mod tests {
         assert_eq!(text, "SELECT ':a', \":b\", x -- :a\n/* :b */ FROM t WHERE é = ?1 AND y = ?2 OR z = ?1;");
         assert_eq!(binds, [1, 0]);
         assert_eq!(effect, Effect::Reads);
+    }
+
+    #[test]
+    fn what_postgres_writes_with_a_colon_is_left_alone() {
+        let sql = "SELECT :a::int, x::text[], y[1:b], y[:a], $$ :a $$, $q$:b$q$, E'\\':b', '{}'::jsonb @> :b, j ? 'k' FROM t";
+        let (text, binds, effect) = run_on(Engine::Postgres, sql).unwrap();
+        let wanted = "SELECT $1::int, x::text[], y[1:b], y[$1], $$ :a $$, $q$:b$q$, E'\\':b', '{}'::jsonb @> $2, j ? 'k' FROM t";
+        assert_eq!(text, wanted);
+        assert_eq!((binds, effect), (vec![0, 1], Effect::Reads));
+        assert_ne!(
+            run_on(Engine::Postgres, "WITH x AS (DELETE FROM t RETURNING 1) SELECT * FROM x").unwrap().2,
+            Effect::Unknown
+        );
     }
 
     #[test]

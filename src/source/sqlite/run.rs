@@ -15,45 +15,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Either, Executor as _, Pool};
 
 use super::{SqlitePlan, row};
 use crate::source::SourceError;
-
-/// Which of the two a statement may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum Access {
-    Read,
-    Write,
-}
-
-/// A bound value.
-pub(in crate::source) enum Bind {
-    /// A JSON value: scalars as themselves, structures as JSON text.
-    Value(Value),
-    /// Bytes.
-    Blob(Vec<u8>),
-}
-
-/// One statement to run.
-pub(in crate::source) struct Statement {
-    pub text: Arc<str>,
-    pub binds: Vec<Bind>,
-    pub access: Access,
-    /// Only counts its rows, all of them.
-    pub count: bool,
-    pub max_rows: usize,
-    pub max_bytes: usize,
-    pub limit: Duration,
-}
-
-/// What a statement gave.
-#[derive(Debug, Default)]
-pub(in crate::source) struct Answer {
-    pub rows: Vec<Value>,
-    /// How many rows were read, kept or not.
-    pub seen: u64,
-    /// Whether there were more rows than the caps let through.
-    pub more: bool,
-    /// Rows changed, of a write.
-    pub changed: Option<u64>,
-}
+use crate::source::database::{Access, Answer, Bind, Statement};
 
 /// A live SQLite database.
 #[derive(Debug)]
@@ -214,7 +176,7 @@ async fn read_rows(
     connection: &mut sqlx::SqliteConnection,
     statement: &Statement,
 ) -> Result<Answer, SourceError> {
-    let query = sqlx::query(AssertSqlSafe(statement.text.clone()));
+    let query = sqlx::query(AssertSqlSafe(statement.text.whole.clone()));
     let query = statement.binds.iter().try_fold(query, bind)?;
     // A write runs to its end; only what is kept of its rows is capped.
     let must_finish = statement.access == Access::Write;

@@ -9,8 +9,9 @@ use url::Url;
 use super::config::{DistanceConfig, EmbedderConfig, ModeConfig, VectorConfig, VectorOpConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::secret::Secret;
+use crate::source::database::PoolPlan;
 use crate::source::sql::{PoolConfig, rows_schema};
-use crate::source::sqlite::{SqlitePlan, SqlitePool};
+use crate::source::sqlite::SqlitePlan;
 use crate::source::{OpCx, SourceCx, limit as limit_of, time_limit};
 use crate::template::{JsonTemplate, Template};
 use crate::units::Period;
@@ -110,7 +111,7 @@ pub(super) fn compile(config: &VectorConfig, cx: &mut SourceCx<'_>) -> Option<Ve
             names.into_iter().collect::<Option<Vec<_>>>().map(Some)
         }
     };
-    let pool = SqlitePool::compile(&PoolConfig::default(), cx.diagnostics)?;
+    let pool = PoolPlan::compile(&PoolConfig::default(), cx.diagnostics)?;
     let sqlite = SqlitePlan::compile(&written.url, written.init.as_ref(), pool, cx);
     let embedder = embedder(&config.embedder, cx.diagnostics);
     Some(VectorPlan {

@@ -10,7 +10,7 @@ use super::config::{DistanceConfig, ModeConfig};
 use super::plan::{MAX_LIMIT, VectorOp};
 use crate::output::{Reply, Rows};
 use crate::params::Arguments;
-use crate::source::sqlite::{Access, Bind, Statement};
+use crate::source::database::{Access, Bind, Statement};
 use crate::source::{Attempt, SourceError};
 
 /// The constant of reciprocal rank fusion.
@@ -121,7 +121,8 @@ impl Vector {
     async fn has_index(&self, attempt: Attempt<'_>) -> Result<bool, SourceError> {
         let look = || async {
             let statement = Statement {
-                text: Arc::from("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1"),
+                text: Arc::<str>::from("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1")
+                    .into(),
                 binds: vec![Bind::Value(Value::from(format!("{}_fts", self.plan.columns.table)))],
                 access: Access::Read,
                 count: false,
@@ -150,7 +151,7 @@ impl Vector {
             binds.push(Bind::Value(value.unwrap_or_default()));
         }
         let statement = Statement {
-            text: text.clone(),
+            text: text.clone().into(),
             binds,
             access: Access::Read,
             count: false,

@@ -1,0 +1,200 @@
+//! Databases of every engine behind one way of running a statement: values bound, caps on rows and bytes while reading, a deadline
+//! that also ends the statement on the server, and a mode in which nothing can be written.
+
+mod server;
+
+pub(in crate::source) use server::{ServerPlan, Tls};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::postgres::Postgres;
+use super::sql::PoolConfig;
+use super::sqlite::{Sqlite, SqlitePlan};
+use super::{SourceCx, SourceError, time_limit};
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::file::FileRef;
+use crate::secret::Secret;
+use crate::units::Period;
+
+/// The engines, as the dialects they speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::source) enum Engine {
+    #[default]
+    Sqlite,
+    Postgres,
+}
+
+/// A compiled database.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::source) enum DatabasePlan {
+    Sqlite(SqlitePlan),
+    Postgres(ServerPlan),
+}
+
+/// A live database.
+#[derive(Debug)]
+pub(in crate::source) enum Database {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// Which of the two a statement may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::source) enum Access {
+    Read,
+    Write,
+}
+
+/// A bound value.
+pub(in crate::source) enum Bind {
+    /// A JSON value: scalars as themselves, structures as JSON text.
+    Value(Value),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// A statement's text: as its engine takes it, and in parts around its binds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(in crate::source) struct SqlText {
+    /// With the engine's placeholders.
+    pub whole: Arc<str>,
+    /// What stands before each place of a bind, with the bind's number from 0.
+    #[serde(skip)]
+    pub parts: Vec<(String, usize)>,
+    /// What stands after the last.
+    #[serde(skip)]
+    pub tail: String,
+}
+
+impl From<Arc<str>> for SqlText {
+    /// A text of our own, in the words of its engine.
+    fn from(whole: Arc<str>) -> Self {
+        Self { whole, parts: Vec::new(), tail: String::new() }
+    }
+}
+
+/// One statement to run.
+pub(in crate::source) struct Statement {
+    pub text: SqlText,
+    pub binds: Vec<Bind>,
+    pub access: Access,
+    /// Only counts its rows, all of them.
+    pub count: bool,
+    pub max_rows: usize,
+    pub max_bytes: usize,
+    pub limit: Duration,
+}
+
+/// What a statement gave.
+#[derive(Debug, Default)]
+pub(in crate::source) struct Answer {
+    pub rows: Vec<Value>,
+    /// How many rows were read, kept or not.
+    pub seen: u64,
+    /// Whether there were more rows than the caps let through.
+    pub more: bool,
+    /// Rows changed, of a write.
+    pub changed: Option<u64>,
+}
+
+/// Connections, every default in place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(in crate::source) struct PoolPlan {
+    pub max: u32,
+    pub min: u32,
+    pub acquire_timeout: Period,
+    pub idle_timeout: Period,
+    pub max_lifetime: Period,
+}
+
+impl PoolPlan {
+    pub(in crate::source) fn compile(config: &PoolConfig, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let max = config.max.map_or(10, |m| m.value);
+        let min = config.min.map_or(0, |m| m.value);
+        if let Some(written) = config.max.filter(|m| m.value == 0 || m.value > 1000) {
+            let message = "a pool has between 1 and 1000 connections";
+            diagnostics.push(Diagnostic::error("bad-pool", message).at(written.span, ""));
+            return None;
+        }
+        if let Some(written) = config.min.filter(|m| m.value > max) {
+            let message = format!("`min` is larger than `max`, which is {max}");
+            diagnostics.push(Diagnostic::error("bad-pool", message).at(written.span, ""));
+            return None;
+        }
+        Some(Self {
+            max,
+            min,
+            acquire_timeout: time_limit(config.acquire_timeout, 3, "acquire_timeout", diagnostics),
+            idle_timeout: config.idle_timeout.unwrap_or(Period::seconds(600)),
+            max_lifetime: config.max_lifetime.unwrap_or(Period::seconds(3600)),
+        })
+    }
+}
+
+impl DatabasePlan {
+    /// Compiles the database of a URL; its scheme is the engine.
+    pub(in crate::source) fn compile(
+        url: &Spanned<Secret>,
+        init: Option<&FileRef>,
+        pool: PoolPlan,
+        cx: &mut SourceCx<'_>,
+    ) -> Option<Self> {
+        let scheme = url.expose().split(':').next().unwrap_or_default();
+        if scheme != "sqlite"
+            && let Some(init) = init
+        {
+            let message = "`init` fills SQLite files only; a database server is filled by its own tools";
+            cx.diagnostics.push(Diagnostic::error("init-not-sqlite", message).at(init.path.span, ""));
+        }
+        match scheme {
+            "postgres" | "postgresql" => ServerPlan::compile(url, 5432, pool, cx).map(Self::Postgres),
+            _ => SqlitePlan::compile(url, init, pool, cx).map(Self::Sqlite),
+        }
+    }
+
+    /// The engine.
+    pub(in crate::source) const fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Opens it; connections are made when they are needed.
+    pub(in crate::source) fn open(&self) -> Database {
+        match self {
+            Self::Sqlite(plan) => Database::Sqlite(Sqlite::open(plan)),
+            Self::Postgres(plan) => Database::Postgres(Postgres::open(plan)),
+        }
+    }
+}
+
+impl Database {
+    /// Whether a connection can be had and answers.
+    ///
+    /// # Errors
+    /// Why not, for the log.
+    pub(in crate::source) async fn probe(&self) -> Result<(), SourceError> {
+        match self {
+            Self::Sqlite(database) => database.probe().await,
+            Self::Postgres(database) => database.probe().await,
+        }
+    }
+
+    /// Runs one statement and reads its rows up to the caps.
+    ///
+    /// # Errors
+    /// [`SourceError`] as described there.
+    pub(in crate::source) async fn run(&self, statement: Statement) -> Result<Answer, SourceError> {
+        match self {
+            Self::Sqlite(database) => database.run(statement).await,
+            Self::Postgres(database) => database.run(statement).await,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! PostgreSQL: pools, a transaction around each statement, and rows that the server itself writes as JSON, so that no type is lost.
+
+mod json;
+mod known;
+mod run;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::Pool;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+use super::SourceError;
+use super::database::{Answer, ServerPlan, Statement, Tls};
+use known::Known;
+
+/// How long a statement has to end after it was cancelled.
+const CANCEL: Duration = Duration::from_secs(2);
+
+/// A live PostgreSQL database.
+#[derive(Clone, Debug)]
+pub(in crate::source) struct Postgres(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    pool: Pool<sqlx::Postgres>,
+    /// Cancels what runs on the other.
+    side: Pool<sqlx::Postgres>,
+    max: u32,
+    acquire_timeout: Duration,
+    /// What the server said of each statement, by its text. Held for single operations only.
+    known: Mutex<HashMap<Arc<str>, Arc<Known>>>,
+}
+
+impl Postgres {
+    /// Opens nothing yet: connections are made when they are needed, so that a server that is down heals when it comes back.
+    pub(in crate::source) fn open(plan: &ServerPlan) -> Self {
+        let options = options(plan);
+        let pool = PoolOptions::new()
+            .max_connections(plan.pool.max)
+            .min_connections(plan.pool.min)
+            .acquire_timeout(plan.pool.acquire_timeout.0)
+            .idle_timeout(plan.pool.idle_timeout.0)
+            .max_lifetime(plan.pool.max_lifetime.0)
+            .connect_lazy_with(options.clone());
+        let side = PoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(CANCEL)
+            .idle_timeout(Duration::from_secs(30))
+            .connect_lazy_with(options);
+        Self(Arc::new(Shared {
+            pool,
+            side,
+            max: plan.pool.max,
+            acquire_timeout: plan.pool.acquire_timeout.0,
+            known: Mutex::default(),
+        }))
+    }
+
+    /// Whether a connection can be had and answers.
+    pub(in crate::source) async fn probe(&self) -> Result<(), SourceError> {
+        let mut connection = self.0.acquire().await?;
+        sqlx::query("SELECT 1").execute(&mut *connection).await.map(drop).map_err(fault)
+    }
+
+    /// Runs one statement. When the caller goes away or the time is up, it is ended on the server.
+    pub(in crate::source) async fn run(&self, statement: Statement) -> Result<Answer, SourceError> {
+        let limit = statement.limit;
+        // Dropped with this future, which the work takes for the sign to stop.
+        let (alive, gone) = tokio::sync::oneshot::channel::<()>();
+        let shared = self.0.clone();
+        let work = tokio::spawn(async move { shared.work(&statement, gone).await });
+        let result = tokio::time::timeout(limit, work).await;
+        drop(alive);
+        match result {
+            Ok(Ok(Err(SourceError::Timeout(_)))) | Err(_) => Err(SourceError::Timeout(limit)),
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(SourceError::Internal(error.to_string())),
+        }
+    }
+}
+
+fn options(plan: &ServerPlan) -> PgConnectOptions {
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .host(&plan.host)
+        .port(plan.port)
+        .username(&plan.user)
+        .password(plan.password.as_ref().map_or("", |p| p.expose()))
+        .database(&plan.database)
+        .application_name("sidegate")
+        .ssl_mode(match plan.tls {
+            Tls::Disable => PgSslMode::Disable,
+            Tls::Prefer => PgSslMode::Prefer,
+            Tls::Require => PgSslMode::Require,
+            Tls::VerifyCa => PgSslMode::VerifyCa,
+            Tls::VerifyFull => PgSslMode::VerifyFull,
+        })
+        // One way of writing values, wherever the server stands.
+        .options([
+            ("TimeZone", "UTC"),
+            ("IntervalStyle", "iso_8601"),
+            ("DateStyle", "ISO"),
+            ("extra_float_digits", "1"),
+        ]);
+    if let Some(socket) = &plan.socket {
+        options = options.socket(socket);
+    }
+    match &plan.ca {
+        Some(ca) => options.ssl_root_cert(ca),
+        None => options,
+    }
+}
+
+/// SQLSTATE classes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>. The server's own words, without those of
+/// the driver, which names a line of PostgreSQL's source.
+fn fault(error: sqlx::Error) -> SourceError {
+    let sqlx::Error::Database(database) = &error else {
+        return match error {
+            sqlx::Error::Protocol(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+                SourceError::Internal(error.to_string())
+            }
+            // Refused, broken off, no TLS, a closed pool.
+            other => SourceError::Unavailable(other.to_string()),
+        };
+    };
+    let code = database.code().unwrap_or_default().into_owned();
+    let text = format!("{code}: {}", database.message());
+    match code.get(..2).unwrap_or_default() {
+        _ if code == "57014" => SourceError::Timeout(Duration::ZERO),
+        // read_only_sql_transaction, insufficient_privilege, and integrity
+        _ if matches!(code.as_str(), "25006" | "42501") => SourceError::Refused(text),
+        "23" | "44" | "P0" => SourceError::Refused(text),
+        // data: a text that is no number, a number out of range
+        "22" => SourceError::Argument(format!(
+            "The database cannot take one of these values: {}.",
+            database.message()
+        )),
+        // connection, resources, operator intervention, deadlock
+        "08" | "53" | "57" | "58" | "40" | "28" | "3D" => SourceError::Unavailable(text),
+        _ => SourceError::Internal(text),
+    }
+}

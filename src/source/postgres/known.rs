@@ -1,0 +1,146 @@
+//! What the server says of a statement before it runs: the types of its parameters and columns. From it the statement is written
+//! that really runs: every parameter a text that the server itself reads as its type, every row a JSON object.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sqlx::postgres::PgStatement;
+use sqlx::{
+    AssertSqlSafe, Column as _, Either, Executor as _, PgConnection, Row as _, SqlSafeStr as _, TypeInfo as _,
+};
+
+use super::fault;
+use crate::source::SourceError;
+use crate::source::database::{Access, Statement};
+
+/// A statement ready to run.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub text: Arc<str>,
+    /// Whether it gives rows as JSON; else it only changes some.
+    pub rows: bool,
+    /// Columns of bytes, which the server writes in hexadecimal.
+    pub bytes: Vec<String>,
+    /// What each parameter is, in the order of the binds.
+    pub params: Vec<Kind>,
+}
+
+/// How a value is written as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Scalar,
+    Array,
+    Json,
+}
+
+impl Known {
+    /// Asks the server.
+    pub(super) async fn learn(
+        connection: &mut PgConnection,
+        statement: &Statement,
+    ) -> Result<Self, SourceError> {
+        let whole = AssertSqlSafe(statement.text.whole.clone()).into_sql_str();
+        let prepared: PgStatement = match (&mut *connection).prepare(whole).await {
+            Ok(prepared) => prepared,
+            Err(error @ sqlx::Error::Database(_)) => return Err(fault(error)),
+            // A column of a type that the driver cannot name (multiranges). The server can: as text it is seen by no driver.
+            Err(_) => {
+                let text =
+                    format!("SELECT row_to_json(q)::text FROM (\n{}\n) AS q", bare(&statement.text.whole));
+                (&mut *connection).prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(fault)?
+            }
+        };
+        let mut types = Vec::new();
+        if let Some(Either::Left(params)) = sqlx::Statement::parameters(&prepared) {
+            for param in params {
+                let oid = param.oid().map_or(25, |oid| i64::from(oid.0));
+                let name: String = sqlx::query("SELECT format_type($1::bigint::oid, NULL)")
+                    .bind(oid)
+                    .fetch_one(&mut *connection)
+                    .await
+                    .and_then(|row| row.try_get(0))
+                    .map_err(fault)?;
+                types.push(name);
+            }
+        }
+        let columns = sqlx::Statement::columns(&prepared);
+        let bytes = columns.iter().filter(|c| c.type_info().name() == "BYTEA").map(|c| c.name().to_owned());
+        let mut inner = String::new();
+        for (before, number) in &statement.text.parts {
+            inner.push_str(before);
+            let kind = types.get(*number).map_or("text", String::as_str);
+            inner.push_str(&format!("CAST(${}::text AS {kind})", number + 1));
+        }
+        inner.push_str(&statement.text.tail);
+        let inner = bare(&inner);
+        let rows = !columns.is_empty();
+        // The line breaks end comments that the statement may end with.
+        let text = match (rows, statement.access, statement.count) {
+            (false, ..) => inner.to_owned(),
+            (true, Access::Write, _) => format!("WITH q AS (\n{inner}\n) SELECT row_to_json(q)::text FROM q"),
+            (true, Access::Read, true) => format!("SELECT count(*)::text FROM (\n{inner}\n) AS q"),
+            (true, Access::Read, false) => {
+                let limit = statement.max_rows.saturating_add(1);
+                format!("SELECT row_to_json(q)::text FROM (\n{inner}\n) AS q LIMIT {limit}")
+            }
+        };
+        let params = types.iter().map(|name| match name.as_str() {
+            "json" | "jsonb" => Kind::Json,
+            name if name.ends_with("[]") => Kind::Array,
+            _ => Kind::Scalar,
+        });
+        Ok(Self { text: text.into(), rows, bytes: bytes.collect(), params: params.collect() })
+    }
+}
+
+/// Without the semicolon at its end.
+fn bare(text: &str) -> &str {
+    text.trim_end().trim_end_matches(';')
+}
+
+/// A value as the text that the server reads.
+pub(super) fn text(value: &Value, kind: Kind) -> Option<String> {
+    match (value, kind) {
+        (Value::Null, _) => None,
+        (value, Kind::Json) => Some(value.to_string()),
+        (Value::Array(items), Kind::Array) => Some(array(items)),
+        (Value::String(text), _) => Some(text.clone()),
+        (other, _) => Some(other.to_string()),
+    }
+}
+
+/// An array literal (PostgreSQL, Array Value Input): every text quoted.
+fn array(items: &[Value]) -> String {
+    let items = items.iter().map(|item| match item {
+        Value::Null => "NULL".to_owned(),
+        Value::Array(inner) => array(inner),
+        Value::String(text) => quoted(text),
+        Value::Object(_) => quoted(&item.to_string()),
+        other => other.to_string(),
+    });
+    format!("{{{}}}", items.collect::<Vec<_>>().join(","))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_the_server_reads_them() {
+        assert_eq!(text(&json!(null), Kind::Array), None);
+        assert_eq!(text(&json!(1.5), Kind::Scalar).as_deref(), Some("1.5"));
+        assert_eq!(text(&json!("a\"b"), Kind::Json).as_deref(), Some(r#""a\"b""#));
+        let list = json!(["a", "b,c", "d\"e\\f", null, "NULL", "", 5, true, [1, 2]]);
+        assert_eq!(
+            text(&list, Kind::Array).as_deref(),
+            Some(r#"{"a","b,c","d\"e\\f",NULL,"NULL","",5,true,{1,2}}"#)
+        );
+        assert_eq!(text(&json!({ "a": 1 }), Kind::Scalar).as_deref(), Some(r#"{"a":1}"#));
+    }
+}

@@ -1,0 +1,188 @@
+//! One statement in a transaction of its own, which is undone unless it was to write and did. The task that holds the connection
+//! also ends what runs on it, so that a cancel never meets another call's statement.
+
+use std::sync::{Arc, PoisonError};
+
+use futures_util::StreamExt as _;
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _};
+use tokio::sync::oneshot;
+
+use super::known::{self, Known};
+use super::{CANCEL, Shared, fault, json};
+use crate::source::SourceError;
+use crate::source::database::{Access, Answer, Bind, Statement};
+
+/// A connection that is closed unless it is known to be as it was.
+struct Held {
+    connection: PoolConnection<sqlx::Postgres>,
+    settled: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Shared {
+    /// A connection from the pool.
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, SourceError> {
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(connection),
+            // The pool also waits for a server that is down; it is full only if it could grow to its size.
+            Err(sqlx::Error::PoolTimedOut) if self.pool.size() >= self.max => {
+                Err(SourceError::Busy(self.acquire_timeout))
+            }
+            Err(sqlx::Error::PoolTimedOut) => {
+                Err(SourceError::Unavailable("no connection could be made".to_owned()))
+            }
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// Runs a statement until it ends or nobody waits for it.
+    pub(super) async fn work(
+        &self,
+        statement: &Statement,
+        mut gone: oneshot::Receiver<()>,
+    ) -> Result<Answer, SourceError> {
+        let connection = tokio::select! {
+            biased;
+            _ = &mut gone => return Err(SourceError::Timeout(statement.limit)),
+            connection = self.acquire() => connection?,
+        };
+        let mut held = Held { connection, settled: false };
+        let process = begin(&mut held.connection, statement).await?;
+        let (result, asked) = {
+            let mut running = std::pin::pin!(self.rows(&mut held.connection, statement));
+            tokio::select! {
+                result = &mut running => (result, true),
+                _ = &mut gone => {
+                    self.cancel(process).await;
+                    let ended = tokio::time::timeout(CANCEL, running).await;
+                    (ended.unwrap_or(Err(SourceError::Timeout(statement.limit))), false)
+                }
+            }
+        };
+        if matches!(result, Ok(Reading { whole: false, .. })) {
+            // More than the caps is still on its way: the connection ends with it.
+            return result.map(|r| r.answer);
+        }
+        let keep = statement.access == Access::Write && asked && result.is_ok();
+        let end = if keep { "COMMIT" } else { "ROLLBACK" };
+        // Locks and settings of a session outlive its transactions; the next call must not meet them.
+        let end = format!("{end}; SELECT pg_advisory_unlock_all(); RESET ALL");
+        let ended = sqlx::raw_sql(AssertSqlSafe(end)).execute(&mut *held.connection).await;
+        held.settled = ended.is_ok();
+        if keep {
+            ended.map_err(fault)?;
+        }
+        result.map(|r| r.answer)
+    }
+
+    /// Ends what another connection runs.
+    async fn cancel(&self, process: i32) {
+        let cancel = sqlx::query("SELECT pg_cancel_backend($1)").bind(process).execute(&self.side);
+        match tokio::time::timeout(CANCEL, cancel).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a statement could not be cancelled"),
+            Err(_) => tracing::warn!("a statement could not be cancelled in time"),
+        }
+    }
+
+    /// Reads the rows up to the caps.
+    async fn rows(
+        &self,
+        connection: &mut PoolConnection<sqlx::Postgres>,
+        statement: &Statement,
+    ) -> Result<Reading, SourceError> {
+        let known = self.known(connection, statement).await?;
+        let mut query = sqlx::query(AssertSqlSafe(known.text.clone()));
+        for (index, bind) in statement.binds.iter().enumerate() {
+            let kind = known.params.get(index).copied().unwrap_or(known::Kind::Scalar);
+            query = match bind {
+                Bind::Value(value) => query.bind(known::text(value, kind)),
+                Bind::Blob(bytes) => query.bind(bytes.clone()),
+            };
+        }
+        let mut answer = Answer::default();
+        let mut bytes = 0;
+        let mut stream = connection.fetch_many(query);
+        while let Some(item) = stream.next().await {
+            let row = match item.map_err(fault)? {
+                Either::Left(done) => {
+                    if statement.access == Access::Write {
+                        answer.changed = Some(done.rows_affected());
+                    }
+                    continue;
+                }
+                Either::Right(row) => row,
+            };
+            let text: &str = row.try_get(0).map_err(fault)?;
+            if statement.count && statement.access == Access::Read {
+                answer.seen = text.parse().unwrap_or(0);
+                continue;
+            }
+            answer.seen += 1;
+            if statement.count {
+                continue;
+            }
+            if answer.rows.len() >= statement.max_rows || bytes > statement.max_bytes {
+                answer.more = true;
+                if statement.access == Access::Read {
+                    let whole = answer.rows.len() >= statement.max_rows;
+                    return Ok(Reading { answer, whole });
+                }
+                continue;
+            }
+            bytes += text.len();
+            let value = json::row(text, &known.bytes).map_err(|e| SourceError::Internal(e.to_string()))?;
+            answer.rows.push(value);
+        }
+        if !known.rows {
+            answer.seen = answer.changed.unwrap_or(0);
+        }
+        Ok(Reading { answer, whole: true })
+    }
+
+    /// What the server said of this statement, asked once.
+    async fn known(
+        &self,
+        connection: &mut PoolConnection<sqlx::Postgres>,
+        statement: &Statement,
+    ) -> Result<Arc<Known>, SourceError> {
+        let key = &statement.text.whole;
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(key) {
+            return Ok(known.clone());
+        }
+        let known = Arc::new(Known::learn(connection, statement).await?);
+        lock().insert(key.clone(), known.clone());
+        Ok(known)
+    }
+}
+
+/// What was read.
+struct Reading {
+    answer: Answer,
+    /// Whether the server has nothing more to send than a row or two.
+    whole: bool,
+}
+
+/// Begins the transaction; gives the server's process.
+async fn begin(
+    connection: &mut PoolConnection<sqlx::Postgres>,
+    statement: &Statement,
+) -> Result<i32, SourceError> {
+    let mode = match statement.access {
+        Access::Read => "READ ONLY",
+        Access::Write => "READ WRITE",
+    };
+    let limit = statement.limit.as_millis().max(1);
+    let begin = format!("BEGIN {mode}; SET LOCAL statement_timeout = {limit}; SELECT pg_backend_pid()");
+    let row = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_one(&mut **connection).await.map_err(fault)?;
+    row.try_get(0).map_err(fault)
+}
