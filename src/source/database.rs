@@ -45,7 +45,7 @@ pub(in crate::source) enum Database {
 }
 
 /// Which of the two a statement may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::source) enum Access {
     Read,
     Write,

@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::SourceError;
 use super::database::{Answer, ServerPlan, Statement, Tls};
-use known::Known;
+use known::{Key, Known};
 
 /// How long a statement has to end after it was cancelled.
 const CANCEL: Duration = Duration::from_secs(2);
@@ -30,8 +30,8 @@ struct Shared {
     side: Pool<sqlx::Postgres>,
     max: u32,
     acquire_timeout: Duration,
-    /// What the server said of each statement, by its text. Held for single operations only.
-    known: Mutex<HashMap<Arc<str>, Arc<Known>>>,
+    /// What the server said of each statement. Held for single operations only.
+    known: Mutex<HashMap<Key, Arc<Known>>>,
 }
 
 impl Postgres {

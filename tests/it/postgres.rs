@@ -313,6 +313,8 @@ async fn caps_end_the_reading() {
         "tools": {
             "many": { "description": "D.", "sql": { "source": "db", "query": "SELECT generate_series(1, 100000000) AS g" }, "output": { "max_rows": 3 } },
             "wide": { "description": "D.", "sql": { "source": "db", "query": "SELECT repeat('x', 1000000) AS x FROM generate_series(1, 150)" } },
+            "more": { "description": "D.", "sql": { "source": "db", "query": "SELECT generate_series(1, 100000000) AS g" }, "output": { "max_rows": 4 } },
+            "one": { "description": "D.", "sql": { "source": "db", "query": "SELECT generate_series(1, 100000000) AS g", "row": "one" } },
             "count": { "description": "D.", "sql": { "source": "db", "query": "SELECT 1 FROM generate_series(1, 250000)", "row": "count" } },
         }
     });
@@ -320,6 +322,10 @@ async fn caps_end_the_reading() {
     let many = gateway.call("many", json!({})).await;
     assert_eq!(structured(&many)["rows"], json!([{ "g": 1 }, { "g": 2 }, { "g": 3 }]));
     assert_eq!(structured(&many)["truncated"], true);
+    // The same text under other caps.
+    let more = gateway.call("more", json!({})).await;
+    assert_eq!(structured(&more)["rows"].as_array().unwrap().len(), 4);
+    assert_eq!(structured(&gateway.call("one", json!({})).await), &json!({ "g": 1 }));
     let wide = gateway.call("wide", json!({})).await;
     assert_eq!(structured(&wide)["truncated"], true, "{wide}");
     assert!(wide.to_string().len() < 200_000);
@@ -389,5 +395,26 @@ async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
         healed = healed || gateway.call("quick", json!({})).await.get("isError").is_none();
     }
     assert!(healed);
+    own.gone().await;
+}
+
+#[tokio::test]
+async fn a_changed_table_is_met_with_its_new_types() {
+    let Some(mut own) = Own::open("alters", "CREATE TABLE t (id text); INSERT INTO t VALUES ('7');").await
+    else {
+        return;
+    };
+    let query = format!("SELECT id FROM {}.t WHERE id = :id", own.schema);
+    let config = json!({
+        "sources": { "db": { "sql": { "url": own.url } } },
+        "tools": { "find": { "description": "D.", "params": { "id": {} }, "sql": { "source": "db", "query": query } } }
+    });
+    let gateway = Gateway::start(&config.to_string()).await;
+    assert_eq!(structured(&gateway.call("find", json!({ "id": "7" })).await)["rows"], json!([{ "id": "7" }]));
+    let alter = "ALTER TABLE t ALTER COLUMN id TYPE int USING id::int";
+    sqlx::raw_sql(alter).execute(&mut own.connection).await.unwrap();
+    // The first call may still ask with the old type.
+    gateway.call("find", json!({ "id": 7 })).await;
+    assert_eq!(structured(&gateway.call("find", json!({ "id": 7 })).await)["rows"], json!([{ "id": 7 }]));
     own.gone().await;
 }

@@ -6,12 +6,29 @@ use std::sync::Arc;
 use serde_json::Value;
 use sqlx::postgres::PgStatement;
 use sqlx::{
-    AssertSqlSafe, Column as _, Either, Executor as _, PgConnection, Row as _, SqlSafeStr as _, TypeInfo as _,
+    AssertSqlSafe, Column as _, Connection as _, Either, Executor as _, PgConnection, Row as _,
+    SqlSafeStr as _, TypeInfo as _,
 };
 
 use super::fault;
 use crate::source::SourceError;
 use crate::source::database::{Access, Statement};
+
+/// What the text that runs is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    text: Arc<str>,
+    access: Access,
+    count: bool,
+    max_rows: usize,
+}
+
+impl Key {
+    pub(super) fn of(statement: &Statement) -> Self {
+        let Statement { access, count, max_rows, .. } = *statement;
+        Self { text: statement.text.whole.clone(), access, count, max_rows }
+    }
+}
 
 /// A statement ready to run.
 #[derive(Debug)]
@@ -39,6 +56,8 @@ impl Known {
         connection: &mut PgConnection,
         statement: &Statement,
     ) -> Result<Self, SourceError> {
+        // The driver keeps what it was told of a text on each connection; a table may have changed since.
+        connection.clear_cached_statements().await.map_err(fault)?;
         let whole = AssertSqlSafe(statement.text.whole.clone()).into_sql_str();
         let prepared: PgStatement = match (&mut *connection).prepare(whole).await {
             Ok(prepared) => prepared,

@@ -8,7 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _};
 use tokio::sync::oneshot;
 
-use super::known::{self, Known};
+use super::known::{self, Key, Known};
 use super::{CANCEL, Shared, fault, json};
 use crate::source::SourceError;
 use crate::source::database::{Access, Answer, Bind, Statement};
@@ -67,6 +67,10 @@ impl Shared {
                 }
             }
         };
+        if matches!(result, Err(SourceError::Internal(_) | SourceError::Argument(_))) {
+            // A table may have changed since the server was asked; the next call asks again.
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&Key::of(statement));
+        }
         if matches!(result, Ok(Reading { whole: false, .. })) {
             // More than the caps is still on its way: the connection ends with it.
             return result.map(|r| r.answer);
@@ -154,13 +158,13 @@ impl Shared {
         connection: &mut PoolConnection<sqlx::Postgres>,
         statement: &Statement,
     ) -> Result<Arc<Known>, SourceError> {
-        let key = &statement.text.whole;
+        let key = Key::of(statement);
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(key) {
+        if let Some(known) = lock().get(&key) {
             return Ok(known.clone());
         }
         let known = Arc::new(Known::learn(connection, statement).await?);
-        lock().insert(key.clone(), known.clone());
+        lock().insert(key, known.clone());
         Ok(known)
     }
 }
