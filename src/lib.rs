@@ -21,13 +21,14 @@
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`policy`]: siblings that do not know each other |
 //! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client |
-//! | 0 | [`yaml`], [`diag`], [`file`](mod@file), [`name`], [`secret`], [`units`], [`telemetry`] |
+//! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`name`], [`secret`], [`units`], [`telemetry`] |
 
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.
 #![recursion_limit = "256"]
 
 pub mod app;
 pub mod call;
+pub mod caller;
 pub mod cli;
 pub mod config;
 pub mod demo;

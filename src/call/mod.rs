@@ -8,27 +8,8 @@ pub use crate::output::{Content, Outcome};
 pub use error::{CallError, Code, Origin};
 pub use run::{Call, Input, run};
 
+pub use crate::caller::Caller;
 pub use crate::talk::{Said, Talk, Unanswered};
-
-/// Who stands behind a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// The person who started us over stdio or from the shell.
-    Local,
-    /// Somebody who reached the port of a server that says `auth: none`, or loopback.
-    Anonymous,
-}
-
-impl Caller {
-    /// What tells it from every other caller.
-    #[must_use]
-    pub const fn key(&self) -> &str {
-        match self {
-            Self::Local => "local",
-            Self::Anonymous => "anonymous",
-        }
-    }
-}
 
 /// The id under which one call appears in the log and in messages: eight letters and digits, not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,7 +44,7 @@ pub struct Call<'a> {
 /// [`CallError`]; it was logged already.
 pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
     let started = Instant::now();
-    let result = steps(route, input, &call.talk).await;
+    let result = steps(route, input, call).await;
     let source = route.plan.op.source().unwrap_or("-");
     let (name, id, ms) =
         (&route.plan.name, call.id, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -60,7 +60,8 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
     result
 }
 
-async fn steps(route: &Route, input: Input<'_>, talk: &Talk) -> Result<Outcome, CallError> {
+async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
+    let Call { caller, talk, .. } = call;
     let plan = &*route.plan;
     // A rehearsal reports for itself.
     let reports = if plan.op.talks() { &Talk::silent() } else { talk };
@@ -74,11 +75,11 @@ async fn steps(route: &Route, input: Input<'_>, talk: &Talk) -> Result<Outcome, 
     let arguments = match input {
         Input::Bound(arguments) => arguments,
         Input::Json(raw) => {
-            bound = plan.params.bind(raw).map_err(CallError::arguments)?;
+            bound = plan.params.bind(raw, caller).map_err(CallError::arguments)?;
             &bound
         }
         Input::Texts(texts) => {
-            bound = plan.params.bind_texts(texts).map_err(CallError::arguments)?;
+            bound = plan.params.bind_texts(texts, caller).map_err(CallError::arguments)?;
             &bound
         }
     };
@@ -92,6 +93,7 @@ async fn steps(route: &Route, input: Input<'_>, talk: &Talk) -> Result<Outcome, 
     let patience = if plan.op.asks() { talk.patience() } else { Duration::ZERO };
     let attempt = Attempt {
         talk,
+        caller,
         deadline: Instant::now() + timeout.0 + patience,
         max_rows: plan.output.max_rows,
         max_bytes: plan.output.max_bytes,

@@ -11,8 +11,8 @@ pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeCon
 pub use load::{Environment, Loaded, load, load_text};
 pub use schema::schema;
 pub use server::{
-    AuthConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig, ServerConfig,
-    SessionsConfig,
+    ApiKeyConfig, AuthConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig,
+    ServerConfig, SessionsConfig,
 };
 
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ pub struct Config {
     /// The server itself.
     pub server: ServerConfig,
     /// Who may call over HTTP. `none` says that everybody who reaches the port may.
-    pub auth: Option<Spanned<AuthConfig>>,
+    pub auth: Option<Spanned<TextOr<AuthConfig>>>,
     /// Connections to APIs, databases and collections, by name.
     pub sources: Entries<SourceConfig>,
     /// What every route starts from.

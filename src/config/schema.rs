@@ -15,11 +15,14 @@ pub fn schema() -> Value {
     join_lines(&mut value);
     exactly_one(&mut value);
     names(&mut value);
+    if let Some(word) = value.pointer_mut("/properties/auth/anyOf/0/anyOf/0") {
+        *word = json!({ "const": "none" });
+    }
     value
 }
 
 /// Blocks that hold exactly one of some keys, whatever else they hold.
-const ONE_OF: [(&str, &[&str]); 19] = [
+const ONE_OF: [(&str, &[&str]); 20] = [
     ("Source", &["rest", "sql", "vector"]),
     ("Tool", &["rest", "sql", "vector", "static"]),
     ("Resource", &["rest", "sql", "vector", "static"]),
@@ -41,6 +44,7 @@ const ONE_OF: [(&str, &[&str]); 19] = [
     ("Complete", &["values", "rest", "sql", "vector"]),
     ("Credentials", &["bearer", "basic", "api_key"]),
     ("ApiKeyCredentials", &["header", "query"]),
+    ("ApiKey", &["key", "sha256"]),
     ("Embedder", &["openai", "hash"]),
     ("Message", &["user", "assistant"]),
     ("RestRequest", &["get", "post", "put", "patch", "delete", "head"]),

@@ -56,7 +56,7 @@ pub(super) async fn complete(params: &Params<'_>, era: Era, cx: &Context<'_>) ->
         _ => None,
     }
     .ok_or_else(|| RpcError::invalid_params("there is nothing of this `ref`"))?;
-    if !declared.params.iter().any(|p| p.name == argument.name && p.fixed.is_none()) {
+    if !declared.params.iter().any(|p| p.name == argument.name && !p.hidden()) {
         return Err(RpcError::invalid_params("there is no such argument"));
     }
     let found = completions.iter().find(|(name, _)| *name == argument.name).map(|(_, c)| c);

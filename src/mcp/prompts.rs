@@ -18,7 +18,8 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
         let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
         return Err(RpcError::invalid_params(format!("there is no prompt `{shown}`")));
     };
-    let arguments = prompt.plan.params.bind(params.arguments).map_err(|e| RpcError::invalid_params(e.0))?;
+    let arguments =
+        prompt.plan.params.bind(params.arguments, &cx.caller).map_err(|e| RpcError::invalid_params(e.0))?;
     let id = RequestId::fresh();
     let routes: Vec<&Route> = prompt.data.iter().map(|(_, route)| route).collect();
     let mut round = Round::of(&routes, "prompts/get", &name, params, era, cx)?;

@@ -7,7 +7,8 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use super::ParamsPlan;
+use super::{CallerParam, ParamsPlan};
+use crate::caller::Caller;
 
 /// How many problems of one call are told at once, and how long one may be.
 const MAX_PROBLEMS: usize = 5;
@@ -46,20 +47,24 @@ impl ParamsPlan {
     ///
     /// # Errors
     /// All problems in one text (the first five).
-    pub fn bind(&self, raw: Option<&RawValue>) -> Result<Arguments, BadArguments> {
+    pub fn bind(&self, raw: Option<&RawValue>, caller: &Caller) -> Result<Arguments, BadArguments> {
         let object = match raw {
             None => Map::new(),
             Some(raw) => parse_object(raw.get())
                 .map_err(|e| BadArguments(format!("The arguments cannot be read: {e}.")))?,
         };
-        self.bind_object(object)
+        self.bind_object(object, caller)
     }
 
     /// Binds an object of arguments.
     ///
     /// # Errors
     /// As [`Self::bind`].
-    pub fn bind_object(&self, object: Map<String, Value>) -> Result<Arguments, BadArguments> {
+    pub fn bind_object(
+        &self,
+        object: Map<String, Value>,
+        caller: &Caller,
+    ) -> Result<Arguments, BadArguments> {
         let mut problems = self.unknown(&object);
         let mut object = Value::Object(object);
         if problems.is_empty() && !self.schema.validator().is_valid(&object) {
@@ -72,13 +77,16 @@ impl ParamsPlan {
         }
         let values = self.params.iter().map(|param| {
             if let Some(fixed) = &param.fixed {
-                return Some(fixed.clone());
+                return Ok(Some(fixed.clone()));
+            }
+            if let Some(from) = &param.from {
+                return from_caller(from, caller).map(Some);
             }
             let given = object.get_mut(&param.name).map(Value::take);
             let integer = param.types.iter().any(|t| t == "integer");
-            given.map(|v| if integer { whole(v) } else { v }).or_else(|| param.default.clone())
+            Ok(given.map(|v| if integer { whole(v) } else { v }).or_else(|| param.default.clone()))
         });
-        Ok(Arguments(values.collect()))
+        values.collect::<Result<_, _>>().map(Arguments)
     }
 
     /// Binds texts (URI variables, prompt arguments, the command line): each is read as its parameter's type.
@@ -88,8 +96,9 @@ impl ParamsPlan {
     pub fn bind_texts<'a>(
         &self,
         texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+        caller: &Caller,
     ) -> Result<Arguments, BadArguments> {
-        self.bind_object(self.object_from_texts(texts))
+        self.bind_object(self.object_from_texts(texts), caller)
     }
 
     /// Texts as an object of arguments, each read as its parameter's type.
@@ -105,7 +114,7 @@ impl ParamsPlan {
     }
 
     fn unknown(&self, object: &Map<String, Value>) -> Vec<String> {
-        let visible = || self.params.iter().filter(|p| p.fixed.is_none()).map(|p| p.name.as_str());
+        let visible = || self.params.iter().filter(|p| !p.hidden()).map(|p| p.name.as_str());
         object
             .keys()
             .filter(|name| self.closed && !visible().any(|v| v == name.as_str()))
@@ -117,6 +126,21 @@ impl ParamsPlan {
             })
             .collect()
     }
+}
+
+/// A parameter's value from who calls. One that is missing or unfit refuses the call: nothing runs with a part of its bounds gone.
+fn from_caller(from: &CallerParam, caller: &Caller) -> Result<Value, BadArguments> {
+    let refuse = |why: &str| {
+        BadArguments(format!(
+            "This works for callers whose identity has a `{}`, and {why}. Tell the person who runs this server.",
+            from.field
+        ))
+    };
+    let value = from.field.of(caller).ok_or_else(|| refuse("yours has none"))?;
+    if from.schema.validator().is_valid(&value) {
+        return Ok(value);
+    }
+    Err(refuse("yours is not of the form that is needed"))
 }
 
 /// A text as the value of a parameter of these types; as text where it fits no other.
@@ -205,7 +229,7 @@ mod tests {
     }
 
     fn bind(plan: &ParamsPlan, json: &str) -> Result<Arguments, BadArguments> {
-        plan.bind(Some(&RawValue::from_string(json.to_owned()).unwrap()))
+        plan.bind(Some(&RawValue::from_string(json.to_owned()).unwrap()), &Caller::Anonymous)
     }
 
     const SCHEMA: &str = "type: object\nproperties: { n: { type: integer, minimum: 1 }, q: { type: string, default: x } }\nrequired: [n]\nadditionalProperties: false";
@@ -215,7 +239,7 @@ mod tests {
         let plan = plan(SCHEMA);
         let bound = bind(&plan, r#"{"n": 5.0}"#).unwrap();
         assert_eq!(bound, Arguments(vec![Some(5.into()), Some("x".into())]));
-        let bound = plan.bind_texts([("n", "7"), ("q", "8")]).unwrap();
+        let bound = plan.bind_texts([("n", "7"), ("q", "8")], &Caller::Anonymous).unwrap();
         assert_eq!(bound, Arguments(vec![Some(7.into()), Some("8".into())]));
     }
 

@@ -16,11 +16,19 @@ pub struct ParamConfig {
     pub optional: bool,
     /// A pinned value; the model neither sees nor sets the parameter.
     pub fixed: Option<Spanned<JsonNode>>,
+    /// What of the caller's identity it is; the model neither sees nor sets the parameter.
+    pub from: Option<Spanned<String>>,
     /// JSON Schema keywords in the written order.
     pub schema: Vec<(Spanned<String>, Spanned<JsonNode>)>,
 }
 
 impl ParamConfig {
+    /// Whether the model neither sees nor sets it.
+    #[must_use]
+    pub const fn hidden(&self) -> bool {
+        self.fixed.is_some() || self.from.is_some()
+    }
+
     /// The value of a schema keyword.
     #[must_use]
     pub fn keyword(&self, name: &str) -> Option<&Spanned<JsonNode>> {
@@ -33,6 +41,7 @@ const KEYS: &[&str] = &[
     "type",
     "description",
     "optional",
+    "from",
     "const",
     "default",
     "enum",
@@ -99,6 +108,7 @@ impl<'de> Deserialize<'de> for ParamConfig {
                 while let Some(key) = map.next_key::<Spanned<String>>()? {
                     match key.value.as_str() {
                         "optional" => param.optional = map.next_value()?,
+                        "from" => param.from = Some(map.next_value()?),
                         "const" => param.fixed = Some(map.next_value()?),
                         _ => param.schema.push((key, map.next_value()?)),
                     }
@@ -156,6 +166,10 @@ impl JsonSchema for ParamConfig {
                 serde_json::json!({ "description": "A pinned value; the model neither sees nor sets the parameter." }),
             ),
             (
+                "from",
+                serde_json::json!({ "type": "string", "pattern": "^caller\\.(sub|name|scopes|claims\\..+)$", "description": "Bound from the caller's identity: `caller.sub`, `caller.name`, `caller.scopes` or `caller.claims.NAME`. The model neither sees nor sets the parameter, and a caller without it is refused." }),
+            ),
+            (
                 "default",
                 serde_json::json!({ "description": "Used when the argument is absent; makes the parameter not required." }),
             ),
@@ -168,7 +182,7 @@ impl JsonSchema for ParamConfig {
             properties.insert(key.to_owned(), schema);
         }
         json_schema!({
-            "description": "One parameter. Keys that are not ours (`optional`, `const`) are JSON Schema keywords and reach `inputSchema` as written. A parameter is required unless it has `default` or `optional`.",
+            "description": "One parameter. Keys that are not ours (`optional`, `from`, `const`) are JSON Schema keywords and reach `inputSchema` as written. A parameter is required unless it has `default` or `optional`.",
             "type": "object",
             "properties": properties,
             "patternProperties": { "^x-": true },
@@ -186,6 +200,8 @@ pub struct PromptParamConfig {
     pub title: Option<String>,
     /// What the argument is for.
     pub description: Option<String>,
+    /// Bound from the caller's identity: `caller.sub`, `caller.name`, `caller.scopes` or `caller.claims.NAME`. Nobody sees or sets it.
+    pub from: Option<Spanned<String>>,
     /// Used when the argument is absent; makes it not required.
     pub default: Option<Spanned<String>>,
     /// The values that are allowed.

@@ -8,4 +8,6 @@ mod plan;
 pub use bind::{Arguments, BadArguments};
 pub use config::{ParamConfig, PromptParamConfig};
 pub use form::compile_form;
-pub use plan::{InputSchema, Param, ParamsPlan, Scope, compile, compile_prompt, compile_verbatim, place};
+pub use plan::{
+    CallerParam, InputSchema, Param, ParamsPlan, Scope, compile, compile_prompt, compile_verbatim, place,
+};

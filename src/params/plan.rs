@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::{ParamConfig, PromptParamConfig};
+use crate::caller::CallerField;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::yaml::{Entries, JsonNode};
 
@@ -24,8 +25,28 @@ pub struct Param {
     pub default: Option<Value>,
     /// The pinned value; such a parameter is hidden from the model.
     pub fixed: Option<Value>,
+    /// What of the caller it is; such a parameter is hidden too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<CallerParam>,
     /// The JSON types it may have; empty if the schema does not say.
     pub types: Vec<String>,
+}
+
+impl Param {
+    /// Whether the model neither sees nor sets it.
+    #[must_use]
+    pub const fn hidden(&self) -> bool {
+        self.fixed.is_some() || self.from.is_some()
+    }
+}
+
+/// A parameter that the caller's identity fills.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CallerParam {
+    /// What of it.
+    pub field: CallerField,
+    /// What the value must be.
+    pub schema: InputSchema,
 }
 
 /// A JSON Schema and its compiled validator. Equality and output are those of the schema.
@@ -89,7 +110,7 @@ impl Scope {
         let list = params.params.iter();
         let params: Vec<_> = list
             .map(|p| {
-                let always = p.required || p.default.is_some() || p.fixed.is_some();
+                let always = p.required || p.default.is_some() || p.hidden();
                 (p.name.clone(), p.types.clone(), always)
             })
             .collect();
@@ -149,22 +170,23 @@ pub fn compile(
         sound &= check_param(name, param, diagnostics);
         let default = param.keyword("default").map(|v| v.to_value());
         let fixed = param.fixed.as_ref().map(|v| v.to_value());
-        let is_required = !param.optional && default.is_none() && fixed.is_none();
-        if fixed.is_none() {
-            let schema: Map<String, Value> =
-                param.schema.iter().map(|(k, v)| (k.value.clone(), v.to_value())).collect();
+        let hidden = param.hidden();
+        let is_required = !param.optional && default.is_none() && !hidden;
+        let schema: Map<String, Value> =
+            param.schema.iter().map(|(k, v)| (k.value.clone(), v.to_value())).collect();
+        let from = param.from.as_ref().and_then(|from| from_caller(from, &schema, name, diagnostics));
+        sound &= param.from.is_none() || from.is_some();
+        let mut types = param.keyword("type").map(|t| types(&t.to_value())).unwrap_or_default();
+        if let (true, Some(kind)) = (types.is_empty(), from.as_ref().and_then(|f| f.field.kind())) {
+            types.push(kind.to_owned());
+        }
+        if !hidden {
             properties.insert(name.value.clone(), Value::Object(schema));
             if is_required {
                 required.push(Value::from(name.value.as_str()));
             }
         }
-        params.push(Param {
-            name: name.value.clone(),
-            required: is_required,
-            default,
-            fixed,
-            types: param.keyword("type").map(|t| types(&t.to_value())).unwrap_or_default(),
-        });
+        params.push(Param { name: name.value.clone(), required: is_required, default, fixed, from, types });
     }
     let mut schema = Map::new();
     schema.insert("type".to_owned(), json!("object"));
@@ -218,6 +240,7 @@ pub fn compile_verbatim(
             required: required.contains(&name.as_str()),
             default: schema.get("default").cloned(),
             fixed: None,
+            from: None,
             types: schema.get("type").map(types).unwrap_or_default(),
         })
         .collect();
@@ -262,7 +285,7 @@ pub fn compile_prompt(
             let list = JsonNode::List(allowed.iter().map(|a| text(a)).collect());
             schema.push((key("enum"), Spanned::new(list, name.span)));
         }
-        let param = ParamConfig { optional: p.optional, fixed: None, schema };
+        let param = ParamConfig { optional: p.optional, fixed: None, from: p.from.clone(), schema };
         (name.clone(), param)
     });
     compile(&Entries(as_params.collect()), owner, diagnostics)
@@ -279,6 +302,28 @@ fn types(value: &Value) -> Vec<String> {
 /// The types of JSON Schema 2020-12, section 6.1.1.
 const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "array", "object", "null"];
 
+/// What of the caller a parameter is, and what it must be.
+fn from_caller(
+    from: &Spanned<String>,
+    schema: &Map<String, Value>,
+    name: &Spanned<String>,
+    diagnostics: &mut Diagnostics,
+) -> Option<CallerParam> {
+    let Some(field) = CallerField::parse(from) else {
+        let message = format!("`{}` is not a part of the caller's identity", from.value);
+        let help = CallerField::FORMS;
+        diagnostics.push(Diagnostic::error("bad-caller-field", message).at(from.span, "").help(help));
+        return None;
+    };
+    match validator(Value::Object(schema.clone()), &format!("`{}`", name.value)) {
+        Ok(schema) => Some(CallerParam { field, schema }),
+        Err((message, _)) => {
+            diagnostics.push(Diagnostic::error("bad-schema", message).at(name.span, ""));
+            None
+        }
+    }
+}
+
 /// What the keys of one parameter must not say together.
 fn check_param(name: &Spanned<String>, param: &ParamConfig, diagnostics: &mut Diagnostics) -> bool {
     let before = diagnostics.errors();
@@ -288,6 +333,18 @@ fn check_param(name: &Spanned<String>, param: &ParamConfig, diagnostics: &mut Di
                 let message = format!("`{}` is pinned by `const`, so `{key}` says nothing", name.value);
                 diagnostics.push(Diagnostic::error("const-and-more", message).at(fixed.span, "pinned here"));
             }
+        }
+    }
+    if let Some(from) = &param.from {
+        let clashes = [
+            ("const", param.fixed.is_some()),
+            ("optional", param.optional),
+            ("default", param.keyword("default").is_some()),
+        ];
+        for (key, _) in clashes.iter().filter(|(_, clash)| *clash) {
+            let message =
+                format!("`{}` comes from the caller alone, so `{key}` cannot stand with it", name.value);
+            diagnostics.push(Diagnostic::error("from-and-more", message).at(from.span, "bound here"));
         }
     }
     if let (true, Some(default)) = (param.optional, param.keyword("default")) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
+use super::{AuthPlan, List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
 
 /// The results of one era's list methods; `None` where nothing of the kind is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ impl Catalog {
         prompts: &[PromptPlan],
     ) -> Self {
         let ttl = server.list_ttl.0.as_millis();
+        // What one caller reads is not for another's eyes.
+        let scope = if matches!(server.auth, AuthPlan::Keys(_)) { "private" } else { "public" };
         let whole = server_info(server, true);
         let mut catalog = Self {
             capabilities: super::capabilities::capabilities(tools, resources, prompts),
@@ -53,7 +55,7 @@ impl Catalog {
             introduction: complete(&whole),
             server_info: whole,
             // Nothing here depends on who asks.
-            cache: format!("\"ttlMs\":{ttl},\"cacheScope\":\"public\""),
+            cache: format!("\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""),
             ..Self::default()
         };
         let (templates, plain): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());
@@ -169,7 +171,8 @@ fn prompt(prompt: &PromptPlan) -> Value {
     entry.insert("name".to_owned(), json!(prompt.name));
     insert_some(&mut entry, "title", prompt.title.as_ref());
     insert_some(&mut entry, "description", prompt.description.as_ref());
-    let arguments = prompt.params.params.iter().zip(&prompt.about).map(|(param, (title, description))| {
+    let seen = prompt.params.params.iter().zip(&prompt.about).filter(|(param, _)| !param.hidden());
+    let arguments = seen.map(|(param, (title, description))| {
         let mut argument = Map::new();
         argument.insert("name".to_owned(), json!(param.name));
         insert_some(&mut argument, "title", title.as_ref());

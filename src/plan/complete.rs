@@ -40,7 +40,7 @@ pub(super) fn compile(
     diagnostics: &mut Diagnostics,
 ) -> Vec<(String, CompletionPlan)> {
     let mut found = Vec::new();
-    let visible = || owner.params.params.iter().filter(|p| p.fixed.is_none()).map(|p| p.name.as_str());
+    let visible = || owner.params.params.iter().filter(|p| !p.hidden()).map(|p| p.name.as_str());
     for (name, complete) in written.iter() {
         if !visible().any(|v| v == name.value) {
             let message = format!("`{}` is not an argument of {}", name.value, owner.what);
@@ -108,7 +108,7 @@ fn one(
 /// `value`, and the other arguments, which may not be known yet. All are texts.
 fn typed(name: &Spanned<String>, owner: &Owner<'_>) -> Entries<ParamConfig> {
     let others = owner.params.params.iter().filter(|p| p.name != name.value && p.name != "value");
-    let names = others.filter(|p| p.fixed.is_none()).map(|p| (p.name.as_str(), true));
+    let names = others.filter(|p| !p.hidden()).map(|p| (p.name.as_str(), true));
     let all = std::iter::once(("value", false)).chain(names);
     Entries(
         all.map(|(text, optional)| {
@@ -121,5 +121,5 @@ fn typed(name: &Spanned<String>, owner: &Owner<'_>) -> Entries<ParamConfig> {
 fn text_param(span: Span, optional: bool) -> ParamConfig {
     let keyword = Spanned::new("type".to_owned(), span);
     let text = Spanned::new(JsonNode::Text("string".to_owned()), span);
-    ParamConfig { optional, fixed: None, schema: vec![(keyword, text)] }
+    ParamConfig { optional, schema: vec![(keyword, text)], ..ParamConfig::default() }
 }

@@ -2,6 +2,7 @@
 //! recorded; a plan exists only if there is no error.
 
 mod announced;
+mod auth;
 mod capabilities;
 mod catalog;
 mod complete;
@@ -13,6 +14,7 @@ mod prompt;
 mod route;
 mod server;
 
+pub use auth::{AuthPlan, KeyPlan};
 pub use catalog::{Catalog, Lists};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
@@ -54,7 +56,7 @@ pub struct Plan {
 pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
     let start = diagnostics.len();
     let server = server::compile(config, diagnostics);
-    if config.losses.lost(&["auth"]) {
+    if config.losses.touch(&["auth"], &[]) {
         diagnostics.forget_absences(start);
     }
     check_defaults(config, diagnostics);
@@ -86,6 +88,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
             })
         })
         .collect();
+    auth::check_unknown(config, diagnostics);
     announced::check(config, &resources, diagnostics);
     portable::check_server(config, server.as_ref(), diagnostics);
     if config.losses.lost(&["sources"]) {

@@ -391,7 +391,7 @@ fn uri_params(
 ) -> Option<Entries<ParamConfig>> {
     let mut sound = true;
     for (name, param) in resource.params.iter() {
-        if param.fixed.is_none() && !template.variables().any(|v| v == name.value) {
+        if !param.hidden() && !template.variables().any(|v| v == name.value) {
             sound = false;
             let message = format!("`{}` is not a variable of the URI", name.value);
             let help = crate::name::did_you_mean(name, template.variables(), "variables");
@@ -408,7 +408,7 @@ fn uri_params(
             (name, ParamConfig { schema: vec![(kind, text)], ..ParamConfig::default() })
         })
     });
-    let pinned = resource.params.iter().filter(|(_, p)| p.fixed.is_some()).cloned();
+    let pinned = resource.params.iter().filter(|(_, p)| p.hidden()).cloned();
     let all = variables.chain(pinned).collect();
     sound.then_some(Entries(all))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::auth::{self, AuthPlan};
 use super::listed::{self, IconPlan};
 use crate::config::{Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -54,8 +55,8 @@ pub struct ServerPlan {
     pub list_page: usize,
     /// The log.
     pub log: LogPlan,
-    /// Whether the file says `auth: none`.
-    pub open: bool,
+    /// Who may call.
+    pub auth: AuthPlan,
 }
 
 /// `server.log` with every default in place.
@@ -76,6 +77,7 @@ pub struct LogPlan {
 pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<ServerPlan> {
     let server = &config.server;
     let http = &server.http;
+    let auth = auth::compile(config, diagnostics);
     let listen = listen(http.listen.as_ref(), config.auth.is_some(), diagnostics);
     let path = path(http, diagnostics);
     check_hosts(http, diagnostics);
@@ -124,7 +126,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             max_size: log.max_size.map_or(Size::mib(100), |s| s.value),
             keep: log.keep.map_or(5, |k| k.value as usize),
         },
-        open: config.auth.is_some(),
+        auth: auth?,
     })
 }
 
@@ -196,7 +198,7 @@ impl ServerPlan {
     /// # Errors
     /// The refusal, if the address is beyond loopback without `auth`.
     pub fn listen_on(&mut self, address: SocketAddr) -> Result<(), Box<Diagnostic>> {
-        match beyond_loopback(address, self.open) {
+        match beyond_loopback(address, self.auth != AuthPlan::Unsaid) {
             Some(problem) => Err(Box::new(problem)),
             None => {
                 self.listen = address;

@@ -1,4 +1,4 @@
-//! The MCP endpoint: the checks in their order (host, origin, method, place, type, size), then the message, with its session if
+//! The MCP endpoint: the checks in their order (host, origin, key, method, place, type, size), then the message, with its session if
 //! it is of the era that has them.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::http::{self, Reply, refuse};
 use super::sessions::Sessions;
-use super::{Server, cors, guard, stream};
+use super::{Server, auth, cors, guard, stream};
 use crate::call::Caller;
 use crate::live::Live;
 use crate::mcp::{self, Answer, Context, Era, Headers as _, Message, Peers, RpcError, Session};
@@ -32,11 +32,12 @@ const ID_LENGTH: usize = 24;
 /// Answers one request.
 pub(super) async fn respond(request: Request<Incoming>, server: &Server, live: Arc<Live>) -> Reply {
     let plan = &live.plan.server;
-    if let Err(refusal) = check(&request, plan) {
-        return *refusal;
-    }
+    let caller = match check(&request, plan) {
+        Ok(caller) => caller,
+        Err(refusal) => return *refusal,
+    };
     if request.method() != Method::POST {
-        return session_request(&request, server, &live);
+        return session_request(&request, &caller, server, &live);
     }
     let Ok(reading) = server.bodies.try_acquire() else { return overloaded() };
     let max_body = plan.max_body.0;
@@ -47,7 +48,7 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server, live: A
     };
     drop(reading);
     let (headers, peers) = (parts.headers, server.peers.clone());
-    Post { live, headers, body, place: None, peers, session: None }.answer(server).await
+    Post { live, caller, headers, body, place: None, peers, session: None }.answer(server).await
 }
 
 fn overloaded() -> Reply {
@@ -58,7 +59,7 @@ fn overloaded() -> Reply {
 }
 
 /// Everything that can be refused, or answered, before the body is read.
-fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply>> {
+fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<Caller, Box<Reply>> {
     let refused = |status, message: &str| Err(Box::new(refuse(status, -32600, message)));
     let headers = request.headers();
     if let Err((status, why)) = guard::host(request.uri(), headers, plan) {
@@ -72,11 +73,12 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply
     {
         return Err(Box::new(preflight));
     }
+    let caller = auth::caller(headers, plan)?;
     let of_session =
         matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
     // A modern client has no sessions: there is nothing to GET for it.
     if of_session && headers.one("mcp-protocol-version") != Ok(Some(mcp::MODERN)) {
-        return Ok(());
+        return Ok(caller);
     }
     if request.method() != Method::POST {
         let mut reply = refuse(StatusCode::METHOD_NOT_ALLOWED, -32600, "messages are sent by POST");
@@ -94,7 +96,7 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<(), Box<Reply
     if request.body().size_hint().lower() > plan.max_body.0 as u64 {
         return Err(Box::new(too_large(plan.max_body.0)));
     }
-    Ok(())
+    Ok(caller)
 }
 
 /// Both forms of reply are listed, by name or by wildcard; no header at all means anything.
@@ -135,7 +137,7 @@ fn too_large(max: usize) -> Reply {
 }
 
 /// GET and DELETE of a legacy session: its stream of news, and its end.
-fn session_request(request: &Request<Incoming>, server: &Server, live: &Arc<Live>) -> Reply {
+fn session_request(request: &Request<Incoming>, caller: &Caller, server: &Server, live: &Arc<Live>) -> Reply {
     match request.headers().one("mcp-protocol-version") {
         Ok(None) => {}
         Ok(Some(version)) if mcp::LEGACY.contains(&version) => {}
@@ -144,7 +146,7 @@ fn session_request(request: &Request<Incoming>, server: &Server, live: &Arc<Live
             return refuse(StatusCode::BAD_REQUEST, -32600, "this `MCP-Protocol-Version` is not spoken here");
         }
     }
-    let session = match session(request.headers(), &server.sessions, live) {
+    let session = match session(request.headers(), caller, &server.sessions, live) {
         Ok(session) => session,
         Err(refusal) => return *refusal,
     };
@@ -171,17 +173,23 @@ fn unknown_session() -> Reply {
 }
 
 /// The session that the header names.
-fn session(headers: &HeaderMap, sessions: &Sessions, live: &Live) -> Result<Arc<Session>, Box<Reply>> {
+fn session(
+    headers: &HeaderMap,
+    caller: &Caller,
+    sessions: &Sessions,
+    live: &Live,
+) -> Result<Arc<Session>, Box<Reply>> {
     let Ok(Some(id)) = headers.one(SESSION) else {
         return Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32600, "`Mcp-Session-Id` is given once")));
     };
     let idle = live.plan.server.session_idle.0;
-    sessions.find(id, &Caller::Anonymous, idle).ok_or_else(|| Box::new(unknown_session()))
+    sessions.find(id, caller, idle).ok_or_else(|| Box::new(unknown_session()))
 }
 
 /// One POST with its body.
 struct Post {
     live: Arc<Live>,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
     /// Its place among the calls, held to its end; what is no call has none.
@@ -259,7 +267,7 @@ impl Post {
             return too_large(MAX_LISTEN);
         }
         if kind.era == Era::Legacy && self.headers.contains_key(SESSION) {
-            match session(&self.headers, &server.sessions, &self.live) {
+            match session(&self.headers, &self.caller, &server.sessions, &self.live) {
                 Ok(session) => self.session = Some(session),
                 Err(refusal) => return *refusal,
             }
@@ -308,7 +316,7 @@ impl Post {
         if max > 0
             && let Ok(id) = mcp::random_text(ID_LENGTH)
         {
-            self.session = Some(Arc::new(Session::new(id, Caller::Anonymous)));
+            self.session = Some(Arc::new(Session::new(id, self.caller.clone())));
         }
         let mut reply = http::reply(self.process(None).await);
         if let Some(session) = self.session.filter(|s| s.version().is_some())
@@ -323,7 +331,7 @@ impl Post {
     fn context<'a>(&'a self, outlet: Option<&'a mcp::Outlet>) -> Context<'a> {
         Context {
             live: self.live.clone(),
-            caller: Caller::Anonymous,
+            caller: self.caller.clone(),
             headers: Some(&self.headers),
             outlet,
             session: self.session.as_deref(),

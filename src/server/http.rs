@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::stream::Body;
-use super::{Server, cors, endpoint, guard};
+use super::{Server, auth, cors, endpoint, guard};
 use crate::mcp::{Answer, Headers, Malformed, RpcError};
 
 pub(super) type Reply = Response<Body>;
@@ -34,7 +34,9 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
         "/readyz" => {
             let (ready, mut report) = server.probes.ready(&live).await;
             // Probes come under any name; the sources' names are for those who know one of ours.
-            if guard::host(request.uri(), request.headers(), plan).is_err() {
+            let known = guard::host(request.uri(), request.headers(), plan).is_ok()
+                && auth::caller(request.headers(), plan).is_ok();
+            if !known {
                 report = format!("{{\"ready\":{ready}}}");
             }
             let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

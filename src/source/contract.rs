@@ -7,6 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::caller::Caller;
 use crate::diag::{Diagnostics, Span, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
@@ -56,6 +57,8 @@ pub trait SourceKind: Sized + Send + Sync {
 pub struct Attempt<'a> {
     /// Where the call says how far it is.
     pub talk: &'a Talk,
+    /// Who calls.
+    pub caller: &'a Caller,
     /// When the whole call must be over.
     pub deadline: Instant,
     /// How many rows or matches may be read.

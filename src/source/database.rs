@@ -29,6 +29,21 @@ pub(in crate::source) enum Engine {
     Postgres,
 }
 
+impl Engine {
+    /// Whether a variable of a session may hold a part of the caller's identity: names of the user's own, which all have a dot, and the
+    /// role. Others would change what the gateway itself has set.
+    pub(in crate::source) fn may_set(self, name: &str) -> bool {
+        let word = |w: &str| {
+            w.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && w.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        match self {
+            Self::Sqlite => false,
+            Self::Postgres => name == "role" || name.contains('.') && name.split('.').all(word),
+        }
+    }
+}
+
 /// A compiled database.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,6 +98,8 @@ impl From<Arc<str>> for SqlText {
 pub(in crate::source) struct Statement {
     pub text: SqlText,
     pub binds: Vec<Bind>,
+    /// Variables that are set while it runs, for the engines that have them.
+    pub session: Vec<(Arc<str>, String)>,
     pub access: Access,
     /// Only counts its rows, all of them.
     pub count: bool,

@@ -13,6 +13,7 @@
 )]
 
 mod asking;
+mod callers;
 mod cli;
 mod config;
 mod config_hostile;

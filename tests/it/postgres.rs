@@ -17,14 +17,14 @@ fn url() -> Option<String> {
 }
 
 /// A connection of the test's own, in a schema of its own that goes with it.
-struct Own {
+pub struct Own {
     connection: PgConnection,
-    schema: String,
-    url: String,
+    pub schema: String,
+    pub url: String,
 }
 
 impl Own {
-    async fn open(schema: &str, sql: &str) -> Option<Self> {
+    pub async fn open(schema: &str, sql: &str) -> Option<Self> {
         let url = url()?;
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let schema = format!("{schema}_{}", std::process::id());
@@ -35,7 +35,7 @@ impl Own {
         Some(Self { connection, schema, url })
     }
 
-    async fn number(&mut self, sql: &str) -> i64 {
+    pub async fn number(&mut self, sql: &str) -> i64 {
         let query = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()));
         query.fetch_one(&mut self.connection).await.unwrap().get(0)
     }
@@ -48,7 +48,7 @@ impl Own {
         self.number(&sql).await
     }
 
-    async fn gone(mut self) {
+    pub async fn gone(mut self) {
         let end = format!("DROP SCHEMA {} CASCADE", self.schema);
         sqlx::raw_sql(sqlx::AssertSqlSafe(end)).execute(&mut self.connection).await.unwrap();
     }

@@ -78,7 +78,9 @@ impl Shared {
         let keep = statement.access == Access::Write && asked && result.is_ok();
         let end = if keep { "COMMIT" } else { "ROLLBACK" };
         // Locks and settings of a session outlive its transactions; the next call must not meet them.
-        let end = format!("{end}; SELECT pg_advisory_unlock_all(); RESET ALL");
+        let end = format!(
+            "{end}; SELECT pg_advisory_unlock_all(); RESET ALL; RESET ROLE; RESET SESSION AUTHORIZATION"
+        );
         let ended = sqlx::raw_sql(AssertSqlSafe(end)).execute(&mut *held.connection).await;
         held.settled = ended.is_ok();
         if keep {
@@ -188,5 +190,19 @@ async fn begin(
     let limit = statement.limit.as_millis().max(1);
     let begin = format!("BEGIN {mode}; SET LOCAL statement_timeout = {limit}; SELECT pg_backend_pid()");
     let row = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_one(&mut **connection).await.map_err(fault)?;
+    if !statement.session.is_empty() {
+        let each =
+            (0..statement.session.len()).map(|i| format!("set_config(${}, ${}, true)", i * 2 + 1, i * 2 + 2));
+        let text = format!("SELECT {}", each.collect::<Vec<_>>().join(", "));
+        let mut set = sqlx::query(AssertSqlSafe(text));
+        for (name, value) in &statement.session {
+            set = set.bind(name.to_string()).bind(value.clone());
+        }
+        // Not the caller's arguments: what the server says of them is for the log.
+        set.execute(&mut **connection).await.map_err(|e| match fault(e) {
+            SourceError::Argument(text) | SourceError::Refused(text) => SourceError::Internal(text),
+            other => other,
+        })?;
+    }
     row.try_get(0).map_err(fault)
 }

@@ -40,7 +40,16 @@ impl SourceKind for Sql {
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
+        let session = self.plan.session.iter().map(|(name, field)| {
+            let value = field.text_of(attempt.caller).ok_or_else(|| {
+                SourceError::Argument(format!(
+                    "This works for callers whose identity has a `{field}`, and yours has none. Tell the person who runs this server."
+                ))
+            });
+            Ok((name.clone(), value?))
+        });
         let statement = Statement {
+            session: session.collect::<Result<_, SourceError>>()?,
             text: op.text.clone(),
             binds: op
                 .binds

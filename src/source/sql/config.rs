@@ -7,6 +7,7 @@ use crate::diag::Spanned;
 use crate::file::FileRef;
 use crate::secret::Secret;
 use crate::units::Period;
+use crate::yaml::Entries;
 
 /// A database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +25,10 @@ pub struct SqlConfig {
     pub pool: PoolConfig,
     /// Default `true`: no statement can write, whatever its text; the engine enforces it.
     pub read_only: Option<Spanned<bool>>,
+    /// Variables that hold a part of the caller's identity while a statement runs (`app.user_id: caller.sub`), for row-level security and
+    /// the like. PostgreSQL: settings (`current_setting('app.user_id')`), or `role`. A caller without that part is refused.
+    #[serde(default)]
+    pub session: Entries<Spanned<String>>,
     /// The most time one statement may take; it is then stopped in the database. Default `10s`.
     pub statement_timeout: Option<Spanned<Period>>,
 }

@@ -1,12 +1,15 @@
 //! SQL after compile: connection options, and statements with numbered binds.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::config::{RowConfig, SqlConfig, SqlOpConfig};
 use super::statement::{self, Effect};
-use crate::diag::Diagnostic;
-use crate::source::database::{DatabasePlan, PoolPlan, SqlText};
+use crate::caller::CallerField;
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::source::database::{DatabasePlan, Engine, PoolPlan, SqlText};
 use crate::source::{OpCx, SourceCx, time_limit};
 use crate::units::Period;
 
@@ -16,6 +19,9 @@ pub struct SqlPlan {
     pub(super) database: DatabasePlan,
     pub(super) read_only: bool,
     pub(super) statement_timeout: Period,
+    /// Variables of the call's transaction and what of the caller they hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) session: Vec<(Arc<str>, CallerField)>,
 }
 
 /// A compiled statement.
@@ -67,7 +73,41 @@ pub(super) fn compile(config: &SqlConfig, cx: &mut SourceCx<'_>) -> Option<SqlPl
     let pool = PoolPlan::compile(&config.pool, cx.diagnostics)?;
     let statement_timeout = time_limit(config.statement_timeout, 10, "statement_timeout", cx.diagnostics);
     let database = DatabasePlan::compile(&config.url, config.init.as_ref(), pool, cx)?;
-    Some(SqlPlan { database, read_only: config.read_only.is_none_or(|r| r.value), statement_timeout })
+    let session = session(config, database.engine(), cx.diagnostics)?;
+    let read_only = config.read_only.is_none_or(|r| r.value);
+    Some(SqlPlan { database, read_only, statement_timeout, session })
+}
+
+fn session(
+    config: &SqlConfig,
+    engine: Engine,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<(Arc<str>, CallerField)>> {
+    let mut sound = true;
+    let mut refuse = |code, message: String, at, help: String| {
+        sound = false;
+        diagnostics.push(Diagnostic::error(code, message).at(at, "").help(help));
+    };
+    let mut variables = Vec::new();
+    for (name, value) in config.session.iter() {
+        if engine == Engine::Sqlite {
+            let message = "SQLite has no variables of a session".to_owned();
+            let help = "bind a parameter to the caller instead: `params: { user: { from: caller.sub } }`";
+            refuse("session-not-here", message, name.span, help.to_owned());
+        } else if !engine.may_set(name) {
+            let message = format!("`{}` cannot be set for a caller", name.value);
+            let help = "a name of your own with a dot, such as `app.user_id`, or `role`";
+            refuse("bad-session", message, name.span, help.to_owned());
+        }
+        match CallerField::parse(value) {
+            Some(field) => variables.push((Arc::from(name.as_str()), field)),
+            None => {
+                let message = format!("`{}` is not a part of the caller's identity", value.value);
+                refuse("bad-caller-field", message, value.span, CallerField::FORMS.to_owned());
+            }
+        }
+    }
+    sound.then_some(variables)
 }
 
 pub(super) fn compile_op(config: &SqlOpConfig, source: Option<&SqlPlan>, cx: &mut OpCx<'_>) -> Option<SqlOp> {

@@ -124,6 +124,7 @@ impl Vector {
                 text: Arc::<str>::from("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1")
                     .into(),
                 binds: vec![Bind::Value(Value::from(format!("{}_fts", self.plan.columns.table)))],
+                session: Vec::new(),
                 access: Access::Read,
                 count: false,
                 max_rows: 1,
@@ -153,6 +154,7 @@ impl Vector {
         let statement = Statement {
             text: text.clone().into(),
             binds,
+            session: Vec::new(),
             access: Access::Read,
             count: false,
             max_rows: limit,
