@@ -3,23 +3,30 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{Environment, LogFormatConfig, LogLevelConfig, load};
+use crate::config::{Config, Environment, LogFormatConfig, LogLevelConfig, load};
 use crate::diag::{Diagnostics, SourceMap};
 use crate::live::{Live, LiveHandle};
+use crate::online;
 use crate::plan::{self, Plan};
 use crate::server::{self, Server};
 use crate::source::OpenError;
 use crate::telemetry::{self, LogOptions};
 
+/// How long the start waits for the databases to describe the statements.
+const DESCRIBE: Duration = Duration::from_secs(2);
+
 /// A configuration that was read and checked.
 #[derive(Debug)]
 pub struct Checked {
+    /// What was written, as far as it could be read.
+    pub config: Option<Config>,
     /// The plan, if there was no error.
     pub plan: Option<Plan>,
     /// Everything that was found.
@@ -62,7 +69,29 @@ pub fn check(path: &Path, environment: &Environment) -> Checked {
         None => None,
     };
     let plan = plan.filter(|_| !loaded.diagnostics.has_errors());
-    Checked { plan, diagnostics: loaded.diagnostics, sources: loaded.sources }
+    Checked { config: loaded.config, plan, diagnostics: loaded.diagnostics, sources: loaded.sources }
+}
+
+/// Asks the sources about what was checked, and adds what they say to its diagnostics.
+///
+/// # Errors
+/// [`AppError::Open`] if a source cannot be made.
+pub async fn check_online(checked: &mut Checked, progress: impl Fn(usize, usize)) -> Result<(), AppError> {
+    let (Some(config), Some(plan)) = (&checked.config, &checked.plan) else { return Ok(()) };
+    let live = open(plan.clone())?.load();
+    checked.diagnostics.append(online::check(config, &live, progress).await);
+    Ok(())
+}
+
+/// Asks the databases what the statements of tools give, and puts that into the lists.
+///
+/// # Errors
+/// [`AppError::Open`] if a source cannot be made.
+pub async fn describe(live: &LiveHandle) -> Result<(), AppError> {
+    let current = live.load();
+    let plan = online::describe(&current, DESCRIBE).await;
+    live.store(Live::open(plan, Some(&current))?);
+    Ok(())
 }
 
 /// Loads and compiles what will run.

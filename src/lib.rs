@@ -15,7 +15,7 @@
 //! | 9 | [`cli`] commands, [`demo`], [`app`] wiring |
 //! | 8 | [`server`]: HTTP and stdio |
 //! | 7 | [`mcp`]: both protocol eras, bytes to bytes |
-//! | 6 | [`call`]: the path of one call, in `call/run.rs` |
+//! | 6 | [`call`]: the path of one call, in `call/run.rs`; [`online`]: what the sources say of a plan |
 //! | 5 | [`live`]: a plan with its open sources |
 //! | 4 | [`plan`]: compile, and the lists as bytes |
 //! | 3 | [`config`]: root types, the loader, the schema |
@@ -37,6 +37,7 @@ pub mod file;
 pub mod live;
 pub mod mcp;
 pub mod name;
+pub mod online;
 pub mod output;
 pub mod params;
 pub mod plan;

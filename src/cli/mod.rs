@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
             Command::Serve(command) => command.run().await,
             Command::Stdio(command) => command.run().await,
             Command::Demo(command) => command.run().await,
-            Command::Check(command) => Ok(command.run()),
+            Command::Check(command) => command.run().await,
             Command::Schema(schema::Schema {}) => Ok(schema::Schema::run()),
             Command::Call(command) => command.run().await,
         }

@@ -35,6 +35,7 @@ impl Serve {
         let address = listener.local_addr().map_err(|e| AppError::Io(e.to_string()))?;
         let line = format!("{}: http://{address}{} ({})", plan.server.name, plan.server.path, served(&plan));
         let live = app::open(plan)?;
+        app::describe(&live).await?;
         say(&line);
         app::serve_http(live, listener, app::stop_signal()).await;
         Ok(0)

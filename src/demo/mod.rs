@@ -53,6 +53,7 @@ pub async fn run(listen: Option<SocketAddr>, say: fn(&str)) -> Result<(), AppErr
     let service = tokio::spawn(service);
     let text = welcome(&plan, &endpoint, &orders_url, &config);
     let live = app::open(plan)?;
+    app::describe(&live).await?;
     say(&text);
     tokio::spawn(async move {
         app::stop_signal().await;

@@ -160,6 +160,12 @@ impl Live {
 }
 
 impl Live {
+    /// The resource or template that is written with exactly this URI.
+    #[must_use]
+    pub fn exactly(&self, uri: &str) -> Option<&Resource> {
+        self.resources.get(uri).or_else(|| self.template(uri))
+    }
+
     /// The template with exactly this URI template, as completion requests name it.
     #[must_use]
     pub fn template(&self, uri_template: &str) -> Option<&Resource> {
@@ -176,6 +182,11 @@ impl LiveHandle {
     #[must_use]
     pub fn new(live: Live) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(live)))
+    }
+
+    /// Puts another one in its place, for everybody who looks from now on.
+    pub fn store(&self, live: Live) {
+        self.0.store(Arc::new(live));
     }
 
     /// The current one.

@@ -51,6 +51,13 @@ pub struct Plan {
     pub catalog: Catalog,
 }
 
+impl Plan {
+    /// Writes the lists again, after what they show has changed.
+    pub fn relist(&mut self) {
+        self.catalog = Catalog::build(&self.server, &self.tools, &self.resources, &self.prompts);
+    }
+}
+
 /// Compiles a configuration. `None` if anything in `diagnostics` is an error.
 #[must_use]
 pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {

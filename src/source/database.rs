@@ -1,8 +1,11 @@
 //! Databases of every engine behind one way of running a statement: values bound, caps on rows and bytes while reading, a deadline
 //! that also ends the statement on the server, and a mode in which nothing can be written.
 
+mod describe;
 mod server;
 
+pub(in crate::source) use describe::word_at;
+pub use describe::{Class, Column, Described, Fit, ParamType, Undescribed, Wrong};
 pub(in crate::source) use server::{ServerPlan, Tls};
 
 use std::sync::Arc;
@@ -201,6 +204,40 @@ impl Database {
         match self {
             Self::Sqlite(database) => database.probe().await,
             Self::Postgres(database) => database.probe().await,
+        }
+    }
+
+    /// Describes a statement without running it.
+    ///
+    /// # Errors
+    /// What the engine does not take in it, or why it was not asked.
+    pub(in crate::source) async fn describe(
+        &self,
+        text: &SqlText,
+        limit: Duration,
+    ) -> Result<Described, Undescribed> {
+        match self {
+            Self::Sqlite(database) => database.describe(text, limit).await,
+            Self::Postgres(database) => database.describe(text, limit).await,
+        }
+    }
+
+    /// What the role of a source that only reads may do beyond that, as a sentence.
+    ///
+    /// # Errors
+    /// Why it could not be asked.
+    pub(in crate::source) async fn can_write(&self, limit: Duration) -> Result<Option<String>, SourceError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(database) => Ok(match database.powers(limit).await? {
+                (_, true) => {
+                    Some("the role of this source is a superuser, and the source only reads".to_owned())
+                }
+                (false, false) => None,
+                (true, false) => {
+                    Some("the role of this source may change tables, and the source only reads".to_owned())
+                }
+            }),
         }
     }
 

@@ -12,6 +12,7 @@ mod sqlite;
 pub mod vector;
 
 pub use contract::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+pub use database::{Class, Column, Described, Fit, ParamType, Undescribed, Wrong};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

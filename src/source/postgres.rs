@@ -1,5 +1,6 @@
 //! PostgreSQL: pools, a transaction around each statement, and rows that the server itself writes as JSON, so that no type is lost.
 
+mod describe;
 mod json;
 mod known;
 mod run;

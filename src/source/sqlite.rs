@@ -1,5 +1,6 @@
 //! The SQLite engine under SQL and vector sources: opening, read-only by the engine, deadlines inside it, and rows to JSON.
 
+mod describe;
 mod plan;
 mod row;
 mod run;

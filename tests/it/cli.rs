@@ -77,6 +77,26 @@ fn check_ends_with_0_when_clean_1_on_warnings_if_strict_and_2_on_errors() {
 }
 
 #[test]
+fn check_online_asks_the_databases_and_is_quiet_where_nobody_looks() {
+    let folder = folder(SHOP);
+    let path = text(folder.path());
+    assert_eq!(code(&run(&["check", "-c", path])), 0, "the text alone is fine");
+    let online = run(&["check", "-c", path, "--online"]);
+    assert_eq!(code(&online), 2);
+    assert!(
+        out(&online).contains("no such table: nowhere") && out(&online).contains("1 error"),
+        "{}",
+        out(&online)
+    );
+    assert_eq!(err(&online), "");
+    let github = run(&["check", "-c", path, "--online", "--format", "github"]);
+    assert!(out(&github).starts_with("::error file="), "{}", out(&github));
+    let fine = self::folder(&SHOP.replace("nowhere", "(SELECT 1)"));
+    let fine = run(&["check", "-c", text(fine.path()), "--online", "--strict"]);
+    assert_eq!((code(&fine), err(&fine)), (0, String::new()), "{}", out(&fine));
+}
+
+#[test]
 fn check_writes_the_format_that_is_asked_for_and_nothing_else() {
     let json = run(&["check", "-c", BAD, "--format", "json"]);
     assert_eq!(code(&json), 2);

@@ -30,6 +30,7 @@ mod legacy;
 mod listening;
 mod lists;
 mod naughty;
+mod online;
 mod pages;
 mod postgres;
 mod rest;

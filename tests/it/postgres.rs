@@ -35,6 +35,10 @@ impl Own {
         Some(Self { connection, schema, url })
     }
 
+    pub async fn run(&mut self, sql: &str) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut self.connection).await.unwrap();
+    }
+
     pub async fn number(&mut self, sql: &str) -> i64 {
         let query = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()));
         query.fetch_one(&mut self.connection).await.unwrap().get(0)

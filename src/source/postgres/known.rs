@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use sqlx::postgres::PgStatement;
+use sqlx::postgres::{PgStatement, PgTypeInfo};
 use sqlx::{
     AssertSqlSafe, Column as _, Connection as _, Either, Executor as _, PgConnection, Row as _,
     SqlSafeStr as _, TypeInfo as _,
@@ -12,7 +12,7 @@ use sqlx::{
 
 use super::fault;
 use crate::source::SourceError;
-use crate::source::database::{Access, Statement};
+use crate::source::database::{Access, SqlText, Statement};
 
 /// What the text that runs is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,52 +50,76 @@ pub(super) enum Kind {
     Json,
 }
 
+/// What the server was told and what it said: before anything of it is put to use.
+pub(super) struct Prepared {
+    /// The columns, with the driver's names of their types. None where the driver cannot name one of them.
+    pub columns: Vec<(String, PgTypeInfo)>,
+    /// The server's names of the parameters' types.
+    pub params: Vec<String>,
+    /// The statement with every parameter a text that is cast to its type.
+    pub inner: String,
+}
+
+impl Prepared {
+    /// Asks the server.
+    pub(super) async fn of(connection: &mut PgConnection, text: &SqlText) -> Result<Self, sqlx::Error> {
+        // The driver keeps what it was told of a text on each connection; a table may have changed since.
+        connection.clear_cached_statements().await?;
+        let whole = AssertSqlSafe(text.whole.clone()).into_sql_str();
+        let (prepared, named): (PgStatement, bool) = match (&mut *connection).prepare(whole).await {
+            Ok(prepared) => (prepared, true),
+            Err(error @ sqlx::Error::Database(_)) => return Err(error),
+            // A column of a type that the driver cannot name (multiranges). The server can: as text it is seen by no driver.
+            Err(_) => {
+                let text = format!("SELECT row_to_json(q)::text FROM (\n{}\n) AS q", bare(&text.whole));
+                ((&mut *connection).prepare(AssertSqlSafe(text).into_sql_str()).await?, false)
+            }
+        };
+        let mut params = Vec::new();
+        if let Some(Either::Left(given)) = sqlx::Statement::parameters(&prepared) {
+            for param in given {
+                let oid = param.oid().map_or(25, |oid| i64::from(oid.0));
+                let name: String = sqlx::query("SELECT format_type($1::bigint::oid, NULL)")
+                    .bind(oid)
+                    .fetch_one(&mut *connection)
+                    .await
+                    .and_then(|row| row.try_get(0))?;
+                params.push(name);
+            }
+        }
+        let columns = sqlx::Statement::columns(&prepared).iter();
+        let columns = columns.map(|c| {
+            let name = if named { c.name() } else { ANY };
+            (name.to_owned(), c.type_info().clone())
+        });
+        let columns = columns.collect();
+        let mut inner = String::new();
+        for (before, number) in &text.parts {
+            inner.push_str(before);
+            let kind = params.get(*number).map_or("text", String::as_str);
+            inner.push_str(&format!("CAST(${}::text AS {kind})", number + 1));
+        }
+        inner.push_str(&text.tail);
+        Ok(Self { columns, params, inner: bare(&inner).to_owned() })
+    }
+}
+
+/// In the place of columns that have no names here.
+pub(super) const ANY: &str = "*";
+
 impl Known {
     /// Asks the server.
     pub(super) async fn learn(
         connection: &mut PgConnection,
         statement: &Statement,
     ) -> Result<Self, SourceError> {
-        // The driver keeps what it was told of a text on each connection; a table may have changed since.
-        connection.clear_cached_statements().await.map_err(fault)?;
-        let whole = AssertSqlSafe(statement.text.whole.clone()).into_sql_str();
-        let prepared: PgStatement = match (&mut *connection).prepare(whole).await {
-            Ok(prepared) => prepared,
-            Err(error @ sqlx::Error::Database(_)) => return Err(fault(error)),
-            // A column of a type that the driver cannot name (multiranges). The server can: as text it is seen by no driver.
-            Err(_) => {
-                let text =
-                    format!("SELECT row_to_json(q)::text FROM (\n{}\n) AS q", bare(&statement.text.whole));
-                (&mut *connection).prepare(AssertSqlSafe(text).into_sql_str()).await.map_err(fault)?
-            }
-        };
-        let mut types = Vec::new();
-        if let Some(Either::Left(params)) = sqlx::Statement::parameters(&prepared) {
-            for param in params {
-                let oid = param.oid().map_or(25, |oid| i64::from(oid.0));
-                let name: String = sqlx::query("SELECT format_type($1::bigint::oid, NULL)")
-                    .bind(oid)
-                    .fetch_one(&mut *connection)
-                    .await
-                    .and_then(|row| row.try_get(0))
-                    .map_err(fault)?;
-                types.push(name);
-            }
-        }
-        let columns = sqlx::Statement::columns(&prepared);
-        let bytes = columns.iter().filter(|c| c.type_info().name() == "BYTEA").map(|c| c.name().to_owned());
-        let mut inner = String::new();
-        for (before, number) in &statement.text.parts {
-            inner.push_str(before);
-            let kind = types.get(*number).map_or("text", String::as_str);
-            inner.push_str(&format!("CAST(${}::text AS {kind})", number + 1));
-        }
-        inner.push_str(&statement.text.tail);
-        let inner = bare(&inner);
+        let Prepared { columns, params, inner } =
+            Prepared::of(connection, &statement.text).await.map_err(fault)?;
+        let bytes = columns.iter().filter(|(_, kind)| kind.name() == "BYTEA").map(|(name, _)| name.clone());
         let rows = !columns.is_empty();
         // The line breaks end comments that the statement may end with.
         let text = match (rows, statement.access, statement.count) {
-            (false, ..) => inner.to_owned(),
+            (false, ..) => inner,
             (true, Access::Write, _) => format!("WITH q AS (\n{inner}\n) SELECT row_to_json(q)::text FROM q"),
             (true, Access::Read, true) => format!("SELECT count(*)::text FROM (\n{inner}\n) AS q"),
             (true, Access::Read, false) => {
@@ -103,7 +127,7 @@ impl Known {
                 format!("SELECT row_to_json(q)::text FROM (\n{inner}\n) AS q LIMIT {limit}")
             }
         };
-        let params = types.iter().map(|name| match name.as_str() {
+        let params = params.iter().map(|name| match name.as_str() {
             "json" | "jsonb" => Kind::Json,
             name if name.ends_with("[]") => Kind::Array,
             _ => Kind::Scalar,

@@ -14,9 +14,9 @@ use crate::source::SourceError;
 use crate::source::database::{Access, Answer, Bind, Statement};
 
 /// A connection that is closed unless it is known to be as it was.
-struct Held {
-    connection: PoolConnection<sqlx::Postgres>,
-    settled: bool,
+pub(super) struct Held {
+    pub connection: PoolConnection<sqlx::Postgres>,
+    pub settled: bool,
 }
 
 impl Drop for Held {

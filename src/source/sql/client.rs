@@ -1,5 +1,7 @@
 //! The live SQL source.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::config::{RowConfig, SqlConfig, SqlOpConfig};
@@ -7,13 +9,31 @@ use super::plan::{self, SqlOp, SqlPlan};
 use crate::output::{Reply, Rows};
 use crate::params::Arguments;
 use crate::source::database::{Access, Bind, Database, Statement};
-use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+use crate::source::{Attempt, Described, OpCx, OpenError, SourceCx, SourceError, SourceKind, Undescribed};
 
 /// A live database source.
 #[derive(Debug)]
 pub struct Sql {
     plan: SqlPlan,
     database: Database,
+}
+
+impl Sql {
+    /// Describes a statement without running it.
+    ///
+    /// # Errors
+    /// What the engine does not take in it, or why it was not asked.
+    pub async fn describe(&self, op: &SqlOp, limit: Duration) -> Result<Described, Undescribed> {
+        self.database.describe(&op.text, limit).await
+    }
+
+    /// What is to be said of the rights that this source is used with.
+    ///
+    /// # Errors
+    /// Why it could not be asked.
+    pub async fn advice(&self, limit: Duration) -> Result<Option<String>, SourceError> {
+        if self.plan.read_only { self.database.can_write(limit).await } else { Ok(None) }
+    }
 }
 
 impl SourceKind for Sql {

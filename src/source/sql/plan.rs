@@ -1,16 +1,17 @@
 //! SQL after compile: connection options, and statements with numbered binds.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::config::{RowConfig, SqlConfig, SqlOpConfig};
 use super::statement::{self, Effect};
 use crate::caller::CallerField;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::database::{DatabasePlan, Engine, PoolPlan, SqlText};
-use crate::source::{OpCx, SourceCx, time_limit};
+use crate::source::{Described, OpCx, SourceCx, time_limit};
 use crate::units::Period;
 
 /// A compiled SQL source.
@@ -40,17 +41,46 @@ impl SqlOp {
         self.write
     }
 
+    /// The parameters in the order of the statement's binds.
+    #[must_use]
+    pub fn binds(&self) -> &[usize] {
+        &self.binds
+    }
+
+    /// The range of the statement as it was written for a range of it as the engine takes it.
+    #[must_use]
+    pub fn written(&self, range: &Range<usize>, names: &[&str]) -> Range<usize> {
+        self.text.written(range, names)
+    }
+
     /// The schema of its result, as far as it is known without the database.
     #[must_use]
     pub fn output_schema(&self) -> Option<Value> {
+        self.schema_of(&json!({ "type": "object" }))
+    }
+
+    /// The schema of its result with the columns that the database names.
+    #[must_use]
+    pub fn described_schema(&self, described: &Described) -> Option<Value> {
+        if described.columns.is_empty() {
+            return None;
+        }
+        let columns = described.columns.iter().map(|c| (c.name.clone(), c.schema.clone()));
+        let columns: Map<String, Value> = columns.collect();
+        self.schema_of(&json!({ "type": "object", "properties": columns }))
+    }
+
+    fn schema_of(&self, row: &Value) -> Option<Value> {
         match (self.row, self.write) {
             (RowConfig::Count, _) => Some(json!({
                 "type": "object",
                 "properties": { "count": { "type": "integer" } },
                 "required": ["count"]
             })),
-            (RowConfig::One, _) => Some(json!({ "type": "object" })),
-            (RowConfig::Many, false) => Some(rows_schema("rows", &json!({ "type": "object" }))),
+            // A write may give its count in the place of a row.
+            (RowConfig::One, true) => Some(json!({ "type": "object" })),
+            (RowConfig::One, false) => Some(row.clone()),
+            (RowConfig::Many, false) => Some(rows_schema("rows", row)),
             (RowConfig::Many, true) => None,
         }
     }

@@ -78,10 +78,15 @@ impl Sqlite {
         filling.await.map_err(|e| SourceError::Internal(format!("the init script was cut off: {e}")))?
     }
 
+    /// A connection that reads, of a database that is filled.
+    pub(super) async fn reading(&self) -> Result<PoolConnection<sqlx::Sqlite>, SourceError> {
+        self.ready().await?;
+        self.read.acquire().await.map_err(fault)
+    }
+
     /// Whether a connection can be had and answers.
     pub(in crate::source) async fn probe(&self) -> Result<(), SourceError> {
-        self.ready().await?;
-        let mut connection = self.read.acquire().await.map_err(fault)?;
+        let mut connection = self.reading().await?;
         sqlx::query("SELECT 1").execute(&mut *connection).await.map(drop).map_err(fault)
     }
 
@@ -281,7 +286,7 @@ async fn run_script(connection: &mut sqlx::SqliteConnection, script: &str) -> Re
 
 /// SQLite's error codes: <https://www.sqlite.org/rescode.html>
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` hands the error over")]
-fn fault(error: sqlx::Error) -> SourceError {
+pub(super) fn fault(error: sqlx::Error) -> SourceError {
     let primary = match &error {
         sqlx::Error::Database(db) => db.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
         sqlx::Error::PoolTimedOut => return SourceError::Unavailable("all connections are busy".to_owned()),

@@ -113,7 +113,8 @@ impl Block {
         let mut loaded = load_text("gateway.yaml", &text, &base, &environment(&text));
         let compiled = loaded.config.as_ref().and_then(|c| plan::compile(c, &mut loaded.diagnostics));
         let plan = compiled.filter(|_| !loaded.diagnostics.has_errors());
-        let checked = Checked { plan, diagnostics: loaded.diagnostics, sources: loaded.sources };
+        let checked =
+            Checked { config: None, plan, diagnostics: loaded.diagnostics, sources: loaded.sources };
         let found = report(&checked);
         if !self.wrong {
             let fine = checked.plan.is_some() && found.is_empty();

@@ -31,6 +31,20 @@ pub fn problems(folder: &Path, yaml: &str) -> String {
     }
 }
 
+/// What the sources say of a text without errors.
+pub async fn online(folder: &Path, yaml: &str) -> String {
+    let mut loaded = load_text("gateway.yaml", yaml, folder, &Environment::default());
+    let plan = loaded.config.as_ref().and_then(|c| plan::compile(c, &mut loaded.diagnostics));
+    let mut checked = app::Checked {
+        config: loaded.config,
+        plan: Some(plan.expect("a plan")),
+        diagnostics: loaded.diagnostics,
+        sources: loaded.sources,
+    };
+    app::check_online(&mut checked, |_, _| {}).await.unwrap();
+    diag::render(&checked.diagnostics, &checked.sources, diag::Format::Text { colour: false })
+}
+
 fn compile(folder: &Path, yaml: &str) -> Result<plan::Plan, String> {
     let mut loaded = load_text("gateway.yaml", yaml, folder, &Environment::default());
     let plan = loaded.config.as_ref().and_then(|c| plan::compile(c, &mut loaded.diagnostics));
@@ -49,6 +63,7 @@ impl Gateway {
     pub async fn start_in(folder: TempDir, yaml: &str) -> Self {
         let plan = compile(folder.path(), yaml).unwrap_or_else(|rendered| panic!("{rendered}"));
         let live = app::open(plan).unwrap();
+        app::describe(&live).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

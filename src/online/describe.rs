@@ -1,0 +1,52 @@
+//! The schemas of results, from the databases' own descriptions of the statements.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::Value;
+
+use super::AT_ONCE;
+use crate::live::{Live, Tool};
+use crate::plan::{Noun, Plan};
+use crate::source::Backend;
+
+/// The plan with what the databases say of its tools' results within `limit`. What could not be asked keeps its general schema.
+pub async fn describe(live: &Live, limit: Duration) -> Plan {
+    let until = tokio::time::Instant::now() + limit;
+    let asked = live.plan.tools.iter().enumerate().filter_map(|(index, plan)| {
+        let tool = live.tool(&plan.route.name)?;
+        Some(async move { Some((index, schema(tool, limit).await?)) })
+    });
+    let mut answers = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
+    let mut plan = Plan::clone(&live.plan);
+    let mut found = false;
+    while let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await {
+        if let Some((index, schema)) = answer
+            && let Some(tool) = plan.tools.get_mut(index)
+        {
+            found |= tool.output_schema.as_ref() != Some(&schema);
+            tool.output_schema = Some(schema);
+        }
+    }
+    drop(answers);
+    if found {
+        plan.relist();
+    }
+    plan
+}
+
+async fn schema(tool: &Tool, limit: Duration) -> Option<Value> {
+    let Backend::Sql(sql, op) = &tool.route.backend else { return None };
+    let plan = &tool.route.plan;
+    if plan.noun != Noun::Tool || plan.output.select.is_some() {
+        return None;
+    }
+    let described = sql.describe(op, limit).await;
+    match described {
+        Ok(described) => op.described_schema(&described),
+        Err(error) => {
+            tracing::debug!(tool = %plan.name, ?error, "the statement could not be described");
+            None
+        }
+    }
+}
