@@ -9,7 +9,7 @@ use crate::config::{CompleteConfig, Config};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::live::{Completion, Live, Route};
 use crate::params::ParamConfig;
-use crate::source::sql::{SqlOp, SqlOpConfig};
+use crate::source::sql::{PageConfig, SqlOp, SqlOpConfig};
 use crate::source::{Backend, Described, Fit, Source, SourceError, Undescribed, Wrong};
 use crate::yaml::Entries;
 
@@ -17,6 +17,7 @@ use crate::yaml::Entries;
 struct Site<'a> {
     owner: String,
     query: &'a Spanned<String>,
+    page: Option<&'a Spanned<PageConfig>>,
     declared: Option<&'a Entries<ParamConfig>>,
     route: &'a Route,
 }
@@ -92,7 +93,7 @@ fn sites<'a>(config: &'a Config, live: &'a Live) -> Vec<Site<'a>> {
     let mut sites = Vec::new();
     let mut add = |owner: String, op: Option<&'a SqlOpConfig>, declared, route: Option<&'a Route>| {
         if let (Some(op), Some(route)) = (op, route) {
-            sites.push(Site { owner, query: &op.query, declared, route });
+            sites.push(Site { owner, query: &op.query, page: op.page.as_ref(), declared, route });
         }
     };
     for (name, tool) in config.tools.iter() {
@@ -174,6 +175,14 @@ fn compare(site: &Site<'_>, op: &SqlOp, described: &Described, diagnostics: &mut
         );
         let help = "say `write: true` beside the query, and `read_only: false` on the source";
         diagnostics.push(Diagnostic::error("write-not-declared", message).at(site.query.span, "").help(help));
+    }
+    let columns = || described.columns.iter().map(|c| c.name.as_str());
+    for by in op.paged_by().iter().filter(|by| !described.columns.is_empty() && !columns().any(|c| c == *by))
+    {
+        let message = format!("`page.by` names `{by}`, which the statement of {} does not give", site.owner);
+        let help = crate::name::did_you_mean(by, columns(), "columns");
+        let at = site.page.map_or(site.query.span, |page| page.value.by.span);
+        diagnostics.push(Diagnostic::error("page-column", message).within(at, by.as_str(), "").help(help));
     }
     for (number, wanted) in described.params.iter().enumerate() {
         let param = op.binds().get(number).and_then(|index| site.route.plan.params.params.get(*index));

@@ -4,10 +4,12 @@ mod config;
 mod cut;
 mod format;
 mod jq;
+mod next;
 mod shape;
 
 pub use config::{FormatConfig, OutputConfig, OutputPlan};
 pub use jq::Jq;
+pub use next::{NEXT, values};
 pub use shape::{ShapeError, shape};
 
 use bytes::Bytes;
@@ -59,6 +61,8 @@ pub struct Rows {
     pub items: Vec<Value>,
     /// Whether the source had more than the row cap let through.
     pub more: bool,
+    /// The columns whose values in the last row say where the next page begins; empty where there are no pages.
+    pub page: Vec<String>,
 }
 
 /// What the caller gets, before any protocol.

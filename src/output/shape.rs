@@ -4,7 +4,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::{Content, FormatConfig, Outcome, OutputPlan, Reply, Rows, cut, format};
+use super::{Content, FormatConfig, Jq, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next};
 
 /// Why a reply could not be shaped.
 #[derive(Debug, Error)]
@@ -41,10 +41,7 @@ pub fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
         },
         Reply::Rows(rows) => match &plan.select {
             None => Ok(rows_outcome(rows, plan)),
-            Some(select) => {
-                let input = Value::Array(rows.items).to_string();
-                value_outcome(select.run(&input).map_err(ShapeError::Select)?, plan)
-            }
+            Some(select) => selected(rows, select, plan),
         },
         Reply::Text { text, .. } => Ok(Outcome::text(cut::cut_text(text, plan.max_bytes))),
         Reply::Bytes { data, mime } => {
@@ -96,17 +93,44 @@ fn table(rows: &[Value], format: FormatConfig) -> Option<String> {
     }
 }
 
+/// What a program makes of rows. That there were more of them is said beside it.
+fn selected(rows: Rows, select: &Jq, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
+    let Rows { items, more, page, .. } = rows;
+    let next = items.last().filter(|_| more).and_then(|row| next::after(row, &page));
+    let shown = items.len();
+    let value = select.run(&Value::Array(items).to_string()).map_err(ShapeError::Select)?;
+    if !more || cut::json_len(&value) > plan.max_bytes {
+        return value_outcome(value, plan);
+    }
+    let mut map = match value {
+        Value::Object(map) => map,
+        other => Map::from_iter([("items".to_owned(), other)]),
+    };
+    let note = cut::rows_note(shown, true, next.is_some(), "rows");
+    for (name, value) in
+        [("truncated", Some(json!(true))), ("note", Some(json!(note))), (NEXT, next.map(Value::from))]
+    {
+        if let (Some(value), false) = (value, map.contains_key(name)) {
+            map.insert(name.to_owned(), value);
+        }
+    }
+    value_outcome(Value::Object(map), plan)
+}
+
 fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Outcome {
-    let Rows { member, mut items, mut more } = rows;
+    let Rows { member, mut items, mut more, page } = rows;
     let total = items.len();
     if items.len() > plan.max_rows {
         items.truncate(plan.max_rows);
         more = true;
     }
     // The frame and the note around the rows take some of the bytes.
-    items.truncate(cut::fitting(&items, plan.max_bytes.saturating_sub(220)));
+    let longest = items.iter().filter_map(|row| next::after(row, &page)).map(|next| next.len() + 12).max();
+    items.truncate(cut::fitting(&items, plan.max_bytes.saturating_sub(240 + longest.unwrap_or(0))));
     let cut_here = more || items.len() < total;
-    let note = cut_here.then(|| cut::rows_note(items.len(), more, member));
+    // From the last row that is shown, so that what was cut off comes with the next page.
+    let next = items.last().filter(|_| cut_here).and_then(|row| next::after(row, &page));
+    let note = cut_here.then(|| cut::rows_note(items.len(), more, next.is_some(), member));
     let text_body = table(&items, plan.format);
     let mut structured = Map::new();
     structured.insert(member.to_owned(), Value::Array(items));
@@ -114,9 +138,15 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Outcome {
         structured.insert("truncated".to_owned(), json!(true));
         structured.insert("note".to_owned(), json!(note));
     }
+    if let Some(next) = &next {
+        structured.insert(NEXT.to_owned(), json!(next));
+    }
     let structured = Value::Object(structured).to_string();
     let text = match (text_body, note) {
-        (Some(table), Some(note)) => format!("{table}\n\n{note}"),
+        (Some(table), Some(note)) => match next {
+            Some(next) => format!("{table}\n\n{note}\n{NEXT}: {next}"),
+            None => format!("{table}\n\n{note}"),
+        },
         (Some(table), None) => table,
         (None, _) => structured.clone(),
     };
@@ -133,7 +163,7 @@ mod tests {
 
     fn rows(n: usize) -> Reply {
         let items = (0..n).map(|i| json!({ "i": i })).collect();
-        Reply::Rows(Rows { member: "rows", items, more: false })
+        Reply::Rows(Rows { member: "rows", items, more: false, page: Vec::new() })
     }
 
     #[test]

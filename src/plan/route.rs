@@ -1,5 +1,6 @@
 //! Tools and resources after compile: one operation each, with its parameters, policies and output.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use super::confirm::{self, ConfirmPlan};
 use super::listed::{self, ListedPlan};
 use crate::config::{Config, ResourceConfig, ToolConfig};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
-use crate::output::{OutputConfig, OutputPlan};
+use crate::output::{NEXT, OutputConfig, OutputPlan};
 use crate::params::{self, ParamConfig, ParamsPlan, Scope};
 use crate::policy::{PolicyConfig, PolicyPlan};
 use crate::source::{self, OpConfigs, OpPlan, SourcePlans};
@@ -239,7 +240,7 @@ pub(super) fn compile_tool(
 
 fn tool_params(tool: &ToolConfig, owner: &str, diagnostics: &mut Diagnostics) -> Option<ParamsPlan> {
     match &tool.input_schema {
-        None => params::compile(&tool.params, owner, diagnostics),
+        None => params::compile(&paged_params(tool), owner, diagnostics),
         Some(schema) => {
             if let Some((first, _)) = tool.params.iter().next() {
                 let message = format!("{owner} has both `params` and `input_schema`");
@@ -250,6 +251,23 @@ fn tool_params(tool: &ToolConfig, owner: &str, diagnostics: &mut Diagnostics) ->
             params::compile_verbatim(schema, owner, diagnostics)
         }
     }
+}
+
+/// The parameters with the one that goes on with the pages of a result, unless it is declared.
+fn paged_params(tool: &ToolConfig) -> Cow<'_, Entries<ParamConfig>> {
+    let page = tool.sql.as_ref().and_then(|sql| sql.page.as_ref());
+    let Some(page) = page.filter(|_| !tool.params.names().any(|name| name == NEXT)) else {
+        return Cow::Borrowed(&tool.params);
+    };
+    let keyword = |name: &str, text: &str| {
+        (Spanned::new(name.to_owned(), page.span), Spanned::new(JsonNode::Text(text.to_owned()), page.span))
+    };
+    let about = "The `next` of the result before this one, for the rows after it. Leave it out to begin.";
+    let schema = vec![keyword("type", "string"), keyword("description", about)];
+    let next = ParamConfig { optional: true, schema, ..ParamConfig::default() };
+    let mut params = tool.params.clone();
+    params.0.push((Spanned::new(NEXT.to_owned(), page.span), next));
+    Cow::Owned(params)
 }
 
 /// Finds `x-mcp-header` in `properties` chains, and refuses what clients must drop a tool for.

@@ -33,6 +33,21 @@ pub(in crate::source) enum Engine {
 }
 
 impl Engine {
+    /// The placeholder of a bind, by its number from 0.
+    pub(in crate::source) fn mark(self, number: usize) -> String {
+        match self {
+            Self::Sqlite => format!("?{}", number + 1),
+            Self::Postgres => format!("${}", number + 1),
+        }
+    }
+
+    /// A name in quotes.
+    pub(in crate::source) fn quote(self, name: &str) -> String {
+        match self {
+            Self::Sqlite | Self::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
+        }
+    }
+
     /// Whether a variable of a session may hold a part of the caller's identity: names of the user's own, which all have a dot, and the
     /// role. Others would change what the gateway itself has set.
     pub(in crate::source) fn may_set(self, name: &str) -> bool {
@@ -88,6 +103,41 @@ pub(in crate::source) struct SqlText {
     /// What stands after the last.
     #[serde(skip)]
     pub tail: String,
+}
+
+impl SqlText {
+    /// From its parts.
+    pub(in crate::source) fn new(engine: Engine, parts: Vec<(String, usize)>, tail: String) -> Self {
+        let mut whole = String::new();
+        for (before, number) in &parts {
+            whole.push_str(before);
+            whole.push_str(&engine.mark(*number));
+        }
+        whole.push_str(&tail);
+        Self { whole: whole.into(), parts, tail }
+    }
+
+    /// This statement inside another one: `head`, this, `more`, `tail`.
+    pub(in crate::source) fn inside(
+        &self,
+        engine: Engine,
+        head: &str,
+        more: Vec<(String, usize)>,
+        tail: &str,
+    ) -> Self {
+        let mut parts = Vec::with_capacity(self.parts.len() + more.len());
+        let mut pending = head.to_owned();
+        for (before, number) in &self.parts {
+            parts.push((format!("{pending}{before}"), *number));
+            pending.clear();
+        }
+        pending.push_str(&self.tail);
+        for (before, number) in more {
+            parts.push((format!("{pending}{before}"), number));
+            pending.clear();
+        }
+        Self::new(engine, parts, format!("{pending}{tail}"))
+    }
 }
 
 impl From<Arc<str>> for SqlText {

@@ -38,6 +38,7 @@ mod rest_faults;
 mod rmcp_client;
 mod sessions;
 mod shutdown;
+mod sql_pages;
 mod sqlite;
 mod sqlite_files;
 mod stdio;

@@ -1,14 +1,16 @@
 //! The live SQL source.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::config::{RowConfig, SqlConfig, SqlOpConfig};
 use super::plan::{self, SqlOp, SqlPlan};
+use crate::caller::Caller;
 use crate::output::{Reply, Rows};
 use crate::params::Arguments;
-use crate::source::database::{Access, Bind, Database, Statement};
+use crate::source::database::{Access, Answer, Bind, Database, Statement};
 use crate::source::{Attempt, Described, OpCx, OpenError, SourceCx, SourceError, SourceKind, Undescribed};
 
 /// A live database source.
@@ -25,6 +27,19 @@ impl Sql {
     /// What the engine does not take in it, or why it was not asked.
     pub async fn describe(&self, op: &SqlOp, limit: Duration) -> Result<Described, Undescribed> {
         self.database.describe(&op.text, limit).await
+    }
+
+    /// The variables of a call's transaction.
+    fn session(&self, caller: &Caller) -> Result<Vec<(Arc<str>, String)>, SourceError> {
+        let variables = self.plan.session.iter().map(|(name, field)| {
+            let value = field.text_of(caller).ok_or_else(|| {
+                SourceError::Argument(format!(
+                    "This works for callers whose identity has a `{field}`, and yours has none. Tell the person who runs this server."
+                ))
+            });
+            Ok((name.clone(), value?))
+        });
+        variables.collect()
     }
 
     /// What is to be said of the rights that this source is used with.
@@ -60,28 +75,30 @@ impl SourceKind for Sql {
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
-        let session = self.plan.session.iter().map(|(name, field)| {
-            let value = field.text_of(attempt.caller).ok_or_else(|| {
-                SourceError::Argument(format!(
-                    "This works for callers whose identity has a `{field}`, and yours has none. Tell the person who runs this server."
-                ))
-            });
-            Ok((name.clone(), value?))
+        let page = op.page.as_ref().map(|plan| {
+            let cursor = arguments.get(plan.cursor()).filter(|c| !c.is_null());
+            plan.page(cursor, attempt.max_rows).map(|page| (plan, page))
         });
-        let statement = Statement {
-            session: session.collect::<Result<_, SourceError>>()?,
+        let page = page.transpose().map_err(SourceError::Argument)?;
+        let values = op.binds.iter().map(|i| Bind::Value(arguments.get(*i).cloned().unwrap_or_default()));
+        let mut statement = Statement {
             text: op.text.clone(),
-            binds: op
-                .binds
-                .iter()
-                .map(|i| Bind::Value(arguments.get(*i).cloned().unwrap_or_default()))
-                .collect(),
+            binds: values.collect(),
+            session: self.session(attempt.caller)?,
             access: if op.write { Access::Write } else { Access::Read },
             count: op.row == RowConfig::Count,
             max_rows: if op.row == RowConfig::One { 1 } else { attempt.max_rows },
             max_bytes: attempt.max_bytes,
             limit: attempt.left(self.plan.statement_timeout.0),
         };
+        if let Some((plan, page)) = page {
+            statement.text = page.text;
+            statement.binds.extend(page.from);
+            // One more than are shown says whether there are more.
+            statement.max_rows = page.size + 1;
+            let answer = self.database.run(statement).await?;
+            return plan.rows(answer, page.size).map(Reply::Rows);
+        }
         let answer = self.database.run(statement).await?;
         Ok(match op.row {
             RowConfig::Count => {
@@ -96,7 +113,10 @@ impl SourceKind for Sql {
             RowConfig::Many if op.write && answer.rows.is_empty() => {
                 Reply::Value(json!({ "count": answer.changed.unwrap_or(0) }))
             }
-            RowConfig::Many => Reply::Rows(Rows { member: "rows", items: answer.rows, more: answer.more }),
+            RowConfig::Many => {
+                let Answer { rows, more, .. } = answer;
+                Reply::Rows(Rows { member: "rows", items: rows, more, page: Vec::new() })
+            }
         })
     }
 

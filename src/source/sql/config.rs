@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::page::PageConfig;
 use crate::diag::Spanned;
 use crate::file::FileRef;
 use crate::secret::Secret;
@@ -78,4 +79,6 @@ pub struct SqlOpConfig {
     pub write: Option<Spanned<bool>>,
     /// What the rows become. Default `many`.
     pub row: Option<RowConfig>,
+    /// The rows come in pages: a result says `next` while there are more, and the tool takes it as an argument.
+    pub page: Option<Spanned<PageConfig>>,
 }

@@ -2,10 +2,12 @@
 
 mod client;
 mod config;
+mod page;
 mod plan;
 mod statement;
 
 pub use client::Sql;
 pub use config::{PoolConfig, RowConfig, SqlConfig, SqlOpConfig};
+pub use page::{OrderConfig, PageConfig, PagePlan};
 pub(in crate::source) use plan::rows_schema;
 pub use plan::{SqlOp, SqlPlan};

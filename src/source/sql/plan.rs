@@ -7,9 +7,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::config::{RowConfig, SqlConfig, SqlOpConfig};
+use super::page::{self, PagePlan};
 use super::statement::{self, Effect};
 use crate::caller::CallerField;
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::output::NEXT;
 use crate::source::database::{DatabasePlan, Engine, PoolPlan, SqlText};
 use crate::source::{Described, OpCx, SourceCx, time_limit};
 use crate::units::Period;
@@ -32,6 +34,9 @@ pub struct SqlOp {
     pub(super) binds: Vec<usize>,
     pub(super) row: RowConfig,
     pub(super) write: bool,
+    /// Pages of its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) page: Option<Arc<PagePlan>>,
 }
 
 impl SqlOp {
@@ -39,6 +44,12 @@ impl SqlOp {
     #[must_use]
     pub const fn writes(&self) -> bool {
         self.write
+    }
+
+    /// The columns that pages are made by.
+    #[must_use]
+    pub fn paged_by(&self) -> &[String] {
+        self.page.as_ref().map_or(&[], |page| page.by.as_slice())
     }
 
     /// The parameters in the order of the statement's binds.
@@ -80,7 +91,14 @@ impl SqlOp {
             // A write may give its count in the place of a row.
             (RowConfig::One, true) => Some(json!({ "type": "object" })),
             (RowConfig::One, false) => Some(row.clone()),
-            (RowConfig::Many, false) => Some(rows_schema("rows", row)),
+            (RowConfig::Many, false) => {
+                let mut schema = rows_schema("rows", row);
+                if let (Some(_), Some(properties)) = (&self.page, schema.pointer_mut("/properties")) {
+                    let about = "Give this as `next` to see the rows after these. There are no more where it is missing.";
+                    properties[NEXT] = json!({ "type": "string", "description": about });
+                }
+                Some(schema)
+            }
             (RowConfig::Many, true) => None,
         }
     }
@@ -162,5 +180,10 @@ pub(super) fn compile_op(config: &SqlOpConfig, source: Option<&SqlPlan>, cx: &mu
         cx.diagnostics.push(problem);
         return None;
     }
-    Some(SqlOp { text: prepared.text, binds: prepared.binds, row: config.row.unwrap_or_default(), write })
+    let (text, binds) = (prepared.text, prepared.binds);
+    let page = page::compile(config, &text, binds.len(), engine, cx).map(Arc::new);
+    if config.page.is_some() && page.is_none() {
+        return None;
+    }
+    Some(SqlOp { text, binds, row: config.row.unwrap_or_default(), write, page })
 }

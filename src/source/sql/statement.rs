@@ -97,11 +97,12 @@ pub(super) fn prepare(
         let part = text.get(copied..first.start).unwrap_or("");
         out.push_str(part);
         parts.push((part.to_owned(), number));
-        let mark = if engine == Engine::Postgres { '$' } else { '?' };
-        out.push_str(&format!("{mark}{}", number + 1));
+        out.push_str(&engine.mark(number));
         copied = second.end;
     }
-    let tail = text.get(copied..).unwrap_or("").to_owned();
+    // Without its semicolon and what may stand behind it, so that it can stand inside another statement.
+    let end = pieces.last().filter(|p| p.token == Token::SemiColon).map_or(text.len(), |p| p.start);
+    let tail = text.get(copied..end).unwrap_or("").to_owned();
     out.push_str(&tail);
     if let Some(piece) = pieces.iter().find(|p| matches!(&p.token, Token::Placeholder(_))) {
         sound = false;
@@ -228,9 +229,9 @@ mod tests {
 
     #[test]
     fn names_become_numbers_and_nothing_else_changes() {
-        let sql = "SELECT ':a', \":b\", x -- :a\n/* :b */ FROM t WHERE é = :b AND y = :a OR z = :b;";
+        let sql = "SELECT ':a', \":b\", x -- :a\n/* :b */ FROM t WHERE é = :b AND y = :a OR z = :b; -- end";
         let (text, binds, effect) = run(sql).unwrap();
-        assert_eq!(text, "SELECT ':a', \":b\", x -- :a\n/* :b */ FROM t WHERE é = ?1 AND y = ?2 OR z = ?1;");
+        assert_eq!(text, "SELECT ':a', \":b\", x -- :a\n/* :b */ FROM t WHERE é = ?1 AND y = ?2 OR z = ?1");
         assert_eq!(binds, [1, 0]);
         assert_eq!(effect, Effect::Reads);
     }

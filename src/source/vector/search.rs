@@ -61,7 +61,7 @@ impl Vector {
         let items: Vec<Value> = kept.map(|m| self.present(m)).collect();
         // Fewer than asked for because of the cap, not because there are no more.
         let more = limit < asked && items.len() == limit;
-        Ok(Reply::Rows(Rows { member: "matches", items, more }))
+        Ok(Reply::Rows(Rows { member: "matches", items, more, page: Vec::new() }))
     }
 
     async fn by_vector(
