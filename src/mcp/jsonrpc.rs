@@ -175,6 +175,12 @@ pub(super) fn string<'a>(member: Option<&'a RawValue>, name: &str) -> Result<Opt
         .map_err(|_| RpcError::invalid_params(format!("`{name}` is a string")))
 }
 
+/// Whether these are several messages in one list, or would be if they were JSON.
+#[must_use]
+pub fn is_batch(bytes: &[u8]) -> bool {
+    bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[')
+}
+
 /// Parses one message.
 ///
 /// # Errors
@@ -187,7 +193,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
     };
     let text =
         std::str::from_utf8(bytes).map_err(|_| refuse(RpcError::parse("the message is not UTF-8"), None))?;
-    if text.trim_start().starts_with('[') {
+    if is_batch(bytes) {
         let message = "batches exist in protocol version 2025-03-26 only; send one message at a time";
         return Err(refuse(RpcError::invalid_request(message), None));
     }

@@ -241,10 +241,6 @@ impl Kind {
     }
 }
 
-fn is_batch(body: &[u8]) -> bool {
-    body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[')
-}
-
 impl Post {
     /// Answers the message: as one JSON object, or as a stream where messages come before the answer.
     async fn answer(mut self, server: &Server) -> Reply {
@@ -253,7 +249,8 @@ impl Post {
         let kind = Kind::of(&parsed, &self.headers);
         // An answer to a question and a cancellation are let in always: calls that run wait for them.
         let mut place = None;
-        let calls = parsed.as_ref().is_ok_and(|m| m.id.is_some() && m.method.is_some()) || is_batch(&body);
+        let calls =
+            parsed.as_ref().is_ok_and(|m| m.id.is_some() && m.method.is_some()) || mcp::is_batch(&body);
         if calls && kind.way != Way::Listens {
             place = server.calls.take();
             if place.is_none() {
@@ -344,13 +341,6 @@ impl Post {
         let cx = self.context(outlet);
         let negotiated = self.session.as_ref().and_then(|s| s.version());
         let said = self.headers.one("mcp-protocol-version").ok().flatten();
-        match mcp::batch(&self.body, negotiated.or(said)) {
-            Some(Ok(batch)) => batch.answer(&cx).await,
-            Some(Err(refusal)) => refusal,
-            None => match mcp::parse(&self.body) {
-                Ok(message) => mcp::answer(&message, &cx).await,
-                Err(refusal) => refusal,
-            },
-        }
+        mcp::answer_bytes(&self.body, negotiated.or(said), &cx).await
     }
 }

@@ -109,14 +109,7 @@ impl Client {
             peers: &self.peers,
         };
         // Before `initialize` nobody has said that batches are known.
-        match mcp::batch(line, Some(self.session.version().unwrap_or_default())) {
-            Some(Ok(batch)) => batch.answer(&cx).await,
-            Some(Err(refusal)) => refusal,
-            None => match mcp::parse(line) {
-                Ok(message) => mcp::answer(&message, &cx).await,
-                Err(refusal) => refusal,
-            },
-        }
+        mcp::answer_bytes(line, Some(self.session.version().unwrap_or_default()), &cx).await
     }
 }
 
