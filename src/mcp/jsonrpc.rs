@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Answer, Era, RpcError};
+use crate::talk::Level;
 
 /// The longest id that is echoed.
 const MAX_ID: usize = 256;
@@ -173,6 +174,11 @@ pub(super) fn string<'a>(member: Option<&'a RawValue>, name: &str) -> Result<Opt
     serde_json::from_str::<String>(text)
         .map(|s| Some(Cow::Owned(s)))
         .map_err(|_| RpcError::invalid_params(format!("`{name}` is a string")))
+}
+
+/// A log level; `None` if it is none. A derived reader alone would also take an object.
+pub(super) fn level(member: &RawValue) -> Option<Level> {
+    Some(member.get()).filter(|text| text.starts_with('"')).and_then(|text| serde_json::from_str(text).ok())
 }
 
 /// Whether these are several messages in one list, or would be if they were JSON.

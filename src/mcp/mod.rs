@@ -12,6 +12,7 @@ mod legacy;
 mod listen;
 mod method;
 mod modern;
+mod news;
 mod prompts;
 mod resources;
 mod session;
@@ -22,7 +23,7 @@ mod tools;
 pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, is_batch, parse};
-pub use session::{Session, SessionStream};
+pub use session::{Begin, Session, SessionStream};
 pub use states::random_text;
 pub use talking::{Outlet, may_talk};
 
