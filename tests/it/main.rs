@@ -40,6 +40,7 @@ mod sessions;
 mod shutdown;
 mod sqlite;
 mod sqlite_files;
+mod sqlite_guard;
 mod stdio;
 mod suggestions;
 mod support;
