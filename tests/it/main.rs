@@ -41,6 +41,7 @@ mod shutdown;
 mod sqlite;
 mod sqlite_files;
 mod sqlite_guard;
+mod sqlite_types;
 mod stdio;
 mod suggestions;
 mod support;

@@ -66,7 +66,7 @@ async fn values_keep_their_types() {
     assert_eq!(
         structured(&result)["rows"],
         json!([
-            { "b": true, "i": 5, "r": 2.5, "s": "text", "x": "AP8=", "d": "2026-01-02", "big": 9_007_199_254_740_993_i64, "inf": "inf" },
+            { "b": true, "i": 5, "r": 2.5, "s": "text", "x": "AP8=", "d": "2026-01-02", "big": 9_007_199_254_740_993_i64, "inf": "Infinity" },
             { "b": false, "i": null, "r": null, "s": "", "x": "", "d": null, "big": -1, "inf": null },
         ])
     );
