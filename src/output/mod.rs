@@ -7,6 +7,7 @@ mod jq;
 mod shape;
 
 pub use config::{FormatConfig, OutputConfig, OutputPlan};
+pub use cut::json_len;
 pub use jq::Jq;
 pub use shape::{ShapeError, shape};
 

@@ -29,6 +29,7 @@ mod layers;
 mod legacy;
 mod listening;
 mod lists;
+mod memory;
 mod naughty;
 mod online;
 mod pages;

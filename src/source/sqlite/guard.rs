@@ -126,6 +126,14 @@ impl Guard {
     }
 }
 
+/// How long a value or a row may be from now on; a statement that meets a longer one fails.
+#[expect(unsafe_code, reason = "the driver has no way to set a limit")]
+pub(super) fn limit_length(handle: &mut LockedSqliteHandle<'_>, bytes: usize) {
+    let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    // SAFETY: the connection is open, and nobody else uses it while its handle is locked.
+    unsafe { sqlite::sqlite3_limit(handle.as_raw_handle().as_ptr(), sqlite::SQLITE_LIMIT_LENGTH, bytes) };
+}
+
 /// The connection lets go of its guard.
 #[expect(unsafe_code, reason = "SQLite calls it")]
 unsafe extern "C" fn forget(data: *mut c_void) {

@@ -13,10 +13,14 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
 use sqlx::{AssertSqlSafe, Either, Executor as _, Pool};
 
-use super::guard::Guard;
+use super::guard::{Guard, limit_length};
 use super::{SqlitePlan, fill, row};
+use crate::output::json_len;
 use crate::source::SourceError;
 use crate::source::database::{Access, Answer, Bind, Statement};
+
+/// Rows that are read before they are asked for: fewer than the driver's own 50, as each may be as long as the longest.
+const ROWS_AHEAD: usize = 16;
 
 /// A live SQLite database.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl Sqlite {
             }
             // One connection that is never closed is the database.
             None => {
-                let options = SqliteConnectOptions::new().in_memory(true);
+                let options = SqliteConnectOptions::new().in_memory(true).row_buffer_size(ROWS_AHEAD);
                 (pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options), None)
             }
         };
@@ -102,7 +106,7 @@ impl Sqlite {
                 _ => &self.read,
             };
             let mut connection = acquire(pool).await?;
-            let guard = watch(&mut connection, Instant::now() + limit, mark.0.clone()).await?;
+            let guard = watch(&mut connection, &statement, mark.0.clone()).await?;
             if self.write.is_none() {
                 // Of a write that was given up; mostly there is none, and this fails.
                 let _ = execute(&mut connection, "ROLLBACK").await;
@@ -134,7 +138,10 @@ impl Sqlite {
 }
 
 pub(super) fn options(file: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(3))
+    SqliteConnectOptions::new()
+        .filename(file)
+        .busy_timeout(Duration::from_secs(3))
+        .row_buffer_size(ROWS_AHEAD)
 }
 
 pub(super) async fn acquire(pool: &Pool<sqlx::Sqlite>) -> Result<PoolConnection<sqlx::Sqlite>, SourceError> {
@@ -154,10 +161,15 @@ pub(super) async fn acquire(pool: &Pool<sqlx::Sqlite>) -> Result<PoolConnection<
 /// Lets SQLite stop by itself at the deadline, or when nobody waits any more, and gives the connection's guard.
 async fn watch(
     connection: &mut PoolConnection<sqlx::Sqlite>,
-    deadline: Instant,
+    statement: &Statement,
     dropped: Arc<AtomicBool>,
 ) -> Result<Guard, SourceError> {
+    let deadline = Instant::now() + statement.limit;
     let mut handle = connection.lock_handle().await.map_err(fault)?;
+    limit_length(
+        &mut handle,
+        if statement.access == Access::Read { statement.longest() } else { usize::MAX },
+    );
     handle.set_progress_handler(5_000, move || Instant::now() < deadline && !dropped.load(Ordering::Relaxed));
     Guard::of(&mut handle)
 }
@@ -216,7 +228,18 @@ async fn read_rows(
     let mut answer = Answer::default();
     let mut bytes = 0;
     while let Some(item) = stream.next().await {
-        match item.map_err(fault)? {
+        let item = match item.map_err(fault) {
+            Err(SourceError::TooLarge(_)) if answer.rows.is_empty() => {
+                return Err(SourceError::TooLarge(statement.longest()));
+            }
+            // Left out with all after it, as with the caps.
+            Err(SourceError::TooLarge(_)) if !must_finish => {
+                answer.more = true;
+                break;
+            }
+            item => item?,
+        };
+        match item {
             Either::Left(done) if must_finish => {
                 answer.changed = Some(answer.changed.unwrap_or(0) + done.rows_affected());
             }
@@ -232,7 +255,7 @@ async fn read_rows(
                     break;
                 }
                 let value = row::to_json(&row).map_err(fault)?;
-                bytes += value.to_string().len();
+                bytes += json_len(&value);
                 answer.rows.push(value);
             }
         }
@@ -283,6 +306,8 @@ pub(super) fn fault(error: sqlx::Error) -> SourceError {
         }
         // BUSY, LOCKED, NOMEM, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB
         Some(5 | 6 | 7 | 10 | 11 | 13 | 14 | 26) => SourceError::Unavailable(text),
+        // TOOBIG: the caller knows the limit
+        Some(18) => SourceError::TooLarge(0),
         // INTERRUPT: the deadline passed
         Some(9) => SourceError::Timeout(Duration::ZERO),
         // READONLY, CONSTRAINT, MISMATCH, AUTH
