@@ -72,7 +72,7 @@ impl Prepared {
             Err(error @ sqlx::Error::Database(_)) => return Err(error),
             // A column of a type that the driver cannot name (multiranges). The server can: as text it is seen by no driver.
             Err(_) => {
-                let text = format!("SELECT row_to_json(q)::text FROM (\n{}\n) AS q", bare(&text.whole));
+                let text = format!("SELECT row_to_json(q.*)::text FROM (\n{}\n) AS q", bare(&text.whole));
                 ((&mut *connection).prepare(AssertSqlSafe(text).into_sql_str()).await?, false)
             }
         };
@@ -124,13 +124,14 @@ impl Known {
             (true, Access::Write, _) => {
                 format!(
                     "WITH q AS (\n{inner}\n) {}",
-                    fitting("SELECT row_to_json(q)::text AS j FROM q", statement)
+                    fitting("SELECT row_to_json(q.*)::text AS j FROM q", statement)
                 )
             }
             (true, Access::Read, true) => format!("SELECT count(*)::text FROM (\n{inner}\n) AS q"),
             (true, Access::Read, false) => {
                 let limit = statement.max_rows.saturating_add(1);
-                let rows = format!("SELECT row_to_json(q)::text AS j FROM (\n{inner}\n) AS q LIMIT {limit}");
+                let rows =
+                    format!("SELECT row_to_json(q.*)::text AS j FROM (\n{inner}\n) AS q LIMIT {limit}");
                 fitting(&rows, statement)
             }
         };
