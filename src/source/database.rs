@@ -226,10 +226,11 @@ impl Database {
     pub(in crate::source) async fn describe(
         &self,
         text: &SqlText,
+        access: Access,
         limit: Duration,
     ) -> Result<Described, Undescribed> {
         match self {
-            Self::Sqlite(database) => database.describe(text, limit).await,
+            Self::Sqlite(database) => database.describe(text, access, limit).await,
             Self::Postgres(database) => database.describe(text, limit).await,
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::process::Process;
-use crate::support::{Connection, failure, message, structured};
+use crate::support::process::{Process, call};
+use crate::support::{failure, structured};
 
 /// The caps of every route here.
 const CAP: u64 = 256 << 10;
@@ -19,14 +19,6 @@ INSERT INTO cell VALUES (1, 'small', NULL), (2, hex(zeroblob(100000000)), NULL),
 CREATE TABLE wide (s TEXT);
 INSERT INTO wide WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 60) SELECT hex(zeroblob(500000)) FROM c;
 ";
-
-async fn call(address: SocketAddr, name: &str) -> Value {
-    let mut connection = Connection::open(address).await.unwrap();
-    let list = message::modern_headers("tools/call", Some(name));
-    let body = message::modern("tools/call", json!({ "name": name })).to_string();
-    let reply = connection.send("POST", "/mcp", &list, body.as_bytes()).await.unwrap();
-    reply.json()["result"].take()
-}
 
 /// How large the process has been at most.
 fn peak(process: &Process) -> u64 {

@@ -358,13 +358,7 @@ async fn a_statement_that_never_ends_is_stopped_in_the_engine() {
         let tools = [count_tool(), tool("endless", "", ENDLESS, "")];
         let yaml = config(url, "statement_timeout: 500ms, pool: { max: 1 }", &tools.concat());
         let (process, address) = Process::serve(folder.path(), &yaml).await;
-        let call = async |name: &str| {
-            let mut connection = crate::support::Connection::open(address).await.unwrap();
-            let list = crate::support::message::modern_headers("tools/call", Some(name));
-            let body = crate::support::message::modern("tools/call", json!({ "name": name })).to_string();
-            let reply = connection.send("POST", "/mcp", &list, body.as_bytes()).await.unwrap();
-            reply.json()["result"].take()
-        };
+        let call = async |name: &str| crate::support::process::call(address, name).await;
         structured(&call("names").await);
         let started = Instant::now();
         let result = call("endless").await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::sqlite::{config, count_tool, files, folder, names, start, tool};
 use crate::support::gateway::problems;
+use crate::support::process::{self, Process};
 use crate::support::{Gateway, failure, structured};
 
 /// Statements of a route that may write, each refused.
@@ -199,6 +200,21 @@ async fn what_was_compiled_for_a_write_is_of_no_use_to_a_read() {
             assert_eq!(names(&gateway).await, ["one", "two", "three"], "{url}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_described_at_the_start_is_of_no_use_to_a_call_either() {
+    let folder = folder();
+    let explain = |name, more| tool(name, "", "EXPLAIN DELETE FROM t", more);
+    let tools = [count_tool(), explain("explain_write", ", write: true"), explain("explain_read", "")];
+    let (process, address) =
+        Process::serve(folder.path(), &config("sqlite:a.db", source(), &tools.concat())).await;
+    for _ in 0..2 {
+        structured(&process::call(address, "explain_write").await);
+        assert!(failure(&process::call(address, "explain_read").await).contains("refused this operation"));
+        structured(&process::call(address, "names").await);
+    }
+    drop(process);
 }
 
 /// Tables of every kind that is built in.
