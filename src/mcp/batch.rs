@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Answer, Context, Era, RpcError, answer, parse};
+use super::{Answer, Context, Era, RpcError, answer, is_batch, parse};
 
 /// Messages in one batch.
 const MAX_MESSAGES: usize = 64;
@@ -12,7 +12,7 @@ const VERSIONS: [&str; 2] = ["2025-03-26", "2024-11-05"];
 
 /// A batch, split.
 #[derive(Debug)]
-pub struct Batch<'a>(Vec<&'a RawValue>);
+pub(super) struct Batch<'a>(Vec<&'a RawValue>);
 
 /// Whether `bytes` are a batch, from a client that may send one: `version` is what it negotiated, or says in its header; none
 /// means 2025-03-26 (MCP 2025-11-25, basic/transports).
@@ -20,9 +20,8 @@ pub struct Batch<'a>(Vec<&'a RawValue>);
 /// # Errors
 /// The response to send instead: a batch that is empty or too long, or no list at all.
 #[must_use]
-pub fn batch<'a>(bytes: &'a [u8], version: Option<&str>) -> Option<Result<Batch<'a>, Answer>> {
-    let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
-    if first != Some(&b'[') || !version.is_none_or(|v| VERSIONS.contains(&v)) {
+pub(super) fn batch<'a>(bytes: &'a [u8], version: Option<&str>) -> Option<Result<Batch<'a>, Answer>> {
+    if !is_batch(bytes) || !version.is_none_or(|v| VERSIONS.contains(&v)) {
         return None;
     }
     let refuse = |error: RpcError| Answer::Reply { status: 400, body: error.body(None) };
@@ -38,7 +37,7 @@ pub fn batch<'a>(bytes: &'a [u8], version: Option<&str>) -> Option<Result<Batch<
 
 impl Batch<'_> {
     /// Answers every message; the answer is a list, or nothing if no message wants one.
-    pub async fn answer(&self, cx: &Context<'_>) -> Answer {
+    pub(super) async fn answer(&self, cx: &Context<'_>) -> Answer {
         // The answer is one list: there is no stream to say or ask anything on before it.
         let cx = &Context {
             live: cx.live.clone(),

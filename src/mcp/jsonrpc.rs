@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Answer, Era, RpcError};
+use crate::talk::Level;
 
 /// The longest id that is echoed.
 const MAX_ID: usize = 256;
@@ -175,6 +176,17 @@ pub(super) fn string<'a>(member: Option<&'a RawValue>, name: &str) -> Result<Opt
         .map_err(|_| RpcError::invalid_params(format!("`{name}` is a string")))
 }
 
+/// A log level; `None` if it is none. A derived reader alone would also take an object.
+pub(super) fn level(member: &RawValue) -> Option<Level> {
+    Some(member.get()).filter(|text| text.starts_with('"')).and_then(|text| serde_json::from_str(text).ok())
+}
+
+/// Whether these are several messages in one list, or would be if they were JSON.
+#[must_use]
+pub fn is_batch(bytes: &[u8]) -> bool {
+    bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[')
+}
+
 /// Parses one message.
 ///
 /// # Errors
@@ -187,7 +199,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
     };
     let text =
         std::str::from_utf8(bytes).map_err(|_| refuse(RpcError::parse("the message is not UTF-8"), None))?;
-    if text.trim_start().starts_with('[') {
+    if is_batch(bytes) {
         let message = "batches exist in protocol version 2025-03-26 only; send one message at a time";
         return Err(refuse(RpcError::invalid_request(message), None));
     }

@@ -14,7 +14,7 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
         "ping" => Ok(b"{}".to_vec()),
         // Taken whether anything is logged or not: clients of this era set it unasked and give up on an error.
         "logging/setLevel" => {
-            let level = message.params.level.and_then(|l| serde_json::from_str(l.get()).ok());
+            let level = message.params.level.and_then(jsonrpc::level);
             let level = level.ok_or_else(|| RpcError::invalid_params("`level` is not a log level"))?;
             if let Some(session) = cx.session {
                 session.set_level(level);

@@ -5,9 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::session::notification;
-use super::{Context, Message, RpcError};
-use crate::talk::{Change, Heard};
+use super::{Context, Message, RpcError, news};
+use crate::talk::Change;
 
 /// Resources that one request may name.
 const MAX_RESOURCES: usize = 1000;
@@ -32,19 +31,17 @@ struct Filter {
 impl Filter {
     /// What is wanted of what can happen here.
     fn new(wanted: Wanted, capabilities: &Value) -> Self {
-        let can = |list: &str, what: &str| capabilities.get(list).is_some_and(|c| c.get(what).is_some());
-        let lists = [
-            (wanted.tools_list_changed && can("tools", "listChanged"), Change::Tools),
-            (wanted.prompts_list_changed && can("prompts", "listChanged"), Change::Prompts),
-            (wanted.resources_list_changed && can("resources", "listChanged"), Change::Resources),
-        ];
-        let subscribes = wanted.resource_subscriptions.is_some() && can("resources", "subscribe");
+        let mut lists = news::lists(capabilities);
+        lists.retain(|list| match list {
+            Change::Tools => wanted.tools_list_changed,
+            Change::Prompts => wanted.prompts_list_changed,
+            Change::Resources => wanted.resources_list_changed,
+            Change::Resource(_) => false,
+        });
+        let subscribes =
+            wanted.resource_subscriptions.is_some() && news::can(capabilities, "resources", "subscribe");
         let resources = wanted.resource_subscriptions.filter(|_| subscribes).unwrap_or_default();
-        Self {
-            lists: lists.into_iter().filter(|(wanted, _)| *wanted).map(|(_, change)| change).collect(),
-            resources: resources.into_iter().collect(),
-            subscribes,
-        }
+        Self { lists, resources: resources.into_iter().collect(), subscribes }
     }
 
     /// The accepted part, in the client's words.
@@ -65,20 +62,6 @@ impl Filter {
             accepted.insert("resourceSubscriptions".to_owned(), json!(uris));
         }
         Value::Object(accepted)
-    }
-
-    fn changes(&self, heard: &Heard) -> Vec<Change> {
-        match heard {
-            Heard::Change(Change::Resource(uri)) if self.resources.contains(uri) => {
-                vec![Change::Resource(uri.clone())]
-            }
-            Heard::Change(change) if self.lists.contains(change) => vec![change.clone()],
-            Heard::Change(_) => Vec::new(),
-            Heard::Anything => {
-                let resources = self.resources.iter().cloned().map(Change::Resource);
-                self.lists.iter().cloned().chain(resources).collect()
-            }
-        }
     }
 }
 
@@ -115,11 +98,11 @@ pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Ve
             biased;
             _ = closing.wait_for(|closing| *closing) => break,
             place = outlet.reserve(), if !ready.is_empty() => match (place, ready.pop_front()) {
-                (Ok(place), Some(change)) => place.send(notification(&change, Some(id))),
+                (Ok(place), Some(change)) => place.send(news::notification(&change, Some(id))),
                 _ => open = false,
             },
             heard = listening.next(), if ready.is_empty() => match heard {
-                Some(heard) => ready.extend(filter.changes(&heard)),
+                Some(heard) => ready.extend(news::changes(&heard, &filter.lists, &filter.resources)),
                 None => break,
             },
         }

@@ -12,6 +12,7 @@ mod legacy;
 mod listen;
 mod method;
 mod modern;
+mod news;
 mod prompts;
 mod resources;
 mod session;
@@ -19,11 +20,10 @@ mod states;
 mod talking;
 mod tools;
 
-pub use batch::{Batch, batch};
 pub use error::RpcError;
 pub use headers::{Headers, Malformed};
-pub use jsonrpc::{Message, Meta, Params, parse};
-pub use session::{Session, SessionStream};
+pub use jsonrpc::{Message, Meta, Params, is_batch, parse};
+pub use session::{Begin, Session, SessionStream};
 pub use states::random_text;
 pub use talking::{Outlet, may_talk};
 
@@ -111,6 +111,19 @@ pub struct Context<'a> {
     pub place: Option<Arc<Place>>,
     /// What all messages share.
     pub peers: &'a Peers,
+}
+
+/// Answers what came in one piece: a message, or a batch where the client may send one. `version` is what it negotiated, or says
+/// in its header.
+pub async fn answer_bytes(bytes: &[u8], version: Option<&str>, cx: &Context<'_>) -> Answer {
+    match batch::batch(bytes, version) {
+        Some(Ok(batch)) => batch.answer(cx).await,
+        Some(Err(refusal)) => refusal,
+        None => match parse(bytes) {
+            Ok(message) => answer(&message, cx).await,
+            Err(refusal) => refusal,
+        },
+    }
 }
 
 /// Answers one message. Whatever goes wrong inside, there is an answer and the process lives.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Context, Era, MODERN, Message, RpcError, headers, jsonrpc, listen, method};
+use super::{Context, Era, MODERN, Message, RpcError, headers, jsonrpc, listen, method, news};
 
 /// Answers a modern request. The order of the checks is the specification's: envelope, headers, version, method.
 pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
@@ -30,12 +30,8 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
 
 /// Whether there is anything to listen for.
 fn hears(capabilities: &Value) -> bool {
-    let lists = ["tools", "prompts", "resources"].iter().filter_map(|name| capabilities.get(name));
-    lists.into_iter().any(|list| list.get("listChanged").is_some() || list.get("subscribe").is_some())
+    !news::lists(capabilities).is_empty() || news::can(capabilities, "resources", "subscribe")
 }
-
-/// The levels of RFC 5424, as MCP names them.
-const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// The required members of `_meta`; gives the version.
 fn envelope(message: &Message<'_>) -> Result<String, RpcError> {
@@ -51,12 +47,10 @@ fn envelope(message: &Message<'_>) -> Result<String, RpcError> {
         let message = "`_meta` needs `io.modelcontextprotocol/clientCapabilities`, an object";
         return Err(RpcError::envelope(message));
     }
-    if let Some(level) = meta.and_then(|m| m.log_level) {
-        let known =
-            LEVELS.iter().any(|l| level.get().trim_matches('"') == *l && level.get().starts_with('"'));
-        if !known {
-            return Err(RpcError::invalid_params("`io.modelcontextprotocol/logLevel` is not a log level"));
-        }
+    if let Some(level) = meta.and_then(|m| m.log_level)
+        && jsonrpc::level(level).is_none()
+    {
+        return Err(RpcError::invalid_params("`io.modelcontextprotocol/logLevel` is not a log level"));
     }
     Ok(version)
 }

@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::{Message, RpcError};
+use super::{Message, RpcError, news};
 use crate::call::Caller;
-use crate::talk::{Ask, Capabilities, Change, Heard, Level};
+use crate::talk::{Ask, Capabilities, Heard, Level};
 
 /// Questions that may wait for answers at the same time.
 const MAX_OPEN: usize = 64;
@@ -161,14 +161,29 @@ impl Session {
         }
     }
 
-    /// Registers a running request; `cancelled` is set when it is.
-    pub fn begin(&self, id: &str, task: AbortHandle, cancelled: Arc<AtomicBool>) {
-        lock(&self.running).insert(id.to_owned(), Job { task, cancelled });
+    /// Makes `work` the running request `id`, for a task of its own: it begins once that task is known, gives its result and whether
+    /// it was cancelled, and takes itself out again. What has no id cannot be cancelled.
+    pub fn running<T, W: Future<Output = T>>(
+        self: &Arc<Self>,
+        id: Option<String>,
+        work: W,
+    ) -> (impl Future<Output = (T, bool)> + use<T, W>, Begin) {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (known, task_known) = oneshot::channel::<()>();
+        let begin = Begin { session: self.clone(), id: id.clone(), cancelled: cancelled.clone(), known };
+        let (session, work) = (self.clone(), Box::pin(work));
+        let running = async move {
+            // Not before it is registered, so that it always takes itself out again.
+            let _ = task_known.await;
+            let result = work.await;
+            // Once it is out of the table a cancellation comes too late.
+            (result, id.is_some_and(|id| session.end(&id, &cancelled)))
+        };
+        (running, begin)
     }
 
     /// Takes a request out again; says whether it was cancelled.
-    #[must_use]
-    pub fn end(&self, id: &str, own: &Arc<AtomicBool>) -> bool {
+    fn end(&self, id: &str, own: &Arc<AtomicBool>) -> bool {
         let mut running = lock(&self.running);
         if running.get(id).is_some_and(|job| Arc::ptr_eq(&job.cancelled, own)) {
             running.remove(id);
@@ -207,22 +222,31 @@ impl Session {
     /// The notifications for what was heard, of what this client may hear.
     #[must_use]
     pub fn notifications(&self, heard: &Heard, capabilities: &Value) -> Vec<Vec<u8>> {
-        let can = |list: &str, what: &str| capabilities.get(list).is_some_and(|c| c.get(what).is_some());
-        let watched = |uri: &str| can("resources", "subscribe") && lock(&self.watched).contains(uri);
-        let listed = |change: &Change| match change {
-            Change::Tools => can("tools", "listChanged"),
-            Change::Prompts => can("prompts", "listChanged"),
-            Change::Resources => can("resources", "listChanged"),
-            Change::Resource(uri) => watched(uri),
-        };
-        let changes = match heard {
-            Heard::Change(change) => vec![change.clone()],
-            Heard::Anything => {
-                let all = lock(&self.watched).iter().cloned().map(Change::Resource).collect::<Vec<_>>();
-                [Change::Tools, Change::Prompts, Change::Resources].into_iter().chain(all).collect()
-            }
-        };
-        changes.iter().filter(|c| listed(c)).map(|c| notification(c, None)).collect()
+        let watched = lock(&self.watched);
+        let none = HashSet::new();
+        let watched = if news::can(capabilities, "resources", "subscribe") { &*watched } else { &none };
+        let changes = news::changes(heard, &news::lists(capabilities), watched);
+        changes.iter().map(|c| news::notification(c, None)).collect()
+    }
+}
+
+/// What a running request waits for before it begins.
+#[derive(Debug)]
+#[must_use]
+pub struct Begin {
+    session: Arc<Session>,
+    id: Option<String>,
+    cancelled: Arc<AtomicBool>,
+    known: oneshot::Sender<()>,
+}
+
+impl Begin {
+    /// The task that does it.
+    pub fn with(self, task: AbortHandle) {
+        if let Some(id) = self.id {
+            lock(&self.session.running).insert(id, Job { task, cancelled: self.cancelled });
+        }
+        let _ = self.known.send(());
     }
 }
 
@@ -239,21 +263,4 @@ impl SessionStream {
         let own = self.own;
         let _ = self.streams.wait_for(|latest| *latest != own).await;
     }
-}
-
-/// The notification that tells of a change; `subscription` is the JSON text of the id of the request that listens.
-pub(super) fn notification(change: &Change, subscription: Option<&str>) -> Vec<u8> {
-    let (method, uri) = match change {
-        Change::Tools => ("tools/list_changed", None),
-        Change::Prompts => ("prompts/list_changed", None),
-        Change::Resources => ("resources/list_changed", None),
-        Change::Resource(uri) => ("resources/updated", Some(uri)),
-    };
-    let uri = uri.map(|u| format!("\"uri\":{}", json!(u)));
-    let meta =
-        subscription.map(|id| format!("\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}"));
-    let params: Vec<String> = uri.into_iter().chain(meta).collect();
-    let params = params.join(",");
-    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{method}\",\"params\":{{{params}}}}}")
-        .into_bytes()
 }

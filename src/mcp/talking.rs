@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Context, Era, Message, Params, Session};
+use super::{Context, Era, Message, Params, Session, jsonrpc};
 use crate::call::{Said, Talk};
 use crate::talk::{Asking, Item, Level, Way};
 
@@ -29,7 +29,7 @@ impl<'a> Wanted<'a> {
         let token = meta.and_then(|m| m.progress_token).map(RawValue::get);
         // A legacy client that set no level leaves the choice to the server (MCP 2025-11-25, server/utilities/logging).
         let level = match era {
-            Era::Modern => meta.and_then(|m| m.log_level).and_then(|l| serde_json::from_str(l.get()).ok()),
+            Era::Modern => meta.and_then(|m| m.log_level).and_then(jsonrpc::level),
             Era::Legacy => talks.then(|| cx.session.and_then(Session::level).unwrap_or(Level::Info)),
         };
         Self { token, level }

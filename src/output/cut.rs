@@ -26,7 +26,8 @@ pub(super) fn fitting(items: &[Value], budget: usize) -> usize {
 }
 
 /// The length of a value's JSON text, without building it.
-pub(super) fn json_len(value: &Value) -> usize {
+#[must_use]
+pub fn json_len(value: &Value) -> usize {
     struct Counter(usize);
     impl std::io::Write for Counter {
         fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {

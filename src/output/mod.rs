@@ -8,6 +8,7 @@ mod next;
 mod shape;
 
 pub use config::{FormatConfig, OutputConfig, OutputPlan};
+pub use cut::json_len;
 pub use jq::Jq;
 pub use next::{NEXT, values};
 pub use shape::{ShapeError, shape};

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::http::{self, Reply, refuse};
 use super::sessions::Sessions;
@@ -85,7 +85,8 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<Caller, Box<R
         reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
         return Err(Box::new(reply));
     }
-    if !accepts(headers) {
+    // No header at all means anything.
+    if headers.contains_key(header::ACCEPT) && accepted(headers) != (true, true) {
         return refused(StatusCode::NOT_ACCEPTABLE, "`Accept` lists application/json and text/event-stream");
     }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -99,12 +100,10 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<Caller, Box<R
     Ok(caller)
 }
 
-/// Both forms of reply are listed, by name or by wildcard; no header at all means anything.
-fn accepts(headers: &HeaderMap) -> bool {
-    let mut seen = false;
+/// Which forms of reply are listed, by name or by wildcard: JSON, and a stream.
+fn accepted(headers: &HeaderMap) -> (bool, bool) {
     let (mut json, mut stream) = (false, false);
     for value in headers.get_all(header::ACCEPT) {
-        seen = true;
         for range in value.to_str().unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
             let kind = parts.next().unwrap_or_default();
@@ -120,7 +119,7 @@ fn accepts(headers: &HeaderMap) -> bool {
             }
         }
     }
-    !seen || (json && stream)
+    (json, stream)
 }
 
 async fn read(body: Incoming, max: usize) -> Result<Bytes, Box<Reply>> {
@@ -155,9 +154,7 @@ fn session_request(request: &Request<Incoming>, caller: &Caller, server: &Server
         // Not 202: the Python client takes that for a failure.
         return http::empty(StatusCode::NO_CONTENT);
     }
-    let streams = request.headers().get_all(header::ACCEPT).iter().any(|v| {
-        v.to_str().is_ok_and(|v| v.contains("text/event-stream") || v.contains("*/*") || v.contains("text/*"))
-    });
+    let (_, streams) = accepted(request.headers());
     if !streams {
         return refuse(StatusCode::NOT_ACCEPTABLE, -32600, "`Accept` lists text/event-stream");
     }
@@ -241,10 +238,6 @@ impl Kind {
     }
 }
 
-fn is_batch(body: &[u8]) -> bool {
-    body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[')
-}
-
 impl Post {
     /// Answers the message: as one JSON object, or as a stream where messages come before the answer.
     async fn answer(mut self, server: &Server) -> Reply {
@@ -253,7 +246,8 @@ impl Post {
         let kind = Kind::of(&parsed, &self.headers);
         // An answer to a question and a cancellation are let in always: calls that run wait for them.
         let mut place = None;
-        let calls = parsed.as_ref().is_ok_and(|m| m.id.is_some() && m.method.is_some()) || is_batch(&body);
+        let calls =
+            parsed.as_ref().is_ok_and(|m| m.id.is_some() && m.method.is_some()) || mcp::is_batch(&body);
         if calls && kind.way != Way::Listens {
             place = server.calls.take();
             if place.is_none() {
@@ -283,29 +277,18 @@ impl Post {
             let task = tokio::spawn(async move { self.process(Some(&outlet)).await });
             return stream::respond(stream::attached(task), messages).await;
         }
-        if self.session.is_none() {
-            // Nobody can cancel it by its id.
-            let task = tokio::spawn(async move { self.process(Some(&outlet)).await });
-            return stream::respond(stream::detached(task), messages).await;
-        }
-        let (begin, may_begin) = oneshot::channel::<()>();
-        let (session, id) = (self.session.clone(), kind.id);
-        let tracked = session.clone().zip(id.clone());
-        let mark = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let own = mark.clone();
-        let task = tokio::spawn(async move {
-            // Not before it is registered, so that it always takes itself out again.
-            let _ = may_begin.await;
-            let answer = self.process(Some(&outlet)).await;
-            if let Some((session, id)) = tracked {
-                let _ = session.end(&id, &own);
+        let session = self.session.clone();
+        let work = async move { self.process(Some(&outlet)).await };
+        let task = match session {
+            Some(session) => {
+                let (running, begin) = session.running(kind.id, work);
+                let task = tokio::spawn(async move { running.await.0 });
+                begin.with(task.abort_handle());
+                task
             }
-            answer
-        });
-        if let Some((session, id)) = session.zip(id) {
-            session.begin(&id, task.abort_handle(), mark);
-        }
-        let _ = begin.send(());
+            // Nobody can cancel it by its id.
+            None => tokio::spawn(work),
+        };
         stream::respond(stream::detached(task), messages).await
     }
 
@@ -344,13 +327,6 @@ impl Post {
         let cx = self.context(outlet);
         let negotiated = self.session.as_ref().and_then(|s| s.version());
         let said = self.headers.one("mcp-protocol-version").ok().flatten();
-        match mcp::batch(&self.body, negotiated.or(said)) {
-            Some(Ok(batch)) => batch.answer(&cx).await,
-            Some(Err(refusal)) => refusal,
-            None => match mcp::parse(&self.body) {
-                Ok(message) => mcp::answer(&message, &cx).await,
-                Err(refusal) => refusal,
-            },
-        }
+        mcp::answer_bytes(&self.body, negotiated.or(said), &cx).await
     }
 }

@@ -2,7 +2,6 @@
 //! one says nothing more; at the end of the input running calls get `drain` to end.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
@@ -109,14 +108,7 @@ impl Client {
             peers: &self.peers,
         };
         // Before `initialize` nobody has said that batches are known.
-        match mcp::batch(line, Some(self.session.version().unwrap_or_default())) {
-            Some(Ok(batch)) => batch.answer(&cx).await,
-            Some(Err(refusal)) => refusal,
-            None => match mcp::parse(line) {
-                Ok(message) => mcp::answer(&message, &cx).await,
-                Err(refusal) => refusal,
-            },
-        }
+        mcp::answer_bytes(line, Some(self.session.version().unwrap_or_default()), &cx).await
     }
 }
 
@@ -185,25 +177,17 @@ fn start(
     client: &Arc<Client>,
     tasks: &mut JoinSet<()>,
 ) {
-    let (own, own_id) = (client.clone(), id.clone());
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let mark = cancelled.clone();
-    let (begin, may_begin) = tokio::sync::oneshot::channel::<()>();
+    let own = client.clone();
+    let work = async move { own.process(&line).await };
+    let (running, begin) = client.session.running(id, work);
+    let answers = client.answers.clone();
     let task = tasks.spawn(async move {
         let _place = place;
-        // Not before it is registered, so that it always takes itself out again.
-        let _ = may_begin.await;
-        let answer = own.process(&line).await;
-        // Once it is out of the table a cancellation comes too late, and the answer is sent.
-        let stopped = own_id.is_some_and(|id| own.session.end(&id, &mark));
-        if let (Answer::Reply { body, .. }, false) = (answer, stopped) {
-            let _ = own.answers.send(body).await;
+        if let (Answer::Reply { body, .. }, false) = running.await {
+            let _ = answers.send(body).await;
         }
     });
-    if let Some(id) = id {
-        client.session.begin(&id, task, cancelled);
-    }
-    let _ = begin.send(());
+    begin.with(task);
 }
 
 async fn write(mut queue: mpsc::Receiver<Vec<u8>>, mut output: impl AsyncWrite + Unpin) {

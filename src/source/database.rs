@@ -161,6 +161,18 @@ pub(in crate::source) struct Statement {
     pub limit: Duration,
 }
 
+/// The longest row that is read at all, unless the route's own cap says more.
+const LONGEST: usize = 4 << 20;
+
+impl Statement {
+    /// The longest row that is taken from the engine. A larger one would have to be held before it could be left out; one that is
+    /// somewhat larger than the cap may still be made small by the route's `select`.
+    pub const fn longest(&self) -> usize {
+        let twice = self.max_bytes.saturating_mul(2);
+        if twice > LONGEST { twice } else { LONGEST }
+    }
+}
+
 /// What a statement gave.
 #[derive(Debug, Default)]
 pub(in crate::source) struct Answer {
@@ -264,10 +276,11 @@ impl Database {
     pub(in crate::source) async fn describe(
         &self,
         text: &SqlText,
+        access: Access,
         limit: Duration,
     ) -> Result<Described, Undescribed> {
         match self {
-            Self::Sqlite(database) => database.describe(text, limit).await,
+            Self::Sqlite(database) => database.describe(text, access, limit).await,
             Self::Postgres(database) => database.describe(text, limit).await,
         }
     }

@@ -1,6 +1,8 @@
 //! The SQLite engine under SQL and vector sources: opening, read-only by the engine, deadlines inside it, and rows to JSON.
 
 mod describe;
+mod fill;
+mod guard;
 mod plan;
 mod row;
 mod run;

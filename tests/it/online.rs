@@ -102,6 +102,8 @@ async fn sqlite_says_what_is_wrong_where_it_is() {
         ("no_column", "{ id: { type: integer } }", "SELECT o.id, o.totl\nFROM orders o WHERE o.id = :id"),
         ("no_function", "{}", "SELECT lenght(total) FROM orders"),
         ("syntax", "{}", "SELECT id FROM orders ORDER id"),
+        ("writes", "{}", "WITH x AS (SELECT 1)\nDELETE FROM orders"),
+        ("reaches", "{}", "SELECT load_extension('x')"),
         ("page", "{}", "SELECT id AS number FROM orders"),
     ];
     let yaml = tools("sqlite:shop.db", &statements).replace("shop.db\"", "shop.db\", init: init.sql");

@@ -319,6 +319,7 @@ async fn caps_end_the_reading() {
             "wide": { "description": "D.", "sql": { "source": "db", "query": "SELECT repeat('x', 1000000) AS x FROM generate_series(1, 150)" } },
             "more": { "description": "D.", "sql": { "source": "db", "query": "SELECT generate_series(1, 100000000) AS g" }, "output": { "max_rows": 4 } },
             "one": { "description": "D.", "sql": { "source": "db", "query": "SELECT generate_series(1, 100000000) AS g", "row": "one" } },
+            "named": { "description": "D.", "sql": { "source": "db", "query": "SELECT 1 AS q, 2 AS j, 3 AS r", "row": "one" } },
             "count": { "description": "D.", "sql": { "source": "db", "query": "SELECT 1 FROM generate_series(1, 250000)", "row": "count" } },
         }
     });
@@ -330,6 +331,8 @@ async fn caps_end_the_reading() {
     let more = gateway.call("more", json!({})).await;
     assert_eq!(structured(&more)["rows"].as_array().unwrap().len(), 4);
     assert_eq!(structured(&gateway.call("one", json!({})).await), &json!({ "g": 1 }));
+    // Columns with the names that stand around the statement.
+    assert_eq!(structured(&gateway.call("named", json!({})).await), &json!({ "q": 1, "j": 2, "r": 3 }));
     let wide = gateway.call("wide", json!({})).await;
     assert_eq!(structured(&wide)["truncated"], true, "{wide}");
     assert!(wide.to_string().len() < 200_000);

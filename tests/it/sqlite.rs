@@ -66,7 +66,7 @@ async fn values_keep_their_types() {
     assert_eq!(
         structured(&result)["rows"],
         json!([
-            { "b": true, "i": 5, "r": 2.5, "s": "text", "x": "AP8=", "d": "2026-01-02", "big": 9_007_199_254_740_993_i64, "inf": "inf" },
+            { "b": true, "i": 5, "r": 2.5, "s": "text", "x": "AP8=", "d": "2026-01-02", "big": 9_007_199_254_740_993_i64, "inf": "Infinity" },
             { "b": false, "i": null, "r": null, "s": "", "x": "", "d": null, "big": -1, "inf": null },
         ])
     );
@@ -177,6 +177,14 @@ const HOSTILE: &[&str] = &[
     "EXPLAIN ANALYZE DELETE FROM t",
     "SELECT load_extension('evil')",
     "SELECT writefile('evil.db', 'x')",
+    "SELECT vec_npy_file('init.sql')",
+    "SELECT fts3_tokenizer('evil', X'4141414141414141')",
+    "SELECT * FROM pragma_journal_mode('wal')",
+    "SELECT * FROM pragma_user_version(7)",
+    "SELECT * FROM pragma_query_only(0)",
+    "SELECT * FROM pragma_wal_checkpoint('TRUNCATE')",
+    "EXPLAIN DELETE FROM t",
+    "EXPLAIN ATTACH 'evil.db' AS evil",
     "SELECT 1 AS a$$; DELETE FROM t; SELECT 2 AS b$$",
     "SELECT 1 AS a$$; PRAGMA query_only = 0; SELECT 2 AS b$$",
     "SELECT 1 AS a$$; DROP TABLE t; SELECT 2 AS b$$",
@@ -350,13 +358,7 @@ async fn a_statement_that_never_ends_is_stopped_in_the_engine() {
         let tools = [count_tool(), tool("endless", "", ENDLESS, "")];
         let yaml = config(url, "statement_timeout: 500ms, pool: { max: 1 }", &tools.concat());
         let (process, address) = Process::serve(folder.path(), &yaml).await;
-        let call = async |name: &str| {
-            let mut connection = crate::support::Connection::open(address).await.unwrap();
-            let list = crate::support::message::modern_headers("tools/call", Some(name));
-            let body = crate::support::message::modern("tools/call", json!({ "name": name })).to_string();
-            let reply = connection.send("POST", "/mcp", &list, body.as_bytes()).await.unwrap();
-            reply.json()["result"].take()
-        };
+        let call = async |name: &str| crate::support::process::call(address, name).await;
         structured(&call("names").await);
         let started = Instant::now();
         let result = call("endless").await;

@@ -23,7 +23,6 @@ use crate::params::{Arguments, Scope};
 use crate::source::SourceError;
 use crate::talk::{Change, Talk};
 use crate::template::Jinja;
-use crate::yaml::Entries;
 use steps::Step;
 
 /// Content ready to serve.
@@ -78,7 +77,7 @@ impl Fixed {
             + usize::from(resource.is_some())
             + usize::from(link.is_some());
         let mime = mime_type.clone();
-        check_questions(steps, scope, diagnostics);
+        check_questions(config, scope, diagnostics);
         let compiled: Vec<_> =
             steps.iter().map(|s| Step::compile(&s.value, s.span, scope, diagnostics)).collect();
         let names: Vec<String> = scope.names().map(str::to_owned).collect();
@@ -103,7 +102,7 @@ impl Fixed {
                 Made::Ready(Reply::Outcome(Outcome { is_error: true, ..Outcome::text(&error.value) }))
             }
             (None, None, None, None, None, None, Some(template), 0) => {
-                let questions = steps.iter().filter_map(|s| s.value.ask.as_ref()).flat_map(Entries::names);
+                let questions = config.questions().map(|name| name.value.as_str());
                 let known: Vec<&str> = names.iter().map(String::as_str).chain(questions).collect();
                 Made::Template(Jinja::compile(template, &known, &scope.owner, diagnostics)?)
             }
@@ -189,10 +188,9 @@ impl Fixed {
 }
 
 /// The answers of one call are told apart by their names, and from its arguments.
-fn check_questions(steps: &[Spanned<StepConfig>], scope: &Scope, diagnostics: &mut Diagnostics) {
-    let all = steps.iter().filter_map(|s| s.value.ask.as_ref()).flat_map(Entries::iter).map(|(name, _)| name);
+fn check_questions(config: &FixedConfig, scope: &Scope, diagnostics: &mut Diagnostics) {
     let mut seen: Vec<&Spanned<String>> = Vec::new();
-    for name in all {
+    for name in config.questions() {
         if let Some(first) = seen.iter().find(|n| n.value == name.value) {
             let message = format!("two questions are called `{}`", name.value);
             let problem = Diagnostic::error("name-twice", message);

@@ -21,12 +21,13 @@ pub(super) struct Key {
     access: Access,
     count: bool,
     max_rows: usize,
+    longest: usize,
 }
 
 impl Key {
     pub(super) fn of(statement: &Statement) -> Self {
         let Statement { access, count, max_rows, .. } = *statement;
-        Self { text: statement.text.whole.clone(), access, count, max_rows }
+        Self { text: statement.text.whole.clone(), access, count, max_rows, longest: statement.longest() }
     }
 }
 
@@ -71,7 +72,7 @@ impl Prepared {
             Err(error @ sqlx::Error::Database(_)) => return Err(error),
             // A column of a type that the driver cannot name (multiranges). The server can: as text it is seen by no driver.
             Err(_) => {
-                let text = format!("SELECT row_to_json(q)::text FROM (\n{}\n) AS q", bare(&text.whole));
+                let text = format!("SELECT row_to_json(q.*)::text FROM (\n{}\n) AS q", bare(&text.whole));
                 ((&mut *connection).prepare(AssertSqlSafe(text).into_sql_str()).await?, false)
             }
         };
@@ -120,11 +121,18 @@ impl Known {
         // The line breaks end comments that the statement may end with.
         let text = match (rows, statement.access, statement.count) {
             (false, ..) => inner,
-            (true, Access::Write, _) => format!("WITH q AS (\n{inner}\n) SELECT row_to_json(q)::text FROM q"),
+            (true, Access::Write, _) => {
+                format!(
+                    "WITH q AS (\n{inner}\n) {}",
+                    fitting("SELECT row_to_json(q.*)::text AS j FROM q", statement)
+                )
+            }
             (true, Access::Read, true) => format!("SELECT count(*)::text FROM (\n{inner}\n) AS q"),
             (true, Access::Read, false) => {
                 let limit = statement.max_rows.saturating_add(1);
-                format!("SELECT row_to_json(q)::text FROM (\n{inner}\n) AS q LIMIT {limit}")
+                let rows =
+                    format!("SELECT row_to_json(q.*)::text AS j FROM (\n{inner}\n) AS q LIMIT {limit}");
+                fitting(&rows, statement)
             }
         };
         let params = params.iter().map(|name| match name.as_str() {
@@ -134,6 +142,13 @@ impl Known {
         });
         Ok(Self { text: text.into(), rows, bytes: bytes.collect(), params: params.collect() })
     }
+}
+
+/// Rows, with NULL in the place of one that is too long to be sent.
+fn fitting(rows: &str, statement: &Statement) -> String {
+    let longest = statement.longest().min(1 << 30);
+    // OFFSET keeps the planner from making the JSON twice.
+    format!("SELECT CASE WHEN octet_length(j) <= {longest} THEN j END FROM ({rows} OFFSET 0) AS r")
 }
 
 /// Without the semicolon at its end.

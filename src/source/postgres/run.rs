@@ -127,9 +127,9 @@ impl Shared {
                 }
                 Either::Right(row) => row,
             };
-            let text: &str = row.try_get(0).map_err(fault)?;
+            let text: Option<&str> = row.try_get(0).map_err(fault)?;
             if statement.count && statement.access == Access::Read {
-                answer.seen = text.parse().unwrap_or(0);
+                answer.seen = text.and_then(|t| t.parse().ok()).unwrap_or(0);
                 continue;
             }
             answer.seen += 1;
@@ -144,6 +144,17 @@ impl Shared {
                 }
                 continue;
             }
+            let Some(text) = text else {
+                // Left out by the server, and all after it, as with the caps.
+                answer.more = true;
+                match statement.access {
+                    Access::Write => continue,
+                    Access::Read if answer.rows.is_empty() => {
+                        return Err(SourceError::TooLarge(statement.longest()));
+                    }
+                    Access::Read => return Ok(Reading { answer, whole: false }),
+                }
+            };
             bytes += text.len();
             let value = json::row(text, &known.bytes).map_err(|e| SourceError::Internal(e.to_string()))?;
             answer.rows.push(value);

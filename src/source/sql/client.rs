@@ -26,7 +26,8 @@ impl Sql {
     /// # Errors
     /// What the engine does not take in it, or why it was not asked.
     pub async fn describe(&self, op: &SqlOp, limit: Duration) -> Result<Described, Undescribed> {
-        self.database.describe(&op.text, limit).await
+        let access = if op.write { Access::Write } else { Access::Read };
+        self.database.describe(&op.text, access, limit).await
     }
 
     /// The variables of a call's transaction.

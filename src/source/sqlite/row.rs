@@ -30,8 +30,9 @@ fn value(row: &SqliteRow, index: usize, declared: &str) -> Result<Value, sqlx::E
     Ok(match kind.as_str() {
         "REAL" => {
             let number: f64 = row.try_get_unchecked(index)?;
-            // JSON has no infinities.
-            Number::from_f64(number).map_or_else(|| Value::from(number.to_string()), Value::Number)
+            // JSON has no infinities: the words that PostgreSQL has for them. What is not a number is null to SQLite.
+            let infinity = if number > 0.0 { "Infinity" } else { "-Infinity" };
+            Number::from_f64(number).map_or_else(|| Value::from(infinity), Value::Number)
         }
         "BLOB" => {
             let bytes: Vec<u8> = row.try_get_unchecked(index)?;

@@ -11,11 +11,16 @@ use serde_json::Value;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
-use sqlx::{AssertSqlSafe, Connection as _, Either, Executor as _, Pool};
+use sqlx::{AssertSqlSafe, Either, Executor as _, Pool};
 
-use super::{SqlitePlan, row};
+use super::guard::{Guard, limit_length};
+use super::{SqlitePlan, fill, row};
+use crate::output::json_len;
 use crate::source::SourceError;
 use crate::source::database::{Access, Answer, Bind, Statement};
+
+/// Rows that are read before they are asked for: fewer than the driver's own 50, as each may be as long as the longest.
+const ROWS_AHEAD: usize = 16;
 
 /// A live SQLite database.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ impl Sqlite {
             }
             // One connection that is never closed is the database.
             None => {
-                let options = SqliteConnectOptions::new().in_memory(true);
+                let options = SqliteConnectOptions::new().in_memory(true).row_buffer_size(ROWS_AHEAD);
                 (pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options), None)
             }
         };
@@ -74,14 +79,14 @@ impl Sqlite {
         }
         let (ready, plan, read) = (self.ready.clone(), self.plan.clone(), self.read.clone());
         let filling =
-            tokio::spawn(async move { ready.get_or_try_init(|| fill(&plan, &read)).await.copied() });
+            tokio::spawn(async move { ready.get_or_try_init(|| fill::fill(&plan, &read)).await.copied() });
         filling.await.map_err(|e| SourceError::Internal(format!("the init script was cut off: {e}")))?
     }
 
     /// A connection that reads, of a database that is filled.
     pub(super) async fn reading(&self) -> Result<PoolConnection<sqlx::Sqlite>, SourceError> {
         self.ready().await?;
-        self.read.acquire().await.map_err(fault)
+        acquire(&self.read).await
     }
 
     /// Whether a connection can be had and answers.
@@ -100,8 +105,8 @@ impl Sqlite {
                 (Access::Write, Some(write)) => write,
                 _ => &self.read,
             };
-            let mut connection = pool.acquire().await.map_err(fault)?;
-            watch(&mut connection, Instant::now() + limit, mark.0.clone()).await?;
+            let mut connection = acquire(pool).await?;
+            let guard = watch(&mut connection, &statement, mark.0.clone()).await?;
             if self.write.is_none() {
                 // Of a write that was given up; mostly there is none, and this fails.
                 let _ = execute(&mut connection, "ROLLBACK").await;
@@ -112,9 +117,13 @@ impl Sqlite {
                 execute(&mut connection, pragma).await.map_err(fault)?;
             }
             match statement.access {
-                Access::Read => read_rows(&mut connection, &statement).await,
+                Access::Read => {
+                    guard.let_route(Access::Read);
+                    read_rows(&mut connection, &statement, true).await
+                }
                 Access::Write => {
-                    let writing = Writing { connection, closable: self.write.is_some(), settled: false };
+                    let closable = self.write.is_some();
+                    let writing = Writing { connection, guard, closable, settled: false };
                     writing.run(&statement).await
                 }
             }
@@ -128,24 +137,47 @@ impl Sqlite {
     }
 }
 
-fn options(file: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(3))
+pub(super) fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .busy_timeout(Duration::from_secs(3))
+        .row_buffer_size(ROWS_AHEAD)
 }
 
-/// Lets SQLite stop by itself at the deadline, or when nobody waits any more.
+pub(super) async fn acquire(pool: &Pool<sqlx::Sqlite>) -> Result<PoolConnection<sqlx::Sqlite>, SourceError> {
+    match pool.acquire().await {
+        Ok(connection) => Ok(connection),
+        // It may also have waited for a file; it is full only if it could grow to its size.
+        Err(sqlx::Error::PoolTimedOut) if pool.size() >= pool.options().get_max_connections() => {
+            Err(SourceError::Busy(pool.options().get_acquire_timeout()))
+        }
+        Err(sqlx::Error::PoolTimedOut) => {
+            Err(SourceError::Unavailable("no connection could be made".to_owned()))
+        }
+        Err(error) => Err(fault(error)),
+    }
+}
+
+/// Lets SQLite stop by itself at the deadline, or when nobody waits any more, and gives the connection's guard.
 async fn watch(
     connection: &mut PoolConnection<sqlx::Sqlite>,
-    deadline: Instant,
+    statement: &Statement,
     dropped: Arc<AtomicBool>,
-) -> Result<(), SourceError> {
+) -> Result<Guard, SourceError> {
+    let deadline = Instant::now() + statement.limit;
     let mut handle = connection.lock_handle().await.map_err(fault)?;
+    limit_length(
+        &mut handle,
+        if statement.access == Access::Read { statement.longest() } else { usize::MAX },
+    );
     handle.set_progress_handler(5_000, move || Instant::now() < deadline && !dropped.load(Ordering::Relaxed));
-    Ok(())
+    Guard::of(&mut handle)
 }
 
 /// A writing connection. Unless it is `settled` in the end, nobody knows whether a transaction is still open on it.
 struct Writing {
     connection: PoolConnection<sqlx::Sqlite>,
+    guard: Guard,
     /// Memory would be gone with its connection; there the next call rolls back.
     closable: bool,
     settled: bool,
@@ -164,7 +196,12 @@ impl Writing {
     /// stopped, and nothing could begin on the connection any more.
     async fn run(mut self, statement: &Statement) -> Result<Answer, SourceError> {
         execute(&mut self.connection, "BEGIN IMMEDIATE").await.map_err(fault)?;
-        let result = match read_rows(&mut self.connection, statement).await {
+        self.guard.let_route(Access::Write);
+        // Memory has one connection for reads too: what was compiled for a write is not kept there, or a read of the same text
+        // would find it.
+        let result = read_rows(&mut self.connection, statement, self.closable).await;
+        self.guard.let_own();
+        let result = match result {
             Ok(answer) => execute(&mut self.connection, "COMMIT").await.map(|()| answer).map_err(fault),
             Err(error) => Err(error),
         };
@@ -173,15 +210,17 @@ impl Writing {
     }
 }
 
+/// Runs a statement of our own. It is not kept, so that a route of the same text does not find it.
 async fn execute(connection: &mut sqlx::SqliteConnection, text: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::query(text).execute(connection).await.map(drop)
+    sqlx::query(text).persistent(false).execute(connection).await.map(drop)
 }
 
 async fn read_rows(
     connection: &mut sqlx::SqliteConnection,
     statement: &Statement,
+    keep: bool,
 ) -> Result<Answer, SourceError> {
-    let query = sqlx::query(AssertSqlSafe(statement.text.whole.clone()));
+    let query = sqlx::query(AssertSqlSafe(statement.text.whole.clone())).persistent(keep);
     let query = statement.binds.iter().try_fold(query, bind)?;
     // A write runs to its end; only what is kept of its rows is capped.
     let must_finish = statement.access == Access::Write;
@@ -189,7 +228,18 @@ async fn read_rows(
     let mut answer = Answer::default();
     let mut bytes = 0;
     while let Some(item) = stream.next().await {
-        match item.map_err(fault)? {
+        let item = match item.map_err(fault) {
+            Err(SourceError::TooLarge(_)) if answer.rows.is_empty() => {
+                return Err(SourceError::TooLarge(statement.longest()));
+            }
+            // Left out with all after it, as with the caps.
+            Err(SourceError::TooLarge(_)) if !must_finish => {
+                answer.more = true;
+                break;
+            }
+            item => item?,
+        };
+        match item {
             Either::Left(done) if must_finish => {
                 answer.changed = Some(answer.changed.unwrap_or(0) + done.rows_affected());
             }
@@ -205,7 +255,7 @@ async fn read_rows(
                     break;
                 }
                 let value = row::to_json(&row).map_err(fault)?;
-                bytes += value.to_string().len();
+                bytes += json_len(&value);
                 answer.rows.push(value);
             }
         }
@@ -238,58 +288,11 @@ fn bind<'q>(
     })
 }
 
-async fn fill(plan: &SqlitePlan, read: &Pool<sqlx::Sqlite>) -> Result<(), SourceError> {
-    let Some(script) = &plan.init else { return Ok(()) };
-    match &plan.file {
-        Some(file) => fill_file(file, script).await,
-        None => {
-            let mut connection = read.acquire().await.map_err(fault)?;
-            run_script(&mut connection, script).await
-        }
-    }
-}
-
-/// Fills a file that is missing or empty. The script runs on a file beside it that then takes its name, so that
-/// nobody ever meets a half-filled one.
-async fn fill_file(file: &Path, script: &str) -> Result<(), SourceError> {
-    let unavailable =
-        |e: std::io::Error| SourceError::Unavailable(format!("cannot make {}: {e}", file.display()));
-    match tokio::fs::metadata(file).await {
-        Ok(meta) if meta.len() > 0 => return Ok(()),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(unavailable(error)),
-    }
-    let beside = file.with_extension(format!("init-{}", std::process::id()));
-    let _ = tokio::fs::remove_file(&beside).await;
-    let made = async {
-        let options = options(&beside).create_if_missing(true);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.map_err(fault)?;
-        run_script(&mut connection, script).await?;
-        connection.close().await.map_err(fault)
-    };
-    let result = match made.await {
-        Ok(()) => tokio::fs::rename(&beside, file).await.map_err(unavailable),
-        Err(error) => Err(error),
-    };
-    let _ = tokio::fs::remove_file(&beside).await;
-    result
-}
-
-async fn run_script(connection: &mut sqlx::SqliteConnection, script: &str) -> Result<(), SourceError> {
-    sqlx::raw_sql(AssertSqlSafe(script.to_owned()))
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(|e| SourceError::Unavailable(format!("the init script failed: {e}")))
-}
-
 /// SQLite's error codes: <https://www.sqlite.org/rescode.html>
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` hands the error over")]
 pub(super) fn fault(error: sqlx::Error) -> SourceError {
     let primary = match &error {
         sqlx::Error::Database(db) => db.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
-        sqlx::Error::PoolTimedOut => return SourceError::Unavailable("all connections are busy".to_owned()),
         sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
             return SourceError::Unavailable(error.to_string());
         }
@@ -297,8 +300,14 @@ pub(super) fn fault(error: sqlx::Error) -> SourceError {
     };
     let text = error.to_string();
     match primary {
+        // What the guard says of functions has the code of any error.
+        Some(1) if error.as_database_error().is_some_and(|e| e.message().starts_with("not authorized")) => {
+            SourceError::Refused(text)
+        }
         // BUSY, LOCKED, NOMEM, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB
         Some(5 | 6 | 7 | 10 | 11 | 13 | 14 | 26) => SourceError::Unavailable(text),
+        // TOOBIG: the caller knows the limit
+        Some(18) => SourceError::TooLarge(0),
         // INTERRUPT: the deadline passed
         Some(9) => SourceError::Timeout(Duration::ZERO),
         // READONLY, CONSTRAINT, MISMATCH, AUTH

@@ -6,9 +6,11 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use super::{Connection, message};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sidegate");
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -135,4 +137,13 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
     }
+}
+
+/// The result of calling a tool of a child without arguments.
+pub async fn call(address: SocketAddr, name: &str) -> Value {
+    let mut connection = Connection::open(address).await.unwrap();
+    let list = message::modern_headers("tools/call", Some(name));
+    let body = message::modern("tools/call", json!({ "name": name })).to_string();
+    let reply = connection.send("POST", "/mcp", &list, body.as_bytes()).await.unwrap();
+    reply.json()["result"].take()
 }
