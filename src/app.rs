@@ -90,7 +90,10 @@ pub async fn check_online(checked: &mut Checked, progress: impl Fn(usize, usize)
 pub async fn describe(live: &LiveHandle) -> Result<(), AppError> {
     let current = live.load();
     let plan = online::describe(&current, DESCRIBE).await;
-    live.store(Live::open(plan, Some(&current))?);
+    let mut described = Live::open(plan, Some(&current))?;
+    // The same configuration, told in more detail.
+    described.generation = current.generation;
+    live.store(described);
     Ok(())
 }
 

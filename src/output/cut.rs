@@ -5,12 +5,14 @@ use serde_json::{Map, Value, json};
 /// The note about rows that were left out.
 pub(super) fn rows_note(shown: usize, more_in_source: bool, pages: bool, noun: &str) -> String {
     let tail = if more_in_source { "there are more" } else { "the rest was too large to show" };
-    let how = if pages {
-        "Call this again with the same arguments and `next` as given here for those that follow."
-    } else {
-        "Narrow the arguments or ask for fewer columns to see the others."
-    };
-    format!("Only the first {shown} {noun} are here; {tail}. {how}")
+    if pages {
+        return format!(
+            "{shown} {noun} are here; {tail}. Call this again with the same arguments and `next` as given here for those that follow."
+        );
+    }
+    format!(
+        "Only the first {shown} {noun} are here; {tail}. Narrow the arguments or ask for fewer columns to see the others."
+    )
 }
 
 /// How many leading items fit into `budget` bytes of JSON, separators included.
