@@ -180,6 +180,65 @@ async fn values_are_bound_and_read_as_the_types_they_meet() {
 }
 
 #[tokio::test]
+async fn a_value_may_be_absent_and_may_be_met_as_two_types() {
+    let table = "CREATE TABLE t (id int, at timestamptz, tags text[], doc jsonb); \
+        INSERT INTO t VALUES (1, '2026-01-01', '{a,b}', '[\"a\",\"b\"]'), (2, '2026-02-01', '{c}', '[\"c\"]')";
+    let Some(own) = Own::open("twice", table).await else { return };
+    let params = json!({
+        "since": { "type": "string", "optional": true }, "id": { "type": "integer", "optional": true },
+        "tags": { "type": "array", "items": { "type": "string" }, "optional": true },
+    });
+    let tools: serde_json::Map<String, Value> = [
+        ("since", "SELECT id FROM t WHERE :since IS NULL OR at >= :since"),
+        ("cast", "SELECT id FROM t WHERE :since IS NULL OR at::date >= :since::date"),
+        ("only_null", "SELECT id FROM t WHERE :since IS NULL"),
+        ("two_types", "SELECT id FROM t WHERE id = :id AND 'n' || :id::text = 'n1' AND :id IS NOT NULL"),
+        ("both_forms", "SELECT id FROM t WHERE :tags IS NULL OR (tags && :tags AND doc = :tags)"),
+        ("grouped", "SELECT date_trunc(:since, at) AS id FROM t GROUP BY date_trunc(:since, at) ORDER BY 1"),
+    ]
+    .into_iter()
+    .map(|(name, query)| {
+        let used: Value = params
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(param, _)| query.contains(&format!(":{param}")))
+            .map(|(param, schema)| (param.clone(), schema.clone()))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        let query = query.replace("FROM t", &format!("FROM {}.t", own.schema));
+        let sql = json!({ "source": "db", "query": format!("{query}") });
+        (name.to_owned(), json!({ "description": "D.", "params": used, "sql": sql }))
+    })
+    .collect();
+    let config = json!({ "sources": { "db": { "sql": { "url": own.url } } }, "tools": tools });
+    let gateway = Gateway::start(&config.to_string()).await;
+    let first = json!({ "id": 1 });
+    let second = json!({ "id": 2 });
+    for (tool, arguments, rows) in [
+        ("since", json!({}), json!([first, second])),
+        ("since", json!({ "since": "2026-01-15" }), json!([second])),
+        ("cast", json!({ "since": "2026-01-15" }), json!([second])),
+        ("cast", json!({}), json!([first, second])),
+        ("only_null", json!({}), json!([first, second])),
+        ("only_null", json!({ "since": "x" }), json!([])),
+        ("two_types", json!({ "id": 1 }), json!([first])),
+        ("two_types", json!({}), json!([])),
+        ("both_forms", json!({}), json!([first, second])),
+        ("both_forms", json!({ "tags": ["a", "b"] }), json!([first])),
+        (
+            "grouped",
+            json!({ "since": "month" }),
+            json!([{ "id": "2026-01-01T00:00:00+00:00" }, { "id": "2026-02-01T00:00:00+00:00" }]),
+        ),
+    ] {
+        let result = gateway.call(tool, arguments.clone()).await;
+        assert_eq!(structured(&result)["rows"], rows, "{tool} {arguments}");
+    }
+    own.gone().await;
+}
+
+#[tokio::test]
 async fn a_read_writes_nothing_whatever_the_statement_does() {
     let table = "CREATE TABLE t (id int); INSERT INTO t VALUES (1), (2); CREATE SEQUENCE s; \
         CREATE FUNCTION wipe() RETURNS int LANGUAGE sql AS 'DELETE FROM t; SELECT 1'; \

@@ -39,8 +39,8 @@ pub(super) struct Known {
     pub rows: bool,
     /// Columns of bytes, which the server writes in hexadecimal.
     pub bytes: Vec<String>,
-    /// What each parameter is, in the order of the binds.
-    pub params: Vec<Kind>,
+    /// The values of `$1`, `$2`, …: which bind, and how it is written as text.
+    pub values: Vec<(usize, Kind)>,
 }
 
 /// How a value is written as text.
@@ -51,32 +51,113 @@ pub(super) enum Kind {
     Json,
 }
 
+impl Kind {
+    /// By the server's name of a type.
+    fn of(name: &str) -> Self {
+        match name {
+            "json" | "jsonb" => Self::Json,
+            name if name.ends_with("[]") => Self::Array,
+            _ => Self::Scalar,
+        }
+    }
+}
+
 /// What the server was told and what it said: before anything of it is put to use.
 pub(super) struct Prepared {
     /// The columns, with the driver's names of their types. None where the driver cannot name one of them.
     pub columns: Vec<(String, PgTypeInfo)>,
-    /// The server's names of the parameters' types.
+    /// The server's names of the binds' types.
     pub params: Vec<String>,
+    /// The values of `inner`: which bind, and how it is written as text.
+    pub values: Vec<(usize, Kind)>,
     /// The statement with every parameter a text that is cast to its type.
     pub inner: String,
 }
 
 impl Prepared {
-    /// Asks the server.
+    /// Asks the server, inside a transaction.
     pub(super) async fn of(connection: &mut PgConnection, text: &SqlText) -> Result<Self, sqlx::Error> {
         // The driver keeps what it was told of a text on each connection; a table may have changed since.
         connection.clear_cached_statements().await?;
-        let whole = AssertSqlSafe(text.whole.clone()).into_sql_str();
+        connection.execute("SAVEPOINT learn").await?;
+        let numbers: Vec<usize> = text.parts.iter().map(|(_, number)| *number).collect();
+        let error = match Told::of(connection, &text.whole).await {
+            Ok(told) => return Ok(told.prepared(text, &numbers)),
+            Err(error) => error,
+        };
+        if !text.parts.is_empty() && code(&error).is_some_and(|code| TYPES.contains(&code.as_str())) {
+            connection.execute("ROLLBACK TO learn").await?;
+            // A value that is met twice as different types, or once where nothing says its type (`:since IS NULL`): each place of
+            // it is asked about by itself. Not at first, as then the server no longer sees that two places are the same.
+            if let Ok(prepared) = Self::by_place(connection, text).await {
+                return Ok(prepared);
+            }
+        }
+        Err(error)
+    }
+
+    async fn by_place(connection: &mut PgConnection, text: &SqlText) -> Result<Self, sqlx::Error> {
+        let places: Vec<usize> = (0..text.parts.len()).collect();
+        let mut texts = vec![false; places.len()];
+        loop {
+            let mut asked = String::new();
+            for (place, (before, _)) in text.parts.iter().enumerate() {
+                let cast = if texts.get(place) == Some(&true) { "::text" } else { "" };
+                asked.push_str(&format!("{before}${}{cast}", place + 1));
+            }
+            asked.push_str(&text.tail);
+            let error = match Told::of(connection, &asked).await {
+                Ok(told) => return Ok(told.prepared(text, &places)),
+                Err(error) => error,
+            };
+            // The server names the first place of which it knows nothing: that one is a text.
+            let named = code(&error).filter(|code| code == UNDETERMINED).and_then(|_| place_in(&error));
+            match named.and_then(|place| texts.get_mut(place)).filter(|text| !**text) {
+                Some(text) => *text = true,
+                None => return Err(error),
+            }
+            connection.execute("ROLLBACK TO learn").await?;
+        }
+    }
+}
+
+/// indeterminate_datatype
+const UNDETERMINED: &str = "42P18";
+/// What is said where the type of a parameter is the trouble: beside that ambiguous_parameter, undefined_function, datatype_mismatch,
+/// cannot_coerce.
+const TYPES: [&str; 5] = [UNDETERMINED, "42P08", "42883", "42804", "42846"];
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(|e| e.code()).map(std::borrow::Cow::into_owned)
+}
+
+/// The place of the parameter that an error names as `$n`, from 0.
+fn place_in(error: &sqlx::Error) -> Option<usize> {
+    let (_, rest) = error.as_database_error()?.message().split_once('$')?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// What the server said of a text.
+struct Told {
+    columns: Vec<(String, PgTypeInfo)>,
+    /// Its names of the types of `$1`, `$2`, …
+    types: Vec<String>,
+}
+
+impl Told {
+    async fn of(connection: &mut PgConnection, text: &str) -> Result<Self, sqlx::Error> {
+        let whole = AssertSqlSafe(text.to_owned()).into_sql_str();
         let (prepared, named): (PgStatement, bool) = match (&mut *connection).prepare(whole).await {
             Ok(prepared) => (prepared, true),
             Err(error @ sqlx::Error::Database(_)) => return Err(error),
             // A column of a type that the driver cannot name (multiranges). The server can: as text it is seen by no driver.
             Err(_) => {
-                let text = format!("SELECT row_to_json(q.*)::text FROM (\n{}\n) AS q", bare(&text.whole));
+                let text = format!("SELECT row_to_json(q.*)::text FROM (\n{text}\n) AS q");
                 ((&mut *connection).prepare(AssertSqlSafe(text).into_sql_str()).await?, false)
             }
         };
-        let mut params = Vec::new();
+        let mut types = Vec::new();
         if let Some(Either::Left(given)) = sqlx::Statement::parameters(&prepared) {
             for param in given {
                 let oid = param.oid().map_or(25, |oid| i64::from(oid.0));
@@ -85,7 +166,7 @@ impl Prepared {
                     .fetch_one(&mut *connection)
                     .await
                     .and_then(|row| row.try_get(0))?;
-                params.push(name);
+                types.push(name);
             }
         }
         let columns = sqlx::Statement::columns(&prepared).iter();
@@ -93,15 +174,32 @@ impl Prepared {
             let name = if named { c.name() } else { ANY };
             (name.to_owned(), c.type_info().clone())
         });
-        let columns = columns.collect();
+        Ok(Self { columns: columns.collect(), types })
+    }
+
+    /// The statement with the types in the places of its binds; `numbers` says which type a place has.
+    fn prepared(self, text: &SqlText, numbers: &[usize]) -> Prepared {
+        let mut values: Vec<(usize, Kind)> = Vec::new();
+        let mut params: Vec<String> = Vec::new();
         let mut inner = String::new();
-        for (before, number) in &text.parts {
-            inner.push_str(before);
-            let kind = params.get(*number).map_or("text", String::as_str);
-            inner.push_str(&format!("CAST(${}::text AS {kind})", number + 1));
+        for ((before, bind), number) in text.parts.iter().zip(numbers) {
+            let name = self.types.get(*number).map_or("text", String::as_str);
+            let value = (*bind, Kind::of(name));
+            let at = values.iter().position(|known| *known == value).unwrap_or_else(|| {
+                values.push(value);
+                values.len() - 1
+            });
+            if params.len() <= *bind {
+                params.resize(bind + 1, "text".to_owned());
+            }
+            // Where only one place says what is wanted, that is what is wanted.
+            if let Some(wanted) = params.get_mut(*bind).filter(|wanted| *wanted == "text") {
+                name.clone_into(wanted);
+            }
+            inner.push_str(&format!("{before}CAST(${}::text AS {name})", at + 1));
         }
         inner.push_str(&text.tail);
-        Ok(Self { columns, params, inner: bare(&inner).to_owned() })
+        Prepared { columns: self.columns, params, values, inner }
     }
 }
 
@@ -114,7 +212,7 @@ impl Known {
         connection: &mut PgConnection,
         statement: &Statement,
     ) -> Result<Self, SourceError> {
-        let Prepared { columns, params, inner } =
+        let Prepared { columns, values, inner, .. } =
             Prepared::of(connection, &statement.text).await.map_err(fault)?;
         let bytes = columns.iter().filter(|(_, kind)| kind.name() == "BYTEA").map(|(name, _)| name.clone());
         let rows = !columns.is_empty();
@@ -135,12 +233,7 @@ impl Known {
                 fitting(&rows, statement)
             }
         };
-        let params = params.iter().map(|name| match name.as_str() {
-            "json" | "jsonb" => Kind::Json,
-            name if name.ends_with("[]") => Kind::Array,
-            _ => Kind::Scalar,
-        });
-        Ok(Self { text: text.into(), rows, bytes: bytes.collect(), params: params.collect() })
+        Ok(Self { text: text.into(), rows, bytes: bytes.collect(), values })
     }
 }
 
@@ -149,11 +242,6 @@ fn fitting(rows: &str, statement: &Statement) -> String {
     let longest = statement.longest().min(1 << 30);
     // OFFSET keeps the planner from making the JSON twice.
     format!("SELECT CASE WHEN octet_length(j) <= {longest} THEN j END FROM ({rows} OFFSET 0) AS r")
-}
-
-/// Without the semicolon at its end.
-fn bare(text: &str) -> &str {
-    text.trim_end().trim_end_matches(';')
 }
 
 /// A value as the text that the server reads.

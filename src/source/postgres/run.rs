@@ -107,11 +107,11 @@ impl Shared {
     ) -> Result<Reading, SourceError> {
         let known = self.known(connection, statement).await?;
         let mut query = sqlx::query(AssertSqlSafe(known.text.clone()));
-        for (index, bind) in statement.binds.iter().enumerate() {
-            let kind = known.params.get(index).copied().unwrap_or(known::Kind::Scalar);
-            query = match bind {
-                Bind::Value(value) => query.bind(known::text(value, kind)),
-                Bind::Blob(bytes) => query.bind(bytes.clone()),
+        for (bind, kind) in &known.values {
+            query = match statement.binds.get(*bind) {
+                Some(Bind::Value(value)) => query.bind(known::text(value, *kind)),
+                Some(Bind::Blob(bytes)) => query.bind(bytes.clone()),
+                None => query.bind(None::<String>),
             };
         }
         let mut answer = Answer::default();
