@@ -1,0 +1,291 @@
+//! One statement in a transaction of its own, which is undone unless it was to write and did. The task that holds the connection
+//! also kills what runs on it, and a connection on which something was killed is closed, so that no other call's statement is met.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use sqlx::mysql::{MySqlArguments, MySqlStatement};
+use sqlx::pool::PoolConnection;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Either, Executor as _, MySql, Row as _, SqlSafeStr as _};
+use tokio::sync::oneshot;
+
+use super::session::State;
+use super::{CANCEL, Shared, fault, row, unreachable};
+use crate::source::SourceError;
+use crate::source::database::{Access, Answer, Bind, Statement};
+
+/// After this much more time the server ends a statement by itself: should the kill not reach it. Not at the deadline, as a function
+/// like `SLEEP` takes its end for a result.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A connection that is closed unless it is known to be as it was.
+struct Held<'a> {
+    connection: PoolConnection<MySql>,
+    shared: &'a Shared,
+    /// Its number on the server.
+    number: u64,
+    settled: bool,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.shared.server.forget(self.number);
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// What was read.
+struct Reading {
+    answer: Answer,
+    /// Whether the server has nothing more to send.
+    whole: bool,
+}
+
+impl Shared {
+    /// A connection from the pool.
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<MySql>, SourceError> {
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(connection),
+            // The pool also waits for a server that is down; it is full only if it could grow to its size.
+            Err(sqlx::Error::PoolTimedOut) if self.pool.size() >= self.max => {
+                Err(SourceError::Busy(self.acquire_timeout))
+            }
+            Err(sqlx::Error::PoolTimedOut) => {
+                Err(SourceError::Unavailable("no connection could be made".to_owned()))
+            }
+            Err(error) => Err(unreachable(error)),
+        }
+    }
+
+    /// Runs a statement until it ends or nobody waits for it.
+    pub(super) async fn work(
+        &self,
+        statement: &Statement,
+        mut gone: oneshot::Receiver<()>,
+    ) -> Result<Answer, SourceError> {
+        let connection = tokio::select! {
+            biased;
+            _ = &mut gone => return Err(SourceError::Timeout(statement.limit)),
+            connection = self.acquire() => connection?,
+        };
+        let mut held = Held { connection, shared: self, number: 0, settled: false };
+        held.number = self.begin(&mut held.connection, statement).await?;
+        let number = held.number;
+        let result = {
+            let mut running = std::pin::pin!(self.rows(&mut held.connection, statement));
+            tokio::select! {
+                result = &mut running => Ok(result),
+                _ = &mut gone => {
+                    self.kill(number).await;
+                    Err(tokio::time::timeout(CANCEL, running).await.map(drop))
+                }
+            }
+        };
+        let Ok(result) = result else { return Err(SourceError::Timeout(statement.limit)) };
+        let keep = statement.access == Access::Write && result.is_ok();
+        // More than the caps is still on its way; or it broke; or the driver knows the statement by a table that has changed. The
+        // connection ends with it.
+        let usable = match &result {
+            Ok(reading) => reading.whole,
+            Err(error) => !matches!(error, SourceError::Unavailable(_) | SourceError::Internal(_)),
+        };
+        if keep || usable {
+            let state = end(&mut held.connection, keep, &self.server.state()).await?;
+            // MySQL tells nobody without rights which user variables there are.
+            let unseen = !self.server.mariadb() && statement.text.whole.contains('@');
+            if let Some(state) = state.filter(|s| usable && !unseen && self.server.clean(s, OWN)) {
+                self.server.keep(&state);
+                held.settled = true;
+            }
+        }
+        result.map(|r| r.answer)
+    }
+
+    /// Begins the transaction; gives the connection's number.
+    async fn begin(
+        &self,
+        connection: &mut PoolConnection<MySql>,
+        statement: &Statement,
+    ) -> Result<u64, SourceError> {
+        let mode = match statement.access {
+            Access::Read => "READ ONLY",
+            Access::Write => "READ WRITE",
+        };
+        let limit = statement.limit.saturating_add(GRACE);
+        let time = if self.server.mariadb() {
+            format!("max_statement_time = {}.{:03}", limit.as_secs(), limit.subsec_millis())
+        } else {
+            format!("max_execution_time = {}", limit.as_millis())
+        };
+        let rows = match (statement.access, statement.count) {
+            (Access::Read, false) => statement.max_rows.saturating_add(1).to_string(),
+            _ => "DEFAULT".to_owned(),
+        };
+        let begin = format!(
+            "SET SESSION {time}, sql_select_limit = {rows}; START TRANSACTION {mode}; SELECT CAST(CONNECTION_ID() AS CHAR)"
+        );
+        let rows = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(&mut **connection).await.map_err(fault)?;
+        let row = rows.last().ok_or_else(|| SourceError::Internal("no connection number".to_owned()))?;
+        let number: String = row.try_get(0).map_err(fault)?;
+        number.parse().map_err(|_| SourceError::Internal("a connection number that is none".to_owned()))
+    }
+
+    /// Ends what another connection runs.
+    async fn kill(&self, number: u64) {
+        let text = AssertSqlSafe(format!("KILL QUERY {number}"));
+        let kill = sqlx::raw_sql(text).execute(&self.side);
+        match tokio::time::timeout(CANCEL, kill).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a statement could not be ended"),
+            Err(_) => tracing::warn!("a statement could not be ended in time"),
+        }
+    }
+
+    /// Reads the rows up to the caps.
+    async fn rows(
+        &self,
+        connection: &mut PoolConnection<MySql>,
+        statement: &Statement,
+    ) -> Result<Reading, SourceError> {
+        let count = counting(connection, statement).await?;
+        let counts = count.is_some();
+        let query = sqlx::query(AssertSqlSafe(count.unwrap_or_else(|| statement.text.whole.clone())));
+        let query = statement.binds.iter().fold(query, bind);
+        let write = statement.access == Access::Write;
+        let mut answer = Answer::default();
+        let (mut bytes, mut whole) = (0, true);
+        let mut texts = Vec::new();
+        let mut stream = connection.fetch_many(query);
+        while let Some(item) = stream.next().await {
+            let row = match item.map_err(fault)? {
+                Either::Left(done) => {
+                    // Beside rows the driver does not say how many were changed.
+                    let changed = answer.seen.max(done.rows_affected()).max(answer.changed.unwrap_or(0));
+                    answer.changed = write.then_some(changed);
+                    continue;
+                }
+                Either::Right(row) => row,
+            };
+            if counts {
+                let count: i64 = row.try_get(0).map_err(fault)?;
+                answer.seen = u64::try_from(count).unwrap_or(0);
+                continue;
+            }
+            answer.seen += 1;
+            if statement.count {
+                continue;
+            }
+            if answer.rows.len() >= statement.max_rows || bytes > statement.max_bytes {
+                let first = !answer.more && answer.rows.len() >= statement.max_rows;
+                answer.more = true;
+                // After one row more than wanted there is mostly the end.
+                if write || first {
+                    continue;
+                }
+                whole = false;
+                break;
+            }
+            if answer.rows.is_empty() && self.server.mariadb() {
+                texts = row::texts_of_tables(&row);
+            }
+            let value = row::to_json(&row).map_err(fault)?;
+            bytes += value.to_string().len();
+            answer.rows.push(value);
+        }
+        drop(stream);
+        for text in texts {
+            let names = if whole {
+                self.server.json_columns(connection, &text.table).await
+            } else {
+                // What is still on its way is in the way.
+                let Ok(mut other) = self.side.acquire().await else { break };
+                self.server.json_columns(&mut other, &text.table).await
+            };
+            if names.contains(&*text.name) {
+                answer.rows.iter_mut().for_each(|row| row::read_json(row, text.index));
+            }
+        }
+        if let Some(changed) = answer.changed.filter(|_| answer.seen == 0) {
+            answer.seen = changed;
+        }
+        Ok(Reading { answer, whole })
+    }
+}
+
+/// The statement that counts the rows of this one on the server, where one can be made: not of what can stand in no other (`SHOW`).
+async fn counting(
+    connection: &mut PoolConnection<MySql>,
+    statement: &Statement,
+) -> Result<Option<Arc<str>>, SourceError> {
+    if !statement.count || statement.access == Access::Write {
+        return Ok(None);
+    }
+    let whole = statement.text.whole.clone();
+    // The driver keeps both answers with the connection.
+    let text = AssertSqlSafe(whole.clone()).into_sql_str();
+    let known: MySqlStatement = (&mut **connection).prepare(text).await.map_err(fault)?;
+    let inner = whole.trim_end().trim_end_matches(';');
+    let names: Vec<String> = (1..=sqlx::Statement::columns(&known).len()).map(|n| format!("c{n}")).collect();
+    // The line breaks end comments; the names let columns of one name stand beside each other.
+    let text = format!("WITH q ({}) AS (\n{inner}\n) SELECT COUNT(*) FROM q", names.join(", "));
+    let text: Arc<str> = text.into();
+    match (&mut **connection).prepare(AssertSqlSafe(text.clone()).into_sql_str()).await {
+        Ok(_) => Ok(Some(text)),
+        Err(sqlx::Error::Database(_)) => Ok(None),
+        Err(error) => Err(fault(error)),
+    }
+}
+
+/// The commands of ours in each call that a connection counts: the `SET` of [`Shared::begin`].
+const OWN: u64 = 1;
+
+/// Ends the transaction, frees what outlives one, and asks what is left. Fails only if a write could not be kept.
+async fn end(
+    connection: &mut PoolConnection<MySql>,
+    keep: bool,
+    state: &str,
+) -> Result<Option<State>, SourceError> {
+    let end = if keep { "COMMIT" } else { "ROLLBACK" };
+    let end = AssertSqlSafe(format!("{end}; DO RELEASE_ALL_LOCKS(), LAST_INSERT_ID(0); {state}"));
+    let mut stream = sqlx::raw_sql(end).fetch_many(&mut **connection);
+    match stream.next().await {
+        Some(Err(error)) if keep => return Err(fault(error)),
+        None | Some(Err(_)) => return Ok(None),
+        Some(Ok(_)) => {}
+    }
+    let mut state = None;
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(Either::Right(row)) => {
+                state = row.try_get::<String, _>(0).ok().as_deref().and_then(State::read);
+            }
+            Ok(Either::Left(_)) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(state)
+}
+
+fn bind<'q>(query: Query<'q, MySql, MySqlArguments>, bind: &Bind) -> Query<'q, MySql, MySqlArguments> {
+    let value = match bind {
+        Bind::Blob(bytes) => return query.bind(bytes.clone()),
+        Bind::Value(value) => value,
+    };
+    match value {
+        Value::Null => query.bind(None::<String>),
+        Value::Bool(b) => query.bind(*b),
+        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
+            (Some(whole), ..) => query.bind(whole),
+            (None, Some(whole), _) => query.bind(whole),
+            (None, None, Some(real)) => query.bind(real),
+            (None, None, None) => query.bind(n.to_string()),
+        },
+        Value::String(text) => query.bind(text.clone()),
+        structure => query.bind(structure.to_string()),
+    }
+}
