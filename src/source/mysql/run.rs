@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use sqlx::mysql::{MySqlArguments, MySqlStatement};
+use sqlx::mysql::{MySqlArguments, MySqlDatabaseError, MySqlStatement};
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Either, Executor as _, MySql, Row as _, SqlSafeStr as _};
@@ -122,13 +122,8 @@ impl Shared {
         } else {
             format!("max_execution_time = {}", limit.as_millis())
         };
-        let rows = match (statement.access, statement.count) {
-            (Access::Read, false) => statement.max_rows.saturating_add(1).to_string(),
-            _ => "DEFAULT".to_owned(),
-        };
-        let begin = format!(
-            "SET SESSION {time}, sql_select_limit = {rows}; START TRANSACTION {mode}; SELECT CAST(CONNECTION_ID() AS CHAR)"
-        );
+        let begin =
+            format!("SET SESSION {time}; START TRANSACTION {mode}; SELECT CAST(CONNECTION_ID() AS CHAR)");
         let rows = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(&mut **connection).await.map_err(fault)?;
         let row = rows.last().ok_or_else(|| SourceError::Internal("no connection number".to_owned()))?;
         let number: String = row.try_get(0).map_err(fault)?;
@@ -152,9 +147,8 @@ impl Shared {
         connection: &mut PoolConnection<MySql>,
         statement: &Statement,
     ) -> Result<Reading, SourceError> {
-        let count = counting(connection, statement).await?;
-        let counts = count.is_some();
-        let query = sqlx::query(AssertSqlSafe(count.unwrap_or_else(|| statement.text.whole.clone())));
+        let (text, counts) = self.text(connection, statement).await?;
+        let query = sqlx::query(AssertSqlSafe(text));
         let query = statement.binds.iter().fold(query, bind);
         let write = statement.access == Access::Write;
         let mut answer = Answer::default();
@@ -215,29 +209,47 @@ impl Shared {
         }
         Ok(Reading { answer, whole })
     }
-}
 
-/// The statement that counts the rows of this one on the server, where one can be made: not of what can stand in no other (`SHOW`).
-async fn counting(
-    connection: &mut PoolConnection<MySql>,
-    statement: &Statement,
-) -> Result<Option<Arc<str>>, SourceError> {
-    if !statement.count || statement.access == Access::Write {
-        return Ok(None);
-    }
-    let whole = statement.text.whole.clone();
-    // The driver keeps both answers with the connection.
-    let text = AssertSqlSafe(whole.clone()).into_sql_str();
-    let known: MySqlStatement = (&mut **connection).prepare(text).await.map_err(fault)?;
-    let inner = whole.trim_end().trim_end_matches(';');
-    let names: Vec<String> = (1..=sqlx::Statement::columns(&known).len()).map(|n| format!("c{n}")).collect();
-    // The line breaks end comments; the names let columns of one name stand beside each other.
-    let text = format!("WITH q ({}) AS (\n{inner}\n) SELECT COUNT(*) FROM q", names.join(", "));
-    let text: Arc<str> = text.into();
-    match (&mut **connection).prepare(AssertSqlSafe(text.clone()).into_sql_str()).await {
-        Ok(_) => Ok(Some(text)),
-        Err(sqlx::Error::Database(_)) => Ok(None),
-        Err(error) => Err(fault(error)),
+    /// The text that runs, and whether it gives one row with the number of rows. A limit is put at the end of a read (a subquery
+    /// would lose the order, and `sql_select_limit` also cuts what stored functions read), a count around it. The server is asked
+    /// whether that can be (not with a limit of its own, or `SHOW`); the driver keeps what it is told with the connection.
+    async fn text(
+        &self,
+        connection: &mut PoolConnection<MySql>,
+        statement: &Statement,
+    ) -> Result<(Arc<str>, bool), SourceError> {
+        let whole = statement.text.whole.clone();
+        let plan = whole
+            .trim_start()
+            .get(..4)
+            .is_some_and(|w| ["EXPL", "DESC", "SHOW"].iter().any(|k| w.eq_ignore_ascii_case(k)));
+        if statement.access == Access::Write || plan || self.server.is_closed(&whole) {
+            return Ok((whole, false));
+        }
+        let inner = whole.trim_end().trim_end_matches(';');
+        // The line breaks end comments.
+        let text = if statement.count {
+            let asked = AssertSqlSafe(whole.clone()).into_sql_str();
+            let known: MySqlStatement = (&mut **connection).prepare(asked).await.map_err(fault)?;
+            // With names of its own, as columns of one name cannot stand beside each other.
+            let names = (1..=sqlx::Statement::columns(&known).len()).map(|n| format!("c{n}"));
+            let names = names.collect::<Vec<_>>().join(", ");
+            format!("WITH q ({names}) AS (\n{inner}\n) SELECT COUNT(*) FROM q")
+        } else {
+            format!("{inner}\nLIMIT {}", statement.max_rows.saturating_add(1))
+        };
+        let text: Arc<str> = text.into();
+        match (&mut **connection).prepare(AssertSqlSafe(text.clone()).into_sql_str()).await {
+            Ok(_) => Ok((text, statement.count)),
+            Err(sqlx::Error::Database(error)) => {
+                // A syntax error, not a table that is missing now.
+                if error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|e| e.number() == 1064) {
+                    self.server.close(whole.clone());
+                }
+                Ok((whole, false))
+            }
+            Err(error) => Err(fault(error)),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Server {
     /// The counts of each connection when it was last as it should be. Held for single operations only, as the next.
     counts: Mutex<HashMap<u64, u64>>,
     tables: Mutex<HashMap<String, (Instant, Names)>>,
+    /// Statements to which nothing can be added.
+    closed: Mutex<HashSet<Arc<str>>>,
 }
 
 /// What a connection says of itself.
@@ -113,6 +115,16 @@ impl Server {
     /// Forgets a connection that is closed.
     pub(super) fn forget(&self, connection: u64) {
         lock(&self.counts).remove(&connection);
+    }
+
+    /// Whether nothing can be added to a statement, as is known of it.
+    pub(super) fn is_closed(&self, text: &str) -> bool {
+        lock(&self.closed).contains(text)
+    }
+
+    /// Keeps that nothing can be added to it.
+    pub(super) fn close(&self, text: Arc<str>) {
+        lock(&self.closed).insert(text);
     }
 
     /// The columns of a MariaDB table (`database.table`) that are JSON: those that it checks to be.
