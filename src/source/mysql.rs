@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: a pool, a transaction around each statement, values decoded from the wire so that no type is lost, and
 //! connections that are closed when a call has left something on them.
 
+mod describe;
 mod row;
 mod run;
 mod session;

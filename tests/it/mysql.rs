@@ -2,6 +2,7 @@
 //! end on the server, and nothing left for the next call. `tests/engines/run.sh` brings it; without it these tests are named by
 //! `left_out`.
 
+mod asked;
 mod ends;
 mod reaching;
 mod safety;

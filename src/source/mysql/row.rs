@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use serde_json::{Map, Number, Value};
-use sqlx::mysql::{MySqlRow, MySqlTypeInfo};
+use sqlx::mysql::{MySqlColumn, MySqlRow, MySqlTypeInfo};
 use sqlx::{Column as _, Decode, MySql, Row as _, Type, TypeInfo as _, ValueRef as _};
 
 use crate::source::database::{exact, put};
@@ -19,14 +19,20 @@ pub(super) struct Text {
 
 /// The columns that may be JSON columns of MariaDB. They are `LONGTEXT`, of which the server says no more than `BLOB`.
 pub(super) fn texts_of_tables(row: &MySqlRow) -> Vec<Text> {
-    let columns = row.columns().iter().enumerate().filter_map(|(index, column)| {
-        let (kind, origin) = (column.type_info(), column.origin());
+    let columns = row.columns().iter().enumerate().filter(|(_, column)| may_be_json(column));
+    let texts = columns.filter_map(|(index, column)| {
+        let origin = column.origin();
         let from = origin.table_column()?;
-        let long = kind.name().ends_with("TEXT") || kind.name().ends_with("BLOB");
-        let text = || Text { index, table: from.table.clone(), name: from.name.clone() };
-        (long && is_text(kind)).then(text)
+        Some(Text { index, table: from.table.clone(), name: from.name.clone() })
     });
-    columns.collect()
+    texts.collect()
+}
+
+/// Whether it is a long text of a table.
+pub(super) fn may_be_json(column: &MySqlColumn) -> bool {
+    let kind = column.type_info();
+    let long = kind.name().ends_with("TEXT") || kind.name().ends_with("BLOB");
+    long && is_text(kind) && column.origin().table_column().is_some()
 }
 
 /// Reads a column of a row as the JSON that it is.
@@ -57,7 +63,7 @@ pub(super) fn to_json(row: &MySqlRow) -> Result<Value, sqlx::Error> {
 }
 
 /// Whether it is text, of whatever character set: the server sends all as UTF-8.
-fn is_text(kind: &MySqlTypeInfo) -> bool {
+pub(super) fn is_text(kind: &MySqlTypeInfo) -> bool {
     <str as Type<MySql>>::compatible(kind)
 }
 

@@ -95,10 +95,13 @@ impl Shared {
             Err(error) => !matches!(error, SourceError::Unavailable(_) | SourceError::Internal(_)),
         };
         if keep || usable {
-            let state = end(&mut held.connection, keep, &self.server.state()).await?;
+            let state = end(&mut held.connection, keep, &statement.session, &self.server.state()).await?;
             // MySQL tells nobody without rights which user variables there are.
-            let unseen = !self.server.mariadb() && statement.text.whole.contains('@');
-            if let Some(state) = state.filter(|s| usable && !unseen && self.server.clean(s, OWN)) {
+            let mark = if statement.access == Access::Write { "@" } else { ":=" };
+            let unseen = !self.server.mariadb() && statement.text.whole.contains(mark);
+            // Of our own: the time limit, and the variables set and unset.
+            let own = if statement.session.is_empty() { 1 } else { 3 };
+            if let Some(state) = state.filter(|s| usable && !unseen && self.server.clean(s, own)) {
                 self.server.keep(&state);
                 held.settled = true;
             }
@@ -127,6 +130,16 @@ impl Shared {
         let rows = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(&mut **connection).await.map_err(fault)?;
         let row = rows.last().ok_or_else(|| SourceError::Internal("no connection number".to_owned()))?;
         let number: String = row.try_get(0).map_err(fault)?;
+        if !statement.session.is_empty() {
+            let text = AssertSqlSafe(set(&statement.session, "?"));
+            let values = statement.session.iter().map(|(_, value)| value.clone());
+            let query = values.fold(sqlx::query(text), Query::bind);
+            // Not the caller's arguments: what the server says of them is for the log.
+            query.execute(&mut **connection).await.map_err(|e| match fault(e) {
+                SourceError::Argument(text) | SourceError::Refused(text) => SourceError::Internal(text),
+                other => other,
+            })?;
+        }
         number.parse().map_err(|_| SourceError::Internal("a connection number that is none".to_owned()))
     }
 
@@ -253,17 +266,22 @@ impl Shared {
     }
 }
 
-/// The commands of ours in each call that a connection counts: the `SET` of [`Shared::begin`].
-const OWN: u64 = 1;
+/// Sets user variables to what is written for each.
+fn set(session: &[(Arc<str>, String)], to: &str) -> String {
+    let each = session.iter().map(|(name, _)| format!("@`{name}` = {to}"));
+    format!("SET {}", each.collect::<Vec<_>>().join(", "))
+}
 
 /// Ends the transaction, frees what outlives one, and asks what is left. Fails only if a write could not be kept.
 async fn end(
     connection: &mut PoolConnection<MySql>,
     keep: bool,
+    session: &[(Arc<str>, String)],
     state: &str,
 ) -> Result<Option<State>, SourceError> {
     let end = if keep { "COMMIT" } else { "ROLLBACK" };
-    let end = AssertSqlSafe(format!("{end}; DO RELEASE_ALL_LOCKS(), LAST_INSERT_ID(0); {state}"));
+    let unset = if session.is_empty() { String::new() } else { format!("{}; ", set(session, "NULL")) };
+    let end = AssertSqlSafe(format!("{end}; DO RELEASE_ALL_LOCKS(), LAST_INSERT_ID(0); {unset}{state}"));
     let mut stream = sqlx::raw_sql(end).fetch_many(&mut **connection);
     match stream.next().await {
         Some(Err(error)) if keep => return Err(fault(error)),

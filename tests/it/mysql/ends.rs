@@ -69,9 +69,9 @@ async fn a_kill_never_meets_the_statement_of_another_call() {
             gateway.call("calm", json!({}))
         );
         if edge.get("isError").is_some() {
-            late += 1
+            late += 1;
         } else {
-            done += 1
+            done += 1;
         }
         for result in [calm, calmer] {
             assert_eq!(structured(&result)["rows"], json!([{ "s": 0 }]));

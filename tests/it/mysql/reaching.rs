@@ -107,12 +107,13 @@ async fn wants_rsa() -> u16 {
     tokio::spawn(async move {
         while let Ok((mut peer, _)) = listener.accept().await {
             // Protocol 10; a nonce of 20 bytes in two parts; capabilities 4.1, secure connection and plugins; no TLS.
-            let mut hello = b"\x0a8.4.0\0\x01\0\0\012345678\0\x00\x82\x2d\x02\0\x08\0\x15".to_vec();
+            let mut hello = b"\x0a8.4.0\0\x01\0\0\x0012345678\0\x00\x82\x2d\x02\0\x08\0\x15".to_vec();
             hello.extend_from_slice(&[0; 10]);
             hello.extend_from_slice(b"123456789012\0caching_sha2_password\0");
-            let replies: [&[u8]; 3] = [&hello, b"\x01\x04", b"\x01-----BEGIN PUBLIC KEY-----"];
-            for (number, reply) in replies.into_iter().enumerate() {
-                let mut packet = vec![reply.len() as u8, 0, 0, number as u8 * 2];
+            let replies: [(u8, &[u8]); 3] =
+                [(0, &hello), (2, b"\x01\x04"), (4, b"\x01-----BEGIN PUBLIC KEY-----")];
+            for (number, reply) in replies {
+                let mut packet = vec![u8::try_from(reply.len()).unwrap(), 0, 0, number];
                 packet.extend_from_slice(reply);
                 peer.write_all(&packet).await.unwrap();
                 let mut asked = [0; 1024];
