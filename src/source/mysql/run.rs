@@ -74,8 +74,12 @@ impl Shared {
             connection = self.acquire() => connection?,
         };
         let mut held = Held { connection, shared: self, number: 0, settled: false };
-        held.number = self.begin(&mut held.connection, statement).await?;
-        let number = held.number;
+        let number = tokio::select! {
+            biased;
+            _ = &mut gone => return Err(SourceError::Timeout(statement.limit)),
+            number = self.begin(&mut held.connection, statement) => number?,
+        };
+        held.number = number;
         let result = {
             let mut running = std::pin::pin!(self.rows(&mut held.connection, statement));
             tokio::select! {
@@ -95,7 +99,11 @@ impl Shared {
             Err(error) => !matches!(error, SourceError::Unavailable(_) | SourceError::Internal(_)),
         };
         if keep || usable {
-            let state = end(&mut held.connection, keep, &statement.session, &self.server.state()).await?;
+            let state = self.server.state();
+            let ended = end(&mut held.connection, keep, &statement.session, &state);
+            // Of a server that has fallen silent nobody is to wait for longer than for the statement.
+            let ended = tokio::time::timeout(statement.limit.max(CANCEL), ended).await;
+            let state = ended.unwrap_or(Err(SourceError::Timeout(statement.limit)))?;
             // MySQL tells nobody without rights which user variables there are.
             let mark = if statement.access == Access::Write { "@" } else { ":=" };
             let unseen = !self.server.mariadb() && statement.text.whole.contains(mark);

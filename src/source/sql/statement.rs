@@ -229,7 +229,8 @@ fn effect(text: &str, pieces: &[Piece], engine: Engine) -> Effect {
         matches!(&piece.token, Token::Word(w) if w.quote_style.is_none()
             && words.iter().any(|k| w.value.eq_ignore_ascii_case(k)))
     };
-    let begins = |words: &[&str]| pieces.first().is_some_and(|first| word(first, words));
+    let first = pieces.iter().find(|piece| piece.token != Token::LParen);
+    let begins = |words: &[&str]| first.is_some_and(|first| word(first, words));
     // What reads begin with. Of the rest the engine's mode stops not all: `VACUUM INTO` and `INTO OUTFILE` write files of their own.
     let mysql = engine == Engine::Mysql;
     let shows = mysql && begins(&["SHOW", "DESCRIBE", "DESC", "EXPLAIN"]);
@@ -319,7 +320,13 @@ mod tests {
         for run in ["SELECT 1 /*!50000 INTO OUTFILE 'x' */", "SELECT 1 /*M!100100 , 2 */"] {
             assert!(run_on(Engine::Mysql, run).unwrap_err().contains("is run by some servers"), "{run}");
         }
-        for reads in ["SHOW TABLES", "describe t", "EXPLAIN SELECT 1", "SELECT '/*! INTO */', `into`"] {
+        for reads in [
+            "(SELECT 1) UNION (SELECT 2)",
+            "SHOW TABLES",
+            "describe t",
+            "EXPLAIN SELECT 1",
+            "SELECT '/*! INTO */', `into`",
+        ] {
             assert_eq!(run_on(Engine::Mysql, reads).unwrap().2, Effect::Reads, "{reads}");
         }
         for writes in [

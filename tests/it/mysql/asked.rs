@@ -34,6 +34,10 @@ async fn it_says_what_is_wrong_where_it_is() {
     let foreign = tools(&own.url, &[("t", "{}", "SELECT user FROM mysql.user")]);
     let said = online(std::path::Path::new("."), &foreign).await;
     assert!(said.contains("error[statement]") && said.contains("denied"), "{said}");
+    let mut root = url::Url::parse(&std::env::var("TEST_MYSQL_ROOT_URL").unwrap()).unwrap();
+    root.set_path(&own.database);
+    let said = online(std::path::Path::new("."), &tools(root.as_str(), &[("t", "{}", "SELECT 1")])).await;
+    assert!(said.contains("warning[role-can-write]") && said.contains("write files"), "{said}");
     own.gone().await;
 }
 
