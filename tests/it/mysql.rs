@@ -17,15 +17,15 @@ fn url() -> Option<String> {
 }
 
 /// A connection of the test's own, in a database of its own that goes with it.
-struct Own {
+pub struct Own {
     connection: MySqlConnection,
-    database: String,
+    pub database: String,
     /// Of an account that may do all in this database, and nothing elsewhere.
-    url: String,
+    pub url: String,
 }
 
 impl Own {
-    async fn open(name: &str, statements: &[&str]) -> Option<Self> {
+    pub async fn open(name: &str, statements: &[&str]) -> Option<Self> {
         let (mine, root) = (url()?, std::env::var("TEST_MYSQL_ROOT_URL").ok()?);
         let mut connection = MySqlConnection::connect(&root).await.unwrap();
         let database = format!("{name}_{}", std::process::id());
@@ -51,7 +51,7 @@ impl Own {
         Some(own)
     }
 
-    async fn run(&mut self, sql: &str) {
+    pub async fn run(&mut self, sql: &str) {
         let query = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
         query.execute(&mut self.connection).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
@@ -69,7 +69,7 @@ impl Own {
         self.number(&sql).await
     }
 
-    async fn gone(mut self) {
+    pub async fn gone(mut self) {
         let end = format!("DROP DATABASE {}", self.database);
         self.run(&end).await;
     }
@@ -166,7 +166,6 @@ async fn every_type_reaches_json_without_loss() {
                 ("zero", "SELECT * FROM zero", json!({ "row": "one" })),
                 ("twice", "SELECT 1 AS a, 2 AS a, 3 AS b, 4 AS a", json!({ "row": "one" })),
                 ("made", "SELECT 1.50 AS d, 'x' AS s, TRUE AS t, NULL AS n, 1 = 1 AS e, UTC_DATE() > '2020-01-01' AS u", json!({ "row": "one" })),
-                ("large", "SELECT REPEAT('x', 20000000) AS x", json!({ "row": "one" })),
             ],
         )
         .to_string(),
@@ -182,7 +181,6 @@ async fn every_type_reaches_json_without_loss() {
     );
     assert_eq!(one(&gateway, "twice").await, json!({ "a": 1, "a_2": 2, "b": 3, "a_3": 4 }));
     assert_eq!(one(&gateway, "made").await, json!({ "d": 1.5, "s": "x", "t": 1, "n": null, "e": 1, "u": 1 }));
-    assert!(gateway.call("large", json!({})).await.to_string().len() < 200_000);
     own.gone().await;
 }
 

@@ -46,6 +46,12 @@ pub(super) fn read_json(row: &mut Value, index: usize) {
     }
 }
 
+/// How many bytes its values have, as they were sent.
+pub(super) fn size(row: &MySqlRow) -> usize {
+    let values = (0..row.columns().len()).filter_map(|index| row.try_get_raw(index).ok());
+    values.map(|raw| <&[u8] as Decode<MySql>>::decode(raw).map_or(0, <[u8]>::len)).sum()
+}
+
 /// A row as an object in column order.
 pub(super) fn to_json(row: &MySqlRow) -> Result<Value, sqlx::Error> {
     let mut map = Map::with_capacity(row.columns().len());

@@ -96,7 +96,10 @@ impl Shared {
         // connection ends with it.
         let usable = match &result {
             Ok(reading) => reading.whole,
-            Err(error) => !matches!(error, SourceError::Unavailable(_) | SourceError::Internal(_)),
+            Err(error) => !matches!(
+                error,
+                SourceError::Unavailable(_) | SourceError::Internal(_) | SourceError::TooLarge(_)
+            ),
         };
         if keep || usable {
             let state = self.server.state();
@@ -204,6 +207,20 @@ impl Shared {
                 }
                 whole = false;
                 break;
+            }
+            // The server sends a row as a whole, of up to its `max_allowed_packet`; here it goes no further.
+            if row::size(&row) > statement.longest() {
+                answer.more = true;
+                match statement.access {
+                    Access::Write => continue,
+                    Access::Read if answer.rows.is_empty() => {
+                        return Err(SourceError::TooLarge(statement.longest()));
+                    }
+                    Access::Read => {
+                        whole = false;
+                        break;
+                    }
+                }
             }
             if answer.rows.is_empty() && self.server.mariadb() {
                 texts = row::texts_of_tables(&row);

@@ -140,6 +140,13 @@ async fn a_password_that_has_to_be_encrypted_with_rsa_is_said_to_need_tls() {
     let list = modern_headers("tools/call", Some("t"));
     let reply = connection.send("POST", "/mcp", &list, body.as_bytes()).await.unwrap();
     assert!(failure(&reply.json()["result"]).contains("cannot be reached"));
+    // It is read from the other process.
+    for _ in 0..100 {
+        if process.log().contains("sslmode") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let log = process.log();
     assert!(log.contains("sslmode=require") && !log.contains("secret-of-rsa"), "{log}");
 }
