@@ -5,6 +5,7 @@ mod describe;
 mod row;
 mod run;
 mod session;
+mod text;
 
 use std::sync::Arc;
 use std::time::Duration;

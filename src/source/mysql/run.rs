@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use sqlx::mysql::{MySqlArguments, MySqlDatabaseError, MySqlStatement};
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Either, Executor as _, MySql, Row as _, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Either, Executor as _, MySql, Row as _};
 use tokio::sync::oneshot;
 
 use super::session::State;
+use super::text::{bind, set};
 use super::{CANCEL, Shared, fault, row, unreachable};
 use crate::source::SourceError;
-use crate::source::database::{Access, Answer, Bind, Statement};
+use crate::source::database::{Access, Answer, Statement};
 
 /// After this much more time the server ends a statement by itself: should the kill not reach it. Not at the deadline, as a function
 /// like `SLEEP` takes its end for a result.
@@ -176,8 +176,7 @@ impl Shared {
         let query = statement.binds.iter().fold(query, bind);
         let write = statement.access == Access::Write;
         let mut answer = Answer::default();
-        let (mut bytes, mut whole) = (0, true);
-        let mut texts = Vec::new();
+        let (mut bytes, mut whole, mut texts) = (0, true, Vec::new());
         let mut stream = connection.fetch_many(query);
         while let Some(item) = stream.next().await {
             let row = match item.map_err(fault)? {
@@ -198,29 +197,21 @@ impl Shared {
             if statement.count {
                 continue;
             }
-            if answer.rows.len() >= statement.max_rows || bytes > statement.max_bytes {
-                let first = !answer.more && answer.rows.len() >= statement.max_rows;
+            let full = answer.rows.len() >= statement.max_rows;
+            // The server sends a row as a whole, of up to its `max_allowed_packet`; here it goes no further.
+            let long = row::size(&row) > statement.longest();
+            if full || long || bytes > statement.max_bytes {
+                let first = full && !answer.more;
                 answer.more = true;
                 // After one row more than wanted there is mostly the end.
                 if write || first {
                     continue;
                 }
+                if answer.rows.is_empty() {
+                    return Err(SourceError::TooLarge(statement.longest()));
+                }
                 whole = false;
                 break;
-            }
-            // The server sends a row as a whole, of up to its `max_allowed_packet`; here it goes no further.
-            if row::size(&row) > statement.longest() {
-                answer.more = true;
-                match statement.access {
-                    Access::Write => continue,
-                    Access::Read if answer.rows.is_empty() => {
-                        return Err(SourceError::TooLarge(statement.longest()));
-                    }
-                    Access::Read => {
-                        whole = false;
-                        break;
-                    }
-                }
             }
             if answer.rows.is_empty() && self.server.mariadb() {
                 texts = row::texts_of_tables(&row);
@@ -230,71 +221,36 @@ impl Shared {
             answer.rows.push(value);
         }
         drop(stream);
-        for text in texts {
-            let names = if whole {
-                self.server.json_columns(connection, &text.table).await
-            } else {
-                // What is still on its way is in the way.
-                let Ok(mut other) = self.side.acquire().await else { break };
-                self.server.json_columns(&mut other, &text.table).await
-            };
-            if names.contains(&*text.name) {
-                answer.rows.iter_mut().for_each(|row| row::read_json(row, text.index));
-            }
-        }
+        self.read_json(connection, whole, texts, &mut answer.rows).await;
         if let Some(changed) = answer.changed.filter(|_| answer.seen == 0) {
             answer.seen = changed;
         }
         Ok(Reading { answer, whole })
     }
 
-    /// The text that runs, and whether it gives one row with the number of rows. A limit is put at the end of a read (a subquery
-    /// would lose the order, and `sql_select_limit` also cuts what stored functions read), a count around it. The server is asked
-    /// whether that can be (not with a limit of its own, or `SHOW`); the driver keeps what it is told with the connection.
-    async fn text(
+    /// Reads the texts of MariaDB's JSON columns as what they are.
+    async fn read_json(
         &self,
         connection: &mut PoolConnection<MySql>,
-        statement: &Statement,
-    ) -> Result<(Arc<str>, bool), SourceError> {
-        let whole = statement.text.whole.clone();
-        let plan = whole
-            .trim_start()
-            .get(..4)
-            .is_some_and(|w| ["EXPL", "DESC", "SHOW"].iter().any(|k| w.eq_ignore_ascii_case(k)));
-        if statement.access == Access::Write || plan || self.server.is_closed(&whole) {
-            return Ok((whole, false));
-        }
-        let inner = whole.trim_end().trim_end_matches(';');
-        // The line breaks end comments.
-        let text = if statement.count {
-            let asked = AssertSqlSafe(whole.clone()).into_sql_str();
-            let known: MySqlStatement = (&mut **connection).prepare(asked).await.map_err(fault)?;
-            // With names of its own, as columns of one name cannot stand beside each other.
-            let names = (1..=sqlx::Statement::columns(&known).len()).map(|n| format!("c{n}"));
-            let names = names.collect::<Vec<_>>().join(", ");
-            format!("WITH q ({names}) AS (\n{inner}\n) SELECT COUNT(*) FROM q")
-        } else {
-            format!("{inner}\nLIMIT {}", statement.max_rows.saturating_add(1))
-        };
-        let text: Arc<str> = text.into();
-        match (&mut **connection).prepare(AssertSqlSafe(text.clone()).into_sql_str()).await {
-            Ok(_) => Ok((text, statement.count)),
-            Err(sqlx::Error::Database(error)) => {
-                // A syntax error, not a table that is missing now.
-                if error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|e| e.number() == 1064) {
-                    self.server.close(whole.clone());
+        whole: bool,
+        texts: Vec<row::Text>,
+        rows: &mut [Value],
+    ) {
+        for text in texts {
+            let names = if whole {
+                self.server.json_columns(connection, &text.table).await
+            } else {
+                // What is still on its way is in the way.
+                let Ok(mut other) = self.side.acquire().await else { return };
+                self.server.json_columns(&mut other, &text.table).await
+            };
+            if names.contains(&*text.name) {
+                for row in rows.iter_mut() {
+                    row::read_json(row, text.index);
                 }
-                Ok((whole, false))
             }
-            Err(error) => Err(fault(error)),
         }
     }
-}
-
-/// Sets user variables to what is written for each.
-fn set(session: &[(Arc<str>, String)], to: &str) -> String {
-    let each = session.iter().map(|(name, _)| format!("@`{name}` = {to}"));
-    format!("SET {}", each.collect::<Vec<_>>().join(", "))
 }
 
 /// Ends the transaction, frees what outlives one, and asks what is left. Fails only if a write could not be kept.
@@ -324,23 +280,4 @@ async fn end(
         }
     }
     Ok(state)
-}
-
-fn bind<'q>(query: Query<'q, MySql, MySqlArguments>, bind: &Bind) -> Query<'q, MySql, MySqlArguments> {
-    let value = match bind {
-        Bind::Blob(bytes) => return query.bind(bytes.clone()),
-        Bind::Value(value) => value,
-    };
-    match value {
-        Value::Null => query.bind(None::<String>),
-        Value::Bool(b) => query.bind(*b),
-        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
-            (Some(whole), ..) => query.bind(whole),
-            (None, Some(whole), _) => query.bind(whole),
-            (None, None, Some(real)) => query.bind(real),
-            (None, None, None) => query.bind(n.to_string()),
-        },
-        Value::String(text) => query.bind(text.clone()),
-        structure => query.bind(structure.to_string()),
-    }
 }

@@ -58,7 +58,7 @@ async fn a_kill_never_meets_the_statement_of_another_call() {
         &[("edge", "SELECT SLEEP(0.05) AS s", json!({})), ("calm", "SELECT SLEEP(0.02) AS s", json!({}))],
     );
     // Its deadline comes about when it ends.
-    config["tools"]["edge"]["policy"] = json!({ "timeout": "52ms" });
+    config["tools"]["edge"]["policy"] = json!({ "timeout": "51ms" });
     config["sources"]["db"]["sql"]["pool"]["acquire_timeout"] = json!("5s");
     let gateway = Gateway::start(&config.to_string()).await;
     let (mut late, mut done) = (0, 0);
