@@ -1,9 +1,15 @@
 //! Not a test: says at the end of a plain `cargo test` what that leaves out, so that nobody takes it for the whole suite.
 
 fn main() {
-    let engine = if std::env::var_os("TEST_POSTGRES_URL").is_some() { "" } else { "what needs PostgreSQL, " };
+    let engines = [
+        ("TEST_POSTGRES_URL", "what needs PostgreSQL, "),
+        // Which comes with `TEST_MYSQL_URL`.
+        ("TEST_MYSQL_ROOT_URL", "what needs MySQL or MariaDB, "),
+    ];
+    let missing = engines.iter().filter(|(name, _)| std::env::var_os(name).is_none());
+    let engines: String = missing.map(|(_, what)| *what).collect();
     let line = format!(
-        "left out by cargo test: {engine}the official MCP clients (tests/clients) and the conformance suite \
+        "left out by cargo test: {engines}the official MCP clients (tests/clients) and the conformance suite \
          (tests/conformance); ./tests/run.sh runs everything"
     );
     let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("\n{line}\n\n").as_bytes());

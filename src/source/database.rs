@@ -2,6 +2,7 @@
 //! that also ends the statement on the server, and a mode in which nothing can be written.
 
 mod describe;
+pub(in crate::source) mod exact;
 mod server;
 
 pub(in crate::source) use describe::word_at;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::mysql::Mysql;
 use super::postgres::Postgres;
 use super::sql::PoolConfig;
 use super::sqlite::{Sqlite, SqlitePlan};
@@ -30,6 +32,8 @@ pub(in crate::source) enum Engine {
     #[default]
     Sqlite,
     Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
 }
 
 impl Engine {
@@ -38,6 +42,7 @@ impl Engine {
         match self {
             Self::Sqlite => format!("?{}", number + 1),
             Self::Postgres => format!("${}", number + 1),
+            Self::Mysql => "?".to_owned(),
         }
     }
 
@@ -45,11 +50,12 @@ impl Engine {
     pub(in crate::source) fn quote(self, name: &str) -> String {
         match self {
             Self::Sqlite | Self::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
+            Self::Mysql => format!("`{}`", name.replace('`', "``")),
         }
     }
 
-    /// Whether a variable of a session may hold a part of the caller's identity: names of the user's own, which all have a dot, and the
-    /// role. Others would change what the gateway itself has set.
+    /// Whether a variable of a session may hold a part of the caller's identity. PostgreSQL: names of the user's own, which all have a
+    /// dot, and the role; others would change what the gateway itself has set. MySQL: user variables, which change nothing else.
     pub(in crate::source) fn may_set(self, name: &str) -> bool {
         let word = |w: &str| {
             w.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -58,6 +64,7 @@ impl Engine {
         match self {
             Self::Sqlite => false,
             Self::Postgres => name == "role" || name.contains('.') && name.split('.').all(word),
+            Self::Mysql => name.split('.').all(word),
         }
     }
 }
@@ -68,6 +75,7 @@ impl Engine {
 pub(in crate::source) enum DatabasePlan {
     Sqlite(SqlitePlan),
     Postgres(ServerPlan),
+    Mysql(ServerPlan),
 }
 
 /// A live database.
@@ -75,6 +83,7 @@ pub(in crate::source) enum DatabasePlan {
 pub(in crate::source) enum Database {
     Sqlite(Sqlite),
     Postgres(Postgres),
+    Mysql(Mysql),
 }
 
 /// Which of the two a statement may do.
@@ -185,6 +194,17 @@ pub(in crate::source) struct Answer {
     pub changed: Option<u64>,
 }
 
+/// Adds a column to a row. A name that occurs twice gets `_2`, `_3`, … so that no value is lost.
+pub(in crate::source) fn put(row: &mut Map<String, Value>, column: &str, value: Value) {
+    let mut name = column.to_owned();
+    let mut copy = 2;
+    while row.contains_key(&name) {
+        name = format!("{column}_{copy}");
+        copy += 1;
+    }
+    row.insert(name, value);
+}
+
 /// Connections, every default in place.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(in crate::source) struct PoolPlan {
@@ -236,6 +256,7 @@ impl DatabasePlan {
         }
         match scheme {
             "postgres" | "postgresql" => ServerPlan::compile(url, 5432, pool, cx).map(Self::Postgres),
+            "mysql" | "mariadb" => ServerPlan::compile(url, 3306, pool, cx).map(Self::Mysql),
             _ => SqlitePlan::compile(url, init, pool, cx).map(Self::Sqlite),
         }
     }
@@ -245,6 +266,7 @@ impl DatabasePlan {
         match self {
             Self::Sqlite(_) => Engine::Sqlite,
             Self::Postgres(_) => Engine::Postgres,
+            Self::Mysql(_) => Engine::Mysql,
         }
     }
 
@@ -253,6 +275,7 @@ impl DatabasePlan {
         match self {
             Self::Sqlite(plan) => Database::Sqlite(Sqlite::open(plan)),
             Self::Postgres(plan) => Database::Postgres(Postgres::open(plan)),
+            Self::Mysql(plan) => Database::Mysql(Mysql::open(plan)),
         }
     }
 }
@@ -266,6 +289,7 @@ impl Database {
         match self {
             Self::Sqlite(database) => database.probe().await,
             Self::Postgres(database) => database.probe().await,
+            Self::Mysql(database) => database.probe().await,
         }
     }
 
@@ -282,6 +306,7 @@ impl Database {
         match self {
             Self::Sqlite(database) => database.describe(text, access, limit).await,
             Self::Postgres(database) => database.describe(text, limit).await,
+            Self::Mysql(database) => database.describe(text, limit).await,
         }
     }
 
@@ -301,6 +326,7 @@ impl Database {
                     Some("the role of this source may change tables, and the source only reads".to_owned())
                 }
             }),
+            Self::Mysql(database) => database.powers(limit).await.map(|p| p.map(str::to_owned)),
         }
     }
 
@@ -312,6 +338,7 @@ impl Database {
         match self {
             Self::Sqlite(database) => database.run(statement).await,
             Self::Postgres(database) => database.run(statement).await,
+            Self::Mysql(database) => database.run(statement).await,
         }
     }
 }

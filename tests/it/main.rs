@@ -30,6 +30,7 @@ mod legacy;
 mod listening;
 mod lists;
 mod memory;
+mod mysql;
 mod naughty;
 mod online;
 mod pages;

@@ -17,7 +17,7 @@ fn tables(schema: &str) -> String {
 }
 
 /// Compares with the snapshot, without what differs from run to run.
-fn snapshot(name: &str, text: &str) {
+pub fn snapshot(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../online");
     settings.set_prepend_module_to_snapshot(false);
@@ -28,7 +28,7 @@ fn snapshot(name: &str, text: &str) {
 }
 
 /// A configuration with one tool a statement, in lines that carets can point into.
-fn tools(url: &str, statements: &[(&str, &str, &str)]) -> String {
+pub fn tools(url: &str, statements: &[(&str, &str, &str)]) -> String {
     let mut yaml = format!("sources:\n  db: {{ sql: {{ url: \"{url}\" }} }}\ntools:\n");
     for (name, params, query) in statements {
         let query = query.replace('\n', "\n        ");
@@ -125,7 +125,7 @@ async fn a_source_that_is_down_is_named_once_and_its_statements_are_left_alone()
     assert!(!said.contains("hunter2"), "{said}");
 }
 
-async fn listed(gateway: &Gateway, name: &str) -> Value {
+pub async fn listed(gateway: &Gateway, name: &str) -> Value {
     let list = gateway.modern("tools/list", json!({})).await.json();
     let tools = list["result"]["tools"].as_array().unwrap().clone();
     tools.iter().find(|t| t["name"] == name).unwrap()["outputSchema"].clone()

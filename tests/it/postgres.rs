@@ -400,7 +400,7 @@ async fn caps_end_the_reading() {
 }
 
 /// A way to the server that can be shut.
-async fn gate(target: String) -> (u16, Arc<AtomicBool>) {
+pub async fn gate(target: String) -> (u16, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let open = Arc::new(AtomicBool::new(true));

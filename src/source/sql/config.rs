@@ -15,9 +15,10 @@ use crate::yaml::Entries;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "SqlSource")]
 pub struct SqlConfig {
-    /// `sqlite:path` (relative to this file's folder), `sqlite::memory:`, or `postgres://user:password@host:port/database`. Options
-    /// of a PostgreSQL URL: `sslmode` (`disable`, `prefer` by default, `require`, `verify-ca`, `verify-full`), `sslrootcert` (a file)
-    /// and `socket` (a folder). Nothing is taken from the environment or a password file.
+    /// `sqlite:path` (relative to this file's folder), `sqlite::memory:`, `postgres://user:password@host:port/database`, or the same with
+    /// `mysql:` or `mariadb:`. Options of a server's URL: `sslmode` (`disable`, `prefer` by default, `require`, `verify-ca`,
+    /// `verify-full`), `sslrootcert` (a file) and `socket` (PostgreSQL: a folder; MySQL: a file). Nothing is taken from the environment
+    /// or a password file.
     pub url: Spanned<Secret>,
     /// SQLite: a script that is run once, when the file or memory database is empty.
     pub init: Option<FileRef>,
@@ -27,7 +28,8 @@ pub struct SqlConfig {
     /// Default `true`: no statement can write, whatever its text; the engine enforces it.
     pub read_only: Option<Spanned<bool>>,
     /// Variables that hold a part of the caller's identity while a statement runs (`app.user_id: caller.sub`), for row-level security and
-    /// the like. PostgreSQL: settings (`current_setting('app.user_id')`), or `role`. A caller without that part is refused.
+    /// the like. PostgreSQL: settings (`current_setting('app.user_id')`), or `role`. MySQL: user
+    /// variables (`app_user` is `@app_user`). A caller without that part is refused.
     #[serde(default)]
     pub session: Entries<Spanned<String>>,
     /// The most time one statement may take; it is then stopped in the database. Default `10s`.

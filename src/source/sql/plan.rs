@@ -144,7 +144,12 @@ fn session(
             refuse("session-not-here", message, name.span, help.to_owned());
         } else if !engine.may_set(name) {
             let message = format!("`{}` cannot be set for a caller", name.value);
-            let help = "a name of your own with a dot, such as `app.user_id`, or `role`";
+            let help = match engine {
+                Engine::Mysql => {
+                    "a user variable of letters, digits, `_` and dots, without its `@`: `app_user`"
+                }
+                _ => "a name of your own with a dot, such as `app.user_id`, or `role`",
+            };
             refuse("bad-session", message, name.span, help.to_owned());
         }
         match CallerField::parse(value) {

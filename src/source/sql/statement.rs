@@ -2,9 +2,9 @@
 //! original text (its tokens are never printed back), and a second statement is refused.
 
 use sqlparser::ast::{Query, SetExpr, Statement};
-use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::params::Scope;
@@ -90,7 +90,9 @@ pub(super) fn prepare(
             );
             continue;
         };
-        let number = binds.iter().position(|b| *b == index).unwrap_or_else(|| {
+        // MySQL numbers nothing: each place has a bind of its own.
+        let bound = binds.iter().position(|b| *b == index).filter(|_| engine != Engine::Mysql);
+        let number = bound.unwrap_or_else(|| {
             binds.push(index);
             binds.len() - 1
         });
@@ -132,6 +134,15 @@ fn tokens(text: &str, engine: Engine) -> Result<Vec<Piece>, Box<(String, usize)>
     let tokens = Tokenizer::new(dialect, text)
         .tokenize_with_location()
         .map_err(|e| Box::new((e.message, offset(e.location.line, e.location.column))))?;
+    let run = tokens.iter().find(|t| {
+        matches!(&t.token, Token::Whitespace(Whitespace::MultiLineComment(c))
+        if engine == Engine::Mysql && (c.starts_with('!') || c.starts_with("M!")))
+    });
+    if let Some(TokenWithSpan { span, .. }) = run {
+        let why =
+            "what stands in a comment like `/*!` is run by some servers: write it without, or leave it out";
+        return Err(Box::new((why.to_owned(), offset(span.start.line, span.start.column))));
+    }
     let visible = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
     Ok(visible
         .map(|TokenWithSpan { token, span }| Piece {
@@ -146,6 +157,45 @@ fn dialect(engine: Engine) -> &'static dyn Dialect {
     match engine {
         Engine::Sqlite => &SQLiteDialect {},
         Engine::Postgres => &PostgreSqlDialect {},
+        Engine::Mysql => &MySql(MySqlDialect {}),
+    }
+}
+
+/// MySQL's dialect as far as tokens go, with comments that are run (`/*! … */`) left whole, so that they can be refused.
+#[derive(Debug)]
+struct MySql(MySqlDialect);
+
+impl Dialect for MySql {
+    fn dialect(&self) -> std::any::TypeId {
+        self.0.dialect()
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        self.0.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        self.0.is_identifier_part(ch)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        self.0.is_delimited_identifier_start(ch)
+    }
+
+    fn supports_string_literal_backslash_escape(&self) -> bool {
+        self.0.supports_string_literal_backslash_escape()
+    }
+
+    fn ignores_wildcard_escapes(&self) -> bool {
+        self.0.ignores_wildcard_escapes()
+    }
+
+    fn supports_numeric_prefix(&self) -> bool {
+        self.0.supports_numeric_prefix()
+    }
+
+    fn requires_single_line_comment_whitespace(&self) -> bool {
+        self.0.requires_single_line_comment_whitespace()
     }
 }
 
@@ -175,21 +225,32 @@ fn one_statement(
 
 /// What the statement does, by its parse. The engine's own read-only mode is the guard; this only makes the message come early.
 fn effect(text: &str, pieces: &[Piece], engine: Engine) -> Effect {
-    // What reads begin with. Of the rest the engine's mode stops not all: `VACUUM INTO` writes a file of its own.
-    let first = pieces.first().map(|p| &p.token);
-    let may_read = matches!(first, Some(Token::Word(w)) if ["SELECT", "VALUES", "WITH", "EXPLAIN", "TABLE"]
-        .iter()
-        .any(|k| w.value.eq_ignore_ascii_case(k)));
-    if !may_read {
+    let word = |piece: &Piece, words: &[&str]| {
+        matches!(&piece.token, Token::Word(w) if w.quote_style.is_none()
+            && words.iter().any(|k| w.value.eq_ignore_ascii_case(k)))
+    };
+    let first = pieces.iter().find(|piece| piece.token != Token::LParen);
+    let begins = |words: &[&str]| first.is_some_and(|first| word(first, words));
+    // What reads begin with. Of the rest the engine's mode stops not all: `VACUUM INTO` and `INTO OUTFILE` write files of their own.
+    let mysql = engine == Engine::Mysql;
+    let shows = mysql && begins(&["SHOW", "DESCRIBE", "DESC", "EXPLAIN"]);
+    if !shows && !begins(&["SELECT", "VALUES", "WITH", "EXPLAIN", "TABLE"]) {
         return Effect::Writes;
     }
-    let parser = Parser::new(dialect(engine)).with_recursion_limit(64);
+    if mysql && pieces.iter().any(|piece| word(piece, &["INTO"])) {
+        return Effect::Writes;
+    }
+    if shows {
+        return Effect::Reads;
+    }
+    let parser: &dyn Dialect = if mysql { &MySqlDialect {} } else { dialect(engine) };
+    let parser = Parser::new(parser).with_recursion_limit(64);
     let Ok(statements) = parser.try_with_sql(text).and_then(|mut p| p.parse_statements()) else {
         return Effect::Unknown;
     };
     match statements.first() {
         // SQLite has no such parts, and its own mode refuses the rest.
-        Some(Statement::Query(query)) if engine == Engine::Postgres && modifies(query) => Effect::Writes,
+        Some(Statement::Query(query)) if engine != Engine::Sqlite && modifies(query) => Effect::Writes,
         Some(Statement::Query(_) | Statement::Explain { analyze: false, .. }) => Effect::Reads,
         Some(_) => Effect::Writes,
         None => Effect::Unknown,
@@ -247,6 +308,36 @@ mod tests {
             run_on(Engine::Postgres, "WITH x AS (DELETE FROM t RETURNING 1) SELECT * FROM x").unwrap().2,
             Effect::Unknown
         );
+    }
+
+    #[test]
+    fn what_mysql_writes_otherwise_is_left_alone_and_each_place_has_its_bind() {
+        let sql = "SELECT `:a`, \"\\\":a\", '\\':a', 5--:a, @x := :b, @@sql_mode, a->>'$.b' # :a\nFROM t -- :a\nWHERE é = :b AND y=:a /* :a */";
+        let (text, binds, effect) = run_on(Engine::Mysql, sql).unwrap();
+        let wanted = "SELECT `:a`, \"\\\":a\", '\\':a', 5--?, @x := ?, @@sql_mode, a->>'$.b' # :a\nFROM t -- :a\nWHERE é = ? AND y=? /* :a */";
+        assert_eq!((text.as_str(), binds), (wanted, vec![0, 1, 1, 0]));
+        assert_ne!(effect, Effect::Writes);
+        for run in ["SELECT 1 /*!50000 INTO OUTFILE 'x' */", "SELECT 1 /*M!100100 , 2 */"] {
+            assert!(run_on(Engine::Mysql, run).unwrap_err().contains("is run by some servers"), "{run}");
+        }
+        for reads in [
+            "(SELECT 1) UNION (SELECT 2)",
+            "SHOW TABLES",
+            "describe t",
+            "EXPLAIN SELECT 1",
+            "SELECT '/*! INTO */', `into`",
+        ] {
+            assert_eq!(run_on(Engine::Mysql, reads).unwrap().2, Effect::Reads, "{reads}");
+        }
+        for writes in [
+            "SELECT 1 INTO OUTFILE 'x'",
+            "TABLE t INTO DUMPFILE 'x'",
+            "SET @x = 1",
+            "CALL p()",
+            "LOAD DATA INFILE 'x'",
+        ] {
+            assert_eq!(run_on(Engine::Mysql, writes).unwrap().2, Effect::Writes, "{writes}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl SqlitePlan {
         if !text.starts_with("sqlite:") {
             return refuse(
                 "this is not the URL of a database that can be used",
-                "write `sqlite:path/to/file.db`, `sqlite::memory:` or `postgres://user:password@host/database`",
+                "write `sqlite:path/to/file.db`, `sqlite::memory:`, or `postgres://` or `mysql://` with `user:password@host/database`",
             );
         }
         if text.contains('?') {

@@ -5,18 +5,14 @@ use serde_json::{Map, Number, Value};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
-/// A row as an object in column order. A name that occurs twice gets `_2`, `_3`, … so that no value is lost.
+use crate::source::database::put;
+
+/// A row as an object in column order.
 pub(super) fn to_json(row: &SqliteRow) -> Result<Value, sqlx::Error> {
     let mut map = Map::with_capacity(row.columns().len());
     for (index, column) in row.columns().iter().enumerate() {
         let value = value(row, index, column.type_info().name())?;
-        let mut name = column.name().to_owned();
-        let mut copy = 2;
-        while map.contains_key(&name) {
-            name = format!("{}_{copy}", column.name());
-            copy += 1;
-        }
-        map.insert(name, value);
+        put(&mut map, column.name(), value);
     }
     Ok(Value::Object(map))
 }
