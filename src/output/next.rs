@@ -13,6 +13,9 @@ const MAX: usize = 4 << 10;
 
 /// Where a row stands in the order of these columns; nothing if it cannot be said.
 pub(super) fn after(row: &Value, by: &[String]) -> Option<String> {
+    if by.is_empty() {
+        return None;
+    }
     let values: Option<Vec<&Value>> = by.iter().map(|column| row.get(column).filter(|v| plain(v))).collect();
     let text = serde_json::to_vec(&values?).ok()?;
     Some(URL_SAFE_NO_PAD.encode(text)).filter(|text| text.len() <= MAX)
@@ -44,6 +47,7 @@ mod tests {
         assert_eq!(values(&next, 1), None);
         assert_eq!(after(&json!({ "id": null, "at": 1 }), &by), None);
         assert_eq!(after(&json!({ "id": 1 }), &by), None);
+        assert_eq!(after(&json!({ "id": 1 }), &[]), None, "a result without pages");
         for wrong in ["", "[null]", "[[1]]", "{}", "1", r#"[{"a":1}]"#] {
             assert_eq!(values(&URL_SAFE_NO_PAD.encode(wrong), 1), None, "{wrong}");
         }

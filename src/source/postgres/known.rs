@@ -128,7 +128,7 @@ const UNDETERMINED: &str = "42P18";
 const TYPES: [&str; 5] = [UNDETERMINED, "42P08", "42883", "42804", "42846"];
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|e| e.code()).map(std::borrow::Cow::into_owned)
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned)
 }
 
 /// The place of the parameter that an error names as `$n`, from 0.
