@@ -145,7 +145,9 @@ impl Blocks {
         let definition = &self.definitions[name];
         let list = definition["oneOf"].as_array().or_else(|| definition["anyOf"][0]["oneOf"].as_array())?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Some(list.iter().map(|c| (text(&c["const"]), text(&c["description"]))).collect())
+        // A block of which exactly one key is wanted is written as alternatives too, without words.
+        let words = list.iter().map(|c| Some((c["const"].as_str()?.to_owned(), text(&c["description"]))));
+        words.collect()
     }
 
     /// The description, followed by what each word of a choice means.
