@@ -175,6 +175,16 @@ impl CallError {
     /// A failed attempt on the named source.
     #[must_use]
     pub fn source(error: SourceError, source: &str) -> Self {
+        match error {
+            SourceError::Embedder(error) => {
+                Self::party(*error, &format!("embedder of the source `{source}`"))
+            }
+            error => Self::party(error, &format!("source `{source}`")),
+        }
+    }
+
+    /// A failed attempt; `party` says whose failure it is.
+    fn party(error: SourceError, party: &str) -> Self {
         let detail = error.to_string();
         match error {
             SourceError::Argument(sentence) => Self::new(Code::InvalidArguments, sentence, ""),
@@ -184,45 +194,48 @@ impl CallError {
                 "",
             ),
             SourceError::Unavailable(_) => {
-                let message =
-                    format!("The source `{source}` cannot be reached right now. Try again in a moment.");
+                let message = format!("The {party} cannot be reached right now. Try again in a moment.");
                 Self::new(Code::Unavailable, message, detail)
             }
             SourceError::Busy(limit) => {
                 let message = format!(
-                    "The source `{source}` is busy: no connection became free within {}. Try again in a moment.",
+                    "The {party} is busy: no connection became free within {}. Try again in a moment.",
                     crate::units::Period(round(limit))
                 );
                 Self::new(Code::Unavailable, message, detail)
             }
             SourceError::Timeout(limit) => {
                 let message = format!(
-                    "The source `{source}` gave no answer within {}. Try again, or ask for less.",
+                    "The {party} gave no answer within {}. Try again, or ask for less.",
                     crate::units::Period(round(limit))
                 );
                 Self::new(Code::Timeout, message, detail)
             }
             SourceError::Status { status, .. } => {
-                Self::new(Code::UpstreamStatus, status_sentence(status, source), detail)
+                Self::new(Code::UpstreamStatus, status_sentence(status, party), detail)
             }
             SourceError::BadReply { reason, .. } => {
-                let message = format!("The source `{source}` gave an answer that cannot be used: {reason}.");
+                let message = format!("The {party} gave an answer that cannot be used: {reason}.");
                 Self::new(Code::UpstreamReply, message, detail)
             }
-            SourceError::TooLarge(max) => {
+            SourceError::Unfit { reason, .. } => {
                 let message =
-                    format!("The answer of the source `{source}` is larger than {max} bytes. Ask for less.");
+                    format!("The {party} cannot be used: {reason}. Tell the person who runs this server.");
+                Self::new(Code::Internal, message, detail)
+            }
+            SourceError::Embedder(error) => Self::party(*error, party),
+            SourceError::TooLarge(max) => {
+                let message = format!("The answer of the {party} is larger than {max} bytes. Ask for less.");
                 Self::new(Code::TooLarge, message, detail)
             }
             SourceError::Refused(_) => {
-                let message = format!("The source `{source}` refused this operation. Check the arguments.");
+                let message = format!("The {party} refused this operation. Check the arguments.");
                 Self::new(Code::Refused, message, detail)
             }
             SourceError::Unanswered(why) => Self::unanswered(why),
             SourceError::Internal(_) => {
-                let message = format!(
-                    "The operation on the source `{source}` failed. Tell the person who runs this server."
-                );
+                let message =
+                    format!("The operation on the {party} failed. Tell the person who runs this server.");
                 Self::new(Code::Internal, message, detail)
             }
         }
@@ -254,20 +267,18 @@ fn round(limit: std::time::Duration) -> std::time::Duration {
     }
 }
 
-fn status_sentence(status: u16, source: &str) -> String {
+fn status_sentence(status: u16, party: &str) -> String {
     match status {
         401 | 403 => format!(
-            "The source `{source}` refused this server's own credentials (status {status}). Tell the person who runs it."
+            "The {party} refused this server's own credentials (status {status}). Tell the person who runs it."
         ),
-        429 => format!(
-            "The source `{source}` takes no more requests for now (status 429). Wait before trying again."
-        ),
+        429 => format!("The {party} takes no more requests for now (status 429). Wait before trying again."),
         400..=499 => {
-            format!("The source `{source}` refused the request (status {status}). Check the arguments.")
+            format!("The {party} refused the request (status {status}). Check the arguments.")
         }
-        300..=399 => format!(
-            "The source `{source}` answered with a redirect (status {status}), which is not followed."
-        ),
-        _ => format!("The source `{source}` failed (status {status}). Try again in a moment."),
+        300..=399 => {
+            format!("The {party} answered with a redirect (status {status}), which is not followed.")
+        }
+        _ => format!("The {party} failed (status {status}). Try again in a moment."),
     }
 }

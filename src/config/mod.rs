@@ -259,7 +259,7 @@ impl Config {
     pub(crate) fn files(&mut self) -> impl Iterator<Item = &mut FileRef> {
         let sources = self.sources.0.iter_mut().flat_map(|(_, source)| {
             let sql = source.sql.as_mut().and_then(|s| s.init.as_mut());
-            let vector = source.vector.as_mut().and_then(|v| v.sqlite.init.as_mut());
+            let vector = source.vector.as_mut().and_then(|v| v.sqlite.as_mut()?.init.as_mut());
             sql.into_iter().chain(vector)
         });
         let tools = self.tools.0.iter_mut().map(|(_, t)| (&mut t.fixed, &mut t.icons));

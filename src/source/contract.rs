@@ -139,6 +139,17 @@ pub enum SourceError {
         /// For the log.
         detail: String,
     },
+    /// It is not what the configuration takes it for.
+    #[error("unfit: {reason}: {detail}")]
+    Unfit {
+        /// What does not fit, in words that give nothing away.
+        reason: &'static str,
+        /// For the log.
+        detail: String,
+    },
+    /// Not the source itself but its embedder.
+    #[error("embedder: {0}")]
+    Embedder(Box<SourceError>),
     /// Its answer is larger than the source may give.
     #[error("answer larger than {0} bytes")]
     TooLarge(usize),

@@ -97,8 +97,8 @@ pub(in crate::source) enum Access {
 pub(in crate::source) enum Bind {
     /// A JSON value: scalars as themselves, structures as JSON text.
     Value(Value),
-    /// Bytes.
-    Blob(Vec<u8>),
+    /// A vector: a blob of 32-bit floats in SQLite, pgvector's own form in PostgreSQL.
+    Vector(Arc<[f32]>),
 }
 
 /// A statement's text: as its engine takes it, and in parts around its binds.
@@ -112,6 +112,9 @@ pub(in crate::source) struct SqlText {
     /// What stands after the last.
     #[serde(skip)]
     pub tail: String,
+    /// Binds that go to PostgreSQL as themselves, not as texts that it reads.
+    #[serde(skip)]
+    pub binary: Vec<usize>,
 }
 
 impl SqlText {
@@ -123,7 +126,7 @@ impl SqlText {
             whole.push_str(&engine.mark(*number));
         }
         whole.push_str(&tail);
-        Self { whole: whole.into(), parts, tail }
+        Self { whole: whole.into(), parts, tail, binary: Vec::new() }
     }
 
     /// This statement inside another one: `head`, this, `more`, `tail`.
@@ -152,7 +155,7 @@ impl SqlText {
 impl From<Arc<str>> for SqlText {
     /// A text of our own, in the words of its engine.
     fn from(whole: Arc<str>) -> Self {
-        Self { whole, parts: Vec::new(), tail: String::new() }
+        Self { whole, ..Self::default() }
     }
 }
 
@@ -168,6 +171,8 @@ pub(in crate::source) struct Statement {
     pub max_rows: usize,
     pub max_bytes: usize,
     pub limit: Duration,
+    /// Settings of the engine for this statement alone, all of our own words. PostgreSQL only.
+    pub local: Vec<(&'static str, String)>,
 }
 
 /// The longest row that is read at all, unless the route's own cap says more.

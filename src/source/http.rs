@@ -7,6 +7,9 @@ use tokio::time::timeout;
 
 use super::SourceError;
 
+/// The reason of an answer that did not come whole.
+pub(super) const BROKE_OFF: &str = "the answer broke off";
+
 /// A client with its own pool.
 ///
 /// # Errors
@@ -28,6 +31,8 @@ pub(super) fn client(https: bool) -> Result<reqwest::Client, String> {
 pub(super) struct Answer {
     pub status: u16,
     pub content_type: Option<String>,
+    /// When it says that it may be asked again, in whole seconds.
+    pub retry_after: Option<Duration>,
     pub body: Bytes,
 }
 
@@ -51,6 +56,11 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
         .get(reqwest::header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
+    let retry_after = response
+        .headers()
+        .get(reqwest::header::RETRY_AFTER)
+        .and_then(|v| v.to_str().ok()?.trim().parse().ok())
+        .map(Duration::from_secs);
     if response.content_length().is_some_and(|n| n > max as u64) {
         return Err(SourceError::TooLarge(max));
     }
@@ -61,7 +71,7 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, content_type, body: body.freeze() })
+    Ok(Answer { status, content_type, retry_after, body: body.freeze() })
 }
 
 /// The error and its causes in one line, without the URL (it may hold a key in its query).
@@ -82,7 +92,7 @@ fn unreachable_or_bad(error: reqwest::Error) -> SourceError {
     if error.is_connect() || error.is_timeout() || error.is_request() {
         SourceError::Unavailable(text)
     } else {
-        SourceError::BadReply { reason: "the answer broke off", detail: text }
+        SourceError::BadReply { reason: BROKE_OFF, detail: text }
     }
 }
 

@@ -169,6 +169,7 @@ mod tests {
             whole: "SELECT $1, $2 WHERE x = $1 ORDER BY yy".into(),
             parts,
             tail: " ORDER BY yy".to_owned(),
+            ..SqlText::default()
         };
         let written = "SELECT :first, :b WHERE x = :first ORDER BY yy";
         let names = ["first", "b"];

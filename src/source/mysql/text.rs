@@ -68,7 +68,8 @@ pub(super) fn bind<'q>(
     bind: &Bind,
 ) -> Query<'q, MySql, MySqlArguments> {
     let value = match bind {
-        Bind::Blob(bytes) => return query.bind(bytes.clone()),
+        // No collection is on MySQL.
+        Bind::Vector(_) => return query.bind(None::<String>),
         Bind::Value(value) => value,
     };
     match value {

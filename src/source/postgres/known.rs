@@ -196,7 +196,8 @@ impl Told {
             if let Some(wanted) = params.get_mut(*bind).filter(|wanted| *wanted == "text") {
                 name.clone_into(wanted);
             }
-            inner.push_str(&format!("{before}CAST(${}::text AS {name})", at + 1));
+            let from = if text.binary.contains(bind) { "" } else { "::text" };
+            inner.push_str(&format!("{before}CAST(${}{from} AS {name})", at + 1));
         }
         inner.push_str(&text.tail);
         Prepared { columns: self.columns, params, values, inner }

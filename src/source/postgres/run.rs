@@ -110,7 +110,7 @@ impl Shared {
         for (bind, kind) in &known.values {
             query = match statement.binds.get(*bind) {
                 Some(Bind::Value(value)) => query.bind(known::text(value, *kind)),
-                Some(Bind::Blob(bytes)) => query.bind(bytes.clone()),
+                Some(Bind::Vector(vector)) => query.bind(pgvector::Vector::from(vector.to_vec())),
                 None => query.bind(None::<String>),
             };
         }
@@ -199,7 +199,11 @@ async fn begin(
         Access::Write => "READ WRITE",
     };
     let limit = statement.limit.as_millis().max(1);
-    let begin = format!("BEGIN {mode}; SET LOCAL statement_timeout = {limit}; SELECT pg_backend_pid()");
+    let local: Vec<String> =
+        statement.local.iter().map(|(name, value)| format!("SET LOCAL {name} = {value}; ")).collect();
+    let local = local.concat();
+    let begin =
+        format!("BEGIN {mode}; SET LOCAL statement_timeout = {limit}; {local}SELECT pg_backend_pid()");
     let row = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_one(&mut **connection).await.map_err(fault)?;
     if !statement.session.is_empty() {
         let each =

@@ -185,7 +185,7 @@ fn render_body(body: &Body, arguments: &Arguments) -> (&'static str, String) {
 
 /// What an answer is: JSON if it says so or says nothing and is; text; bytes; nothing.
 fn reply(answer: Answer, method: Method) -> Result<Reply, SourceError> {
-    let Answer { status, content_type, body } = answer;
+    let Answer { status, content_type, body, .. } = answer;
     match status {
         200..=299 => {}
         404 | 410 => return Err(SourceError::NotFound),

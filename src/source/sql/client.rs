@@ -91,6 +91,7 @@ impl SourceKind for Sql {
             max_rows: if op.row == RowConfig::One { 1 } else { attempt.max_rows },
             max_bytes: attempt.max_bytes,
             limit: attempt.left(self.plan.statement_timeout.0),
+            local: Vec::new(),
         };
         if let Some((plan, page)) = page {
             statement.text = page.text;

@@ -117,7 +117,11 @@ pub(super) fn prepare(
         );
     }
     let effect = effect(&out, &pieces, engine);
-    sound.then_some(Prepared { text: SqlText { whole: out.into(), parts, tail }, binds, effect })
+    sound.then_some(Prepared {
+        text: SqlText { whole: out.into(), parts, tail, binary: Vec::new() },
+        binds,
+        effect,
+    })
 }
 
 /// Tokens with byte ranges; comments and spaces are left out. The error is a sentence and its offset.

@@ -268,7 +268,9 @@ fn bind<'q>(
     bind: &Bind,
 ) -> Result<Query<'q, sqlx::Sqlite, SqliteArguments>, SourceError> {
     let value = match bind {
-        Bind::Blob(bytes) => return Ok(query.bind(bytes.clone())),
+        Bind::Vector(vector) => {
+            return Ok(query.bind(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()));
+        }
         Bind::Value(value) => value,
     };
     Ok(match value {

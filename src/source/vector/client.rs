@@ -1,21 +1,19 @@
 //! The live vector source.
 
+use super::collection::Collection;
 use super::config::{VectorConfig, VectorOpConfig};
 use super::embed::Embedder;
 use super::plan::{self, VectorOp, VectorPlan};
 use crate::output::Reply;
 use crate::params::Arguments;
-use crate::source::sqlite::Sqlite;
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 
 /// A live collection with its embedder.
 #[derive(Debug)]
 pub struct Vector {
     pub(super) plan: VectorPlan,
-    pub(super) sqlite: Sqlite,
+    pub(super) collection: Collection,
     pub(super) embedder: Embedder,
-    /// Whether `<table>_fts` is there; looked up once.
-    pub(super) indexed: tokio::sync::OnceCell<bool>,
 }
 
 impl SourceKind for Vector {
@@ -39,12 +37,7 @@ impl SourceKind for Vector {
     fn open(name: &str, plan: &VectorPlan) -> Result<Self, OpenError> {
         let embedder =
             Embedder::open(&plan.embedder).map_err(|reason| OpenError { name: name.to_owned(), reason })?;
-        Ok(Self {
-            plan: plan.clone(),
-            sqlite: Sqlite::open(&plan.sqlite),
-            embedder,
-            indexed: tokio::sync::OnceCell::new(),
-        })
+        Ok(Self { plan: plan.clone(), collection: plan.collection.open(name)?, embedder })
     }
 
     async fn execute(
@@ -57,6 +50,6 @@ impl SourceKind for Vector {
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
-        self.sqlite.probe().await
+        self.collection.probe(self.plan.embedder.length(), self.plan.distance).await
     }
 }

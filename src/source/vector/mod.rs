@@ -2,15 +2,21 @@
 //! score and metadata.
 
 mod client;
+mod collection;
 mod config;
 mod embed;
+mod filter;
 pub mod hash;
+mod pgvector;
 mod plan;
+mod qdrant;
 mod search;
+mod sqlite;
+mod statement;
 
 pub use client::Vector;
 pub use config::{
-    DistanceConfig, EmbedderConfig, HashConfig, ModeConfig, OpenAiConfig, SqliteCollectionConfig,
-    VectorConfig, VectorOpConfig,
+    DistanceConfig, EmbedderConfig, HashConfig, ModeConfig, OpenAiConfig, PgvectorCollectionConfig,
+    QdrantCollectionConfig, SqliteCollectionConfig, VectorConfig, VectorOpConfig,
 };
 pub use plan::{VectorOp, VectorPlan};

@@ -1,31 +1,24 @@
 //! One search: by vector, by words, or both merged by reciprocal rank.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::client::Vector;
-use super::config::{DistanceConfig, ModeConfig};
+use super::collection::{Found, Match, Query};
+use super::config::ModeConfig;
+use super::filter;
 use super::plan::{MAX_LIMIT, VectorOp};
 use crate::output::{Reply, Rows};
 use crate::params::Arguments;
-use crate::source::database::{Access, Bind, Statement};
 use crate::source::{Attempt, SourceError};
 
 /// The constant of reciprocal rank fusion.
 const RRF: f64 = 60.0;
 /// How many words of a question are looked for.
-const MAX_WORDS: usize = 32;
+pub(super) const MAX_WORDS: usize = 32;
 /// The longest question, in bytes.
 const MAX_QUESTION: usize = 32 << 10;
-
-/// A row with its score, higher is nearer.
-struct Match {
-    id: Value,
-    score: f64,
-    row: Map<String, Value>,
-}
 
 impl Vector {
     pub(super) async fn search(
@@ -45,156 +38,71 @@ impl Vector {
         }
         let asked = limit(op, arguments)?;
         let limit = asked.min(attempt.max_rows);
-        let matches = match op.mode {
-            ModeConfig::Vector => self.by_vector(op, arguments, &question, limit, attempt).await?,
-            ModeConfig::Text => self.by_words(op, arguments, &question, limit, attempt).await?,
+        let Some(checks) = filter::checks(&op.filter, arguments)? else {
+            return Ok(reply(Vec::new(), false));
+        };
+        let query = |limit| Query {
+            limit,
+            checks: &checks,
+            ef_search: op.ef_search,
+            distance: self.plan.distance,
+            attempt,
+        };
+        let Found { matches, more } = match op.mode {
+            ModeConfig::Vector => self.nearest(&question, &query(limit)).await?,
+            ModeConfig::Text => self.collection.worded(&question, &query(limit)).await?,
             ModeConfig::Hybrid => {
                 // Each list is read deeper than the answer, so that what is middling in both can rise.
-                let depth = (limit * 4).clamp(20, MAX_LIMIT);
-                let near = self.by_vector(op, arguments, &question, depth, attempt).await?;
-                let worded = self.by_words(op, arguments, &question, depth, attempt).await?;
-                fuse(near, worded, limit)
+                let query = query((limit * 4).clamp(20, MAX_LIMIT));
+                let near = self.nearest(&question, &query).await?;
+                let worded = self.collection.worded(&question, &query).await?;
+                let more = near.more || worded.more;
+                Found { matches: fuse(near.matches, worded.matches, limit), more }
             }
         };
         let floor = op.min_score.unwrap_or(f64::NEG_INFINITY);
         let kept = matches.into_iter().filter(|m| m.score >= floor);
-        let items: Vec<Value> = kept.map(|m| self.present(m)).collect();
-        // Fewer than asked for because of the cap, not because there are no more.
-        let more = limit < asked && items.len() == limit;
-        Ok(Reply::Rows(Rows { member: "matches", items, more, page: Vec::new() }))
+        let items: Vec<Value> = kept.map(present).collect();
+        // Fewer than asked for because of a cap, not because there are no more.
+        let more = more || limit < asked && items.len() == limit;
+        Ok(reply(items, more))
     }
 
-    async fn by_vector(
-        &self,
-        op: &VectorOp,
-        arguments: &Arguments,
-        question: &str,
-        limit: usize,
-        attempt: Attempt<'_>,
-    ) -> Result<Vec<Match>, SourceError> {
-        let vector = self.embedder.embed(question, attempt.left(Duration::MAX)).await?;
+    async fn nearest(&self, question: &str, query: &Query<'_>) -> Result<Found, SourceError> {
+        let vector = self.embedder.embed(question, query.attempt.left(Duration::MAX)).await?;
         if vector.iter().all(|x| *x == 0.0) {
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
-        let vector = Bind::Blob(vector.iter().flat_map(|x| x.to_le_bytes()).collect());
-        let rows = self.rows(&op.by_vector, vector, op, arguments, limit, attempt).await?;
-        let score = |distance: f64| match self.plan.distance {
-            DistanceConfig::Cosine => 1.0 - distance,
-            DistanceConfig::L2 => 1.0 / (1.0 + distance),
-        };
-        Ok(self.matches(rows, score))
+        self.collection.nearest(&vector, query).await
     }
+}
 
-    async fn by_words(
-        &self,
-        op: &VectorOp,
-        arguments: &Arguments,
-        question: &str,
-        limit: usize,
-        attempt: Attempt<'_>,
-    ) -> Result<Vec<Match>, SourceError> {
-        let words: Vec<String> = question
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|w| !w.is_empty())
-            .take(MAX_WORDS)
-            .map(str::to_lowercase)
-            .collect();
-        if words.is_empty() {
-            return Ok(Vec::new());
-        }
-        if self.has_index(attempt).await? {
-            // Every word quoted: nothing of the question is read as FTS5 syntax.
-            let query: Vec<String> = words.iter().map(|w| format!("\"{w}\"")).collect();
-            let query = Bind::Value(Value::from(query.join(" OR ")));
-            let rows = self.rows(&op.by_index, query, op, arguments, limit, attempt).await?;
-            // bm25 is negative, better is lower, and its size depends on the whole collection: scores are relative to the best.
-            let best = rows.first().and_then(|r| r.get("$rank")).and_then(Value::as_f64).unwrap_or(-1.0);
-            return Ok(self.matches(rows, |rank| if best < 0.0 { rank / best } else { 1.0 }));
-        }
-        #[expect(clippy::cast_precision_loss, reason = "at most 32 words")]
-        let total = words.len() as f64;
-        let words = Bind::Value(json!(words));
-        let rows = self.rows(&op.by_scan, words, op, arguments, limit, attempt).await?;
-        Ok(self.matches(rows, |rank| -rank / total))
-    }
+fn reply(items: Vec<Value>, more: bool) -> Reply {
+    Reply::Rows(Rows { member: "matches", items, more, page: Vec::new() })
+}
 
-    async fn has_index(&self, attempt: Attempt<'_>) -> Result<bool, SourceError> {
-        let look = || async {
-            let statement = Statement {
-                text: Arc::<str>::from("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1")
-                    .into(),
-                binds: vec![Bind::Value(Value::from(format!("{}_fts", self.plan.columns.table)))],
-                session: Vec::new(),
-                access: Access::Read,
-                count: false,
-                max_rows: 1,
-                max_bytes: 1024,
-                limit: attempt.left(Duration::MAX),
-            };
-            self.sqlite.run(statement).await.map(|a| !a.rows.is_empty())
-        };
-        self.indexed.get_or_try_init(look).await.copied()
-    }
+/// The words of a question: runs of letters and digits, in lower case.
+pub(super) fn words(question: &str) -> Vec<String> {
+    question
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .take(MAX_WORDS)
+        .map(str::to_lowercase)
+        .collect()
+}
 
-    async fn rows(
-        &self,
-        text: &Arc<str>,
-        first: Bind,
-        op: &VectorOp,
-        arguments: &Arguments,
-        limit: usize,
-        attempt: Attempt<'_>,
-    ) -> Result<Vec<Value>, SourceError> {
-        let mut binds = vec![first, Bind::Value(Value::from(limit))];
-        for condition in &op.filter {
-            let value = condition.render(arguments).filter(|v| !v.is_null());
-            binds.push(Bind::Value(Value::from(i64::from(value.is_some()))));
-            binds.push(Bind::Value(value.unwrap_or_default()));
-        }
-        let statement = Statement {
-            text: text.clone().into(),
-            binds,
-            session: Vec::new(),
-            access: Access::Read,
-            count: false,
-            max_rows: limit,
-            max_bytes: usize::MAX,
-            limit: attempt.left(Duration::MAX),
-        };
-        self.sqlite.run(statement).await.map(|a| a.rows)
+/// `{id, score, text, metadata}`.
+fn present(found: Match) -> Value {
+    let Match { id, score, text, metadata } = found;
+    let score = (score * 1e4).round() / 1e4;
+    let mut item = Map::new();
+    item.insert("id".to_owned(), id);
+    item.insert("score".to_owned(), json!(score));
+    item.insert("text".to_owned(), text);
+    if !metadata.is_empty() {
+        item.insert("metadata".to_owned(), Value::Object(metadata));
     }
-
-    fn matches(&self, rows: Vec<Value>, score: impl Fn(f64) -> f64) -> Vec<Match> {
-        let objects = rows.into_iter().filter_map(|row| match row {
-            Value::Object(map) => Some(map),
-            _ => None,
-        });
-        objects
-            .map(|mut row| {
-                let rank = row.remove("$rank").and_then(|r| r.as_f64()).unwrap_or(f64::INFINITY);
-                let id = row.get(&self.plan.columns.id).cloned().unwrap_or_default();
-                Match { id, score: score(rank), row }
-            })
-            .collect()
-    }
-
-    /// `{id, score, text, metadata}`; the vector itself is left out.
-    fn present(&self, found: Match) -> Value {
-        let columns = &self.plan.columns;
-        let Match { id, score, mut row } = found;
-        row.shift_remove(&columns.id);
-        row.shift_remove(&columns.embedding);
-        let text = row.shift_remove(&columns.text).unwrap_or_default();
-        let score = (score * 1e4).round() / 1e4;
-        let mut item = Map::new();
-        item.insert("id".to_owned(), id);
-        item.insert("score".to_owned(), json!(score));
-        item.insert("text".to_owned(), text);
-        if !row.is_empty() {
-            item.insert("metadata".to_owned(), Value::Object(row));
-        }
-        Value::Object(item)
-    }
+    Value::Object(item)
 }
 
 fn limit(op: &VectorOp, arguments: &Arguments) -> Result<usize, SourceError> {
@@ -231,7 +139,7 @@ mod tests {
 
     #[test]
     fn fusion_prefers_what_both_lists_find() {
-        let found = |id: i64| Match { id: id.into(), score: 9.0, row: Map::new() };
+        let found = |id: i64| Match { id: id.into(), score: 9.0, text: Value::Null, metadata: Map::new() };
         let fused = fuse(vec![found(1), found(2), found(3)], vec![found(2), found(4)], 3);
         let ids: Vec<i64> = fused.iter().filter_map(|m| m.id.as_i64()).collect();
         assert_eq!(ids, [2, 1, 4]);

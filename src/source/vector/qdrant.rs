@@ -1,0 +1,259 @@
+//! A collection in Qdrant, over its REST API: nearest points by a query, words by its full-text index.
+
+mod facts;
+mod plan;
+
+pub(super) use plan::{QdrantPlan, key};
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::collection::{self, Found, Match, Query, check_length};
+use super::config::DistanceConfig;
+use super::filter::{Check, Checked};
+use super::search::words;
+use crate::source::http::{self, Answer};
+use crate::source::{Attempt, SourceError};
+use facts::Facts;
+use plan::path;
+
+/// The largest answer that is read.
+const MAX_ANSWER: usize = 16 << 20;
+/// How many points with one of the words are ranked: Qdrant finds words and does not rank by them.
+const MAX_WORDED: usize = 1000;
+/// The longest a probe takes.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// A live collection.
+#[derive(Debug)]
+pub(super) struct Qdrant {
+    plan: QdrantPlan,
+    client: reqwest::Client,
+    /// What the server said of the collection. Held for single operations only.
+    facts: Mutex<Option<Arc<Facts>>>,
+}
+
+impl Qdrant {
+    pub(super) fn open(plan: &QdrantPlan) -> Result<Self, String> {
+        let client = http::client(plan.url.starts_with("https:"))?;
+        Ok(Self { plan: plan.clone(), client, facts: Mutex::default() })
+    }
+
+    pub(super) async fn probe(
+        &self,
+        length: Option<usize>,
+        distance: DistanceConfig,
+    ) -> Result<(), SourceError> {
+        self.forget();
+        let facts = self.facts(PROBE).await?;
+        facts.measured_by(distance)?;
+        length.map_or(Ok(()), |length| check_length(length, facts.length))
+    }
+
+    pub(super) async fn nearest(&self, vector: &[f32], query: &Query<'_>) -> Result<Found, SourceError> {
+        let facts = self.facts(self.left(query.attempt)).await?;
+        facts.measured_by(query.distance)?;
+        check_length(vector.len(), facts.length)?;
+        let mut body = Map::new();
+        body.insert("query".to_owned(), json!(vector));
+        if let Some(name) = &self.plan.vector_name {
+            body.insert("using".to_owned(), json!(name));
+        }
+        body.insert("filter".to_owned(), json!({ "must": conditions(query.checks)? }));
+        if let Some(ef_search) = query.ef_search {
+            body.insert("params".to_owned(), json!({ "hnsw_ef": ef_search }));
+        }
+        body.insert("limit".to_owned(), json!(query.limit));
+        body.insert("with_payload".to_owned(), self.payload());
+        let answer = self.post("query", body, query.attempt).await?;
+        let score = |score: f64| match query.distance {
+            // Qdrant gives the cosine and the product themselves, of L2 the distance.
+            DistanceConfig::Cosine | DistanceConfig::InnerProduct => score,
+            DistanceConfig::L2 => collection::score(DistanceConfig::L2, score),
+        };
+        let matches = points(answer)?.into_iter().filter_map(|point| {
+            let scored = score(point.get("score")?.as_f64()?);
+            Some(self.read(point, scored))
+        });
+        let mut matches: Vec<Match> = matches.collect();
+        matches.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Ok(Found { matches, more: false })
+    }
+
+    pub(super) async fn worded(&self, question: &str, query: &Query<'_>) -> Result<Found, SourceError> {
+        let words = words(question);
+        if words.is_empty() {
+            return Ok(Found::default());
+        }
+        let facts = self.facts(self.left(query.attempt)).await?;
+        if !facts.words {
+            let detail =
+                format!("no full-text index on `{}` of {}", self.plan.columns.text, self.plan.collection);
+            let reason = "its collection has no full-text index on the text, which `text` and `hybrid` need";
+            return Err(SourceError::Unfit { reason, detail });
+        }
+        let text = path(&self.plan.columns.text);
+        let any: Vec<Value> =
+            words.iter().map(|word| json!({ "key": text, "match": { "text": word } })).collect();
+        let mut must = conditions(query.checks)?;
+        must.push(json!({ "should": any }));
+        let mut body = Map::new();
+        body.insert("filter".to_owned(), json!({ "must": must }));
+        body.insert("limit".to_owned(), json!(MAX_WORDED));
+        body.insert("with_payload".to_owned(), self.payload());
+        let answer = self.post("scroll", body, query.attempt).await?;
+        let mut matches: Vec<Match> = points(answer)?
+            .into_iter()
+            .map(|point| {
+                let mut found = self.read(point, 0.0);
+                found.score = share(&words, found.text.as_str().unwrap_or_default());
+                found
+            })
+            .collect();
+        matches.sort_by(|a, b| b.score.total_cmp(&a.score));
+        matches.truncate(query.limit);
+        Ok(Found { matches, more: false })
+    }
+
+    /// Which keys of the payload come back.
+    fn payload(&self) -> Value {
+        match &self.plan.columns.metadata {
+            None => json!(true),
+            Some(keys) => {
+                let keys = std::iter::once(&self.plan.columns.text).chain(keys);
+                json!(keys.map(|key| path(key)).collect::<Vec<_>>())
+            }
+        }
+    }
+
+    fn read(&self, mut point: Map<String, Value>, score: f64) -> Match {
+        let id = point.remove("id").unwrap_or_default();
+        let mut metadata = match point.remove("payload") {
+            Some(Value::Object(payload)) => payload,
+            _ => Map::new(),
+        };
+        let text = metadata.shift_remove(&self.plan.columns.text).unwrap_or_default();
+        Match { id, score, text, metadata }
+    }
+
+    async fn post(
+        &self,
+        what: &str,
+        body: Map<String, Value>,
+        attempt: Attempt<'_>,
+    ) -> Result<Value, SourceError> {
+        let url = format!("{}/points/{what}", self.plan.url);
+        let request = self.client.post(url).header("content-type", "application/json");
+        let request = request.body(Value::Object(body).to_string());
+        let result = self.ask(request, self.left(attempt)).await;
+        if matches!(result, Err(SourceError::Status { .. } | SourceError::Unfit { .. })) {
+            // The collection may have been made anew.
+            self.forget();
+        }
+        result
+    }
+
+    /// `result` of an answer.
+    async fn ask(&self, request: reqwest::RequestBuilder, limit: Duration) -> Result<Value, SourceError> {
+        let request = match &self.plan.api_key {
+            Some(key) => request.header("api-key", key.expose()),
+            None => request,
+        };
+        let Answer { status, body, .. } = http::fetch(request, MAX_ANSWER, limit).await?;
+        match status {
+            200 => {}
+            404 => {
+                let detail = http::excerpt(&body);
+                return Err(SourceError::Unfit { reason: "its collection is not there", detail });
+            }
+            status => return Err(SourceError::Status { status, body: http::excerpt(&body) }),
+        }
+        let mut answer: Value = serde_json::from_slice(&body)
+            .map_err(|e| SourceError::BadReply { reason: "no JSON from Qdrant", detail: e.to_string() })?;
+        Ok(answer.get_mut("result").map(Value::take).unwrap_or_default())
+    }
+
+    fn left(&self, attempt: Attempt<'_>) -> Duration {
+        attempt.left(self.plan.timeout.0)
+    }
+
+    fn forget(&self) {
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What the server says of the collection, asked once.
+    async fn facts(&self, limit: Duration) -> Result<Arc<Facts>, SourceError> {
+        let lock = || self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = lock().clone() {
+            return Ok(facts);
+        }
+        let answer = self.ask(self.client.get(&self.plan.url), limit).await?;
+        let facts = Arc::new(Facts::read(&self.plan, &answer)?);
+        *lock() = Some(facts.clone());
+        Ok(facts)
+    }
+}
+
+fn points(mut answer: Value) -> Result<Vec<Map<String, Value>>, SourceError> {
+    let Some(Value::Array(points)) = answer.get_mut("points").map(Value::take) else {
+        return Err(SourceError::BadReply { reason: "no points from Qdrant", detail: String::new() });
+    };
+    let objects = points.into_iter().filter_map(|point| match point {
+        Value::Object(point) => Some(point),
+        _ => None,
+    });
+    Ok(objects.collect())
+}
+
+/// The share of the words that a text holds. Qdrant found one in another form (by its tokenizer) where we find none.
+#[expect(clippy::cast_precision_loss, reason = "at most 32 words")]
+fn share(words: &[String], text: &str) -> f64 {
+    let text = text.to_lowercase();
+    let held = words.iter().filter(|word| text.contains(word.as_str())).count();
+    held.max(1) as f64 / words.len() as f64
+}
+
+/// The conditions as `must`, each of which Qdrant applies.
+fn conditions(checks: &[Check]) -> Result<Vec<Value>, SourceError> {
+    checks.iter().map(|Check { column, test }| condition(column, test)).collect()
+}
+
+fn condition(column: &str, test: &Checked) -> Result<Value, SourceError> {
+    let key = path(column);
+    Ok(match test {
+        Checked::Equals(value) => equals(&key, value),
+        // An empty list would be no condition to Qdrant; it never comes here.
+        Checked::In(values) => {
+            json!({ "should": values.iter().map(|v| equals(&key, v)).collect::<Vec<_>>() })
+        }
+        Checked::Bound(bound, value) => {
+            if value.as_str().is_some_and(|text| !is_date(text)) {
+                let sentence =
+                    format!("`{column}` takes a number or a date such as 2026-01-31 as its bound.");
+                return Err(SourceError::Argument(sentence));
+            }
+            json!({ "key": key, "range": { bound.key(): value } })
+        }
+    })
+}
+
+/// `match` knows texts, whole numbers and booleans.
+fn equals(key: &str, value: &Value) -> Value {
+    match value {
+        Value::Number(n) if n.as_i64().is_none() => {
+            json!({ "key": key, "range": { "gte": value, "lte": value } })
+        }
+        value => json!({ "key": key, "match": { "value": value } }),
+    }
+}
+
+/// Whether a text begins like a date, which is all that Qdrant compares beside numbers.
+fn is_date(text: &str) -> bool {
+    let digits = |part: Option<&str>, n: usize| {
+        part.is_some_and(|p| p.len() == n && p.chars().all(|c| c.is_ascii_digit()))
+    };
+    let mut parts = text.get(..10).unwrap_or_default().split('-');
+    digits(parts.next(), 4) && digits(parts.next(), 2) && digits(parts.next(), 2) && parts.next().is_none()
+}
