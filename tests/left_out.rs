@@ -2,15 +2,21 @@
 
 fn main() {
     let engines = [
-        ("TEST_POSTGRES_URL", "what needs PostgreSQL, "),
+        ("TEST_POSTGRES_URL", "what needs PostgreSQL with pgvector, "),
         // Which comes with `TEST_MYSQL_URL`.
         ("TEST_MYSQL_ROOT_URL", "what needs MySQL or MariaDB, "),
+        ("TEST_EMBEDDER_URL", "the real embedding model, "),
     ];
     let missing = engines.iter().filter(|(name, _)| std::env::var_os(name).is_none());
     let engines: String = missing.map(|(_, what)| *what).collect();
+    let qdrant = if std::env::var_os("TEST_QDRANT_URL").is_some() {
+        "Qdrant was the real one of TEST_QDRANT_URL"
+    } else {
+        "Qdrant was the contract server of tests/it/support, no real one (TEST_QDRANT_URL)"
+    };
     let line = format!(
         "left out by cargo test: {engines}the official MCP clients (tests/clients) and the conformance suite \
-         (tests/conformance); ./tests/run.sh runs everything"
+         (tests/conformance); ./tests/run.sh runs everything\n{qdrant}"
     );
     let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("\n{line}\n\n").as_bytes());
 }

@@ -16,6 +16,8 @@ cd "$root" || exit 1
 . "$root/tests/clients/tools.sh"
 # shellcheck source=tests/engines/tools.sh
 . "$root/tests/engines/tools.sh"
+# shellcheck source=tests/embedder/tools.sh
+. "$root/tests/embedder/tools.sh"
 
 usage() {
   sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -119,9 +121,30 @@ engines() {
   done
 }
 
+# The same for the embedding model; sets embedder, what the tests are run with.
+embedder=()
+embedding_model() {
+  if [ -n "${TEST_EMBEDDER_URL:-}" ]; then
+    engines_said+=", the embedder of TEST_EMBEDDER_URL"
+  elif embedder_here || { [ -z "$quick" ] && embedder_tools; }; then
+    engines_said+=", an embedding model"
+    embedder=(tests/embedder/run.sh)
+  elif [ -n "$quick" ]; then
+    engines_said+=", without an embedding model (fetched by a run without --quick)"
+  else
+    missing embedder "it cannot be had, for what is named above"
+  fi
+  if [ -n "${TEST_QDRANT_URL:-}" ]; then
+    engines_said+=", Qdrant of TEST_QDRANT_URL"
+  else
+    engines_said+=", Qdrant as a contract server only"
+  fi
+}
+
 # cargo test prints one line of counts per test program.
 cargo_tests() {
-  local log=$logs/cargo-test.log status=0 passed failed start=$SECONDS test=(cargo test --locked --no-fail-fast)
+  local log=$logs/cargo-test.log status=0 passed failed start=$SECONDS
+  local test=("${embedder[@]}" cargo test --locked --no-fail-fast)
   heading "cargo test$engines_said"
   run "$log" tests/engines/run.sh "${engines_without[@]}" "${test[@]}" || status=$?
   if [ "$status" -eq 125 ]; then
@@ -181,6 +204,7 @@ if [ -z "$quick" ]; then
 fi
 
 engines
+embedding_model
 cargo_tests
 
 if [ -z "$quick" ]; then

@@ -50,3 +50,6 @@ mod suggestions;
 mod support;
 mod talking;
 mod vector;
+mod vector_backends;
+mod vector_embedder;
+mod vector_pgvector;

@@ -163,12 +163,17 @@ impl Collection {
 /// Refuses a vector of another length than the collection's.
 pub(super) fn check_length(vector: usize, collection: Option<usize>) -> Result<(), SourceError> {
     match collection {
-        Some(wanted) if wanted != vector => Err(SourceError::Unfit {
-            reason: "the embedder's vectors have another length than those of the collection",
-            detail: format!("{vector} numbers from the embedder, {wanted} in the collection"),
-        }),
+        Some(wanted) if wanted != vector => {
+            Err(another_length(format!("{vector} numbers from the embedder, {wanted} in the collection")))
+        }
         _ => Ok(()),
     }
+}
+
+/// A vector that cannot be compared with those of the collection.
+pub(super) fn another_length(detail: String) -> SourceError {
+    let reason = "the embedder's vectors have another length than those of the collection";
+    SourceError::Unfit { reason, detail }
 }
 
 /// The score of a distance, as an engine gives it: pgvector's inner product is negative.

@@ -9,7 +9,7 @@ pub(super) use plan::{PgvectorPlan, column};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::collection::{self, Columns, Found, Query, check_length};
+use super::collection::{self, Columns, Found, Query, another_length, check_length};
 use super::config::DistanceConfig;
 use super::plan::MAX_LIMIT;
 use super::search::MAX_WORDS;
@@ -135,7 +135,13 @@ impl Pgvector {
             // The table may have changed.
             self.forget();
         }
-        let Answer { rows, more, .. } = result?;
+        let Answer { rows, more, .. } = match result {
+            // A column without a length of its own; the values are right, the vector is not.
+            Err(SourceError::Argument(why)) if why.contains(" dimensions ") => {
+                return Err(another_length(why));
+            }
+            result => result?,
+        };
         Ok(Found { matches: collection::matches(rows, &self.plan.columns, score), more })
     }
 

@@ -223,10 +223,11 @@ fn conditions(checks: &[Check]) -> Result<Vec<Value>, SourceError> {
 fn condition(column: &str, test: &Checked) -> Result<Value, SourceError> {
     let key = path(column);
     Ok(match test {
-        Checked::Equals(value) => equals(&key, value),
+        Checked::Equals(value) => equals(column, &key, value)?,
         // An empty list would be no condition to Qdrant; it never comes here.
         Checked::In(values) => {
-            json!({ "should": values.iter().map(|v| equals(&key, v)).collect::<Vec<_>>() })
+            let any: Result<Vec<Value>, _> = values.iter().map(|v| equals(column, &key, v)).collect();
+            json!({ "should": any? })
         }
         Checked::Bound(bound, value) => {
             if value.as_str().is_some_and(|text| !is_date(text)) {
@@ -234,19 +235,34 @@ fn condition(column: &str, test: &Checked) -> Result<Value, SourceError> {
                     format!("`{column}` takes a number or a date such as 2026-01-31 as its bound.");
                 return Err(SourceError::Argument(sentence));
             }
+            if value.is_number() && !is_exact(value) {
+                return Err(too_large(column));
+            }
             json!({ "key": key, "range": { bound.key(): value } })
         }
     })
 }
 
-/// `match` knows texts, whole numbers and booleans.
-fn equals(key: &str, value: &Value) -> Value {
-    match value {
-        Value::Number(n) if n.as_i64().is_none() => {
-            json!({ "key": key, "range": { "gte": value, "lte": value } })
-        }
-        value => json!({ "key": key, "match": { "value": value } }),
-    }
+/// `match` knows texts, booleans and whole numbers, and takes 3 and 3.0 for two numbers; `range` compares as 64-bit floats.
+fn equals(column: &str, key: &str, value: &Value) -> Result<Value, SourceError> {
+    let matched = json!({ "key": key, "match": { "value": value } });
+    let within = || json!({ "key": key, "range": { "gte": value, "lte": value } });
+    Ok(match value {
+        Value::Number(n) if n.is_i64() && is_exact(value) => json!({ "should": [matched, within()] }),
+        Value::Number(n) if n.is_i64() => matched,
+        Value::Number(_) if is_exact(value) => within(),
+        Value::Number(_) => return Err(too_large(column)),
+        _ => matched,
+    })
+}
+
+/// Whether no other whole number is the same 64-bit float.
+fn is_exact(number: &Value) -> bool {
+    number.as_f64().is_some_and(|n| n.abs() < 9_007_199_254_740_992.0)
+}
+
+fn too_large(column: &str) -> SourceError {
+    SourceError::Argument(format!("The number for `{column}` is larger than this source can compare."))
 }
 
 /// Whether a text begins like a date, which is all that Qdrant compares beside numbers.

@@ -4,7 +4,9 @@ pub mod client;
 pub mod gateway;
 pub mod message;
 pub mod process;
+pub mod qdrant;
 pub mod upstream;
+pub mod vectors;
 
 pub use client::{Connection, Reply};
 pub use gateway::Gateway;

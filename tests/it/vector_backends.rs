@@ -1,0 +1,355 @@
+//! What holds for every kind of collection alike: scores by the reference's scales, conditions that no argument can widen, questions
+//! and vectors that cannot be compared. PostgreSQL where `tests/engines/run.sh` brings it; Qdrant is the real one of
+//! `TEST_QDRANT_URL`, else the contract server of the test tree.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::problems;
+use crate::support::qdrant::KEY;
+use crate::support::vectors::{ROWS, World, points};
+use crate::support::{Gateway, failure, structured};
+
+fn matches(result: &Value) -> &Vec<Value> {
+    structured(result)["matches"].as_array().unwrap()
+}
+
+fn ids(result: &Value) -> Vec<u64> {
+    matches(result).iter().map(|m| m["id"].as_u64().unwrap()).collect()
+}
+
+/// The score of the reference: cosine, 1/(1+d), the product.
+fn score(distance: &str, a: [f64; 2], b: [f64; 2]) -> f64 {
+    let dot = |a: [f64; 2], b: [f64; 2]| a[0] * b[0] + a[1] * b[1];
+    match distance {
+        "cosine" => dot(a, b) / (dot(a, a) * dot(b, b)).sqrt(),
+        "l2" => 1.0 / (1.0 + ((a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2)).sqrt()),
+        _ => dot(a, b),
+    }
+}
+
+#[tokio::test]
+async fn scores_are_those_of_the_reference_on_every_engine() {
+    let mut world = World::new("scores").await;
+    let tools = json!({
+        "all_SOURCE": { "description": "A.", "params": { "q": { "type": "string" } }, "vector": { "source": "SOURCE", "search": "{q}" } },
+        "floor_SOURCE": { "description": "F.", "params": { "q": { "type": "string" } }, "vector": { "source": "SOURCE", "search": "{q}", "min_score": 0.45 } }
+    });
+    let names = world.names();
+    let gateway = world.gateway(&tools).await;
+    assert_eq!(names.len(), if world.own.is_some() { 8 } else { 5 });
+    for name in &names {
+        let distance = name.split_once('-').unwrap().1;
+        for question in [[0.6, 0.8], [3.0, -1.0], [-2.0, 0.25]] {
+            let mut wanted: Vec<(f64, u64)> =
+                ROWS.iter().map(|row| (score(distance, question, row.2), row.0)).collect();
+            wanted.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let asked = format!("[{},{}]", question[0], question[1]);
+            let result = gateway.call(&format!("all_{name}"), json!({ "q": asked })).await;
+            assert_eq!(ids(&result), wanted.iter().map(|w| w.1).collect::<Vec<_>>(), "{name}: {question:?}");
+            for (found, (score, id)) in matches(&result).iter().zip(&wanted) {
+                let got = found["score"].as_f64().unwrap();
+                assert!((got - score).abs() < 1e-3, "{name}: {question:?}: {id} has {got}, not {score}");
+            }
+            let floor = gateway.call(&format!("floor_{name}"), json!({ "q": asked })).await;
+            assert_eq!(ids(&floor).len(), wanted.iter().filter(|w| w.0 >= 0.45).count(), "{name}");
+        }
+        let result = gateway.call(&format!("all_{name}"), json!({ "q": "[1,0]" })).await;
+        let first = &matches(&result)[0];
+        if distance != "inner_product" {
+            let draft = if name.starts_with("sqlite") { json!(1) } else { json!(true) };
+            let metadata = json!({ "lang": "en", "year": 2020, "price": 1.5, "draft": draft });
+            assert_eq!(
+                *first,
+                json!({ "id": 1, "score": 1.0, "text": "red apple pie", "metadata": metadata })
+            );
+        }
+    }
+    world.gone().await;
+}
+
+#[test]
+fn an_inner_product_is_refused_where_the_engine_has_none() {
+    let yaml = r#"sources: { c: { vector: { sqlite: { url: "sqlite:c.db", table: c }, distance: inner_product, embedder: { hash: { dimensions: 16 } } } } }"#;
+    let said = problems(std::path::Path::new("."), yaml);
+    assert!(said.contains("SQLite has no inner product") && said.contains("^^^^"), "{said}");
+}
+
+/// What a call with these arguments has to give.
+enum Wanted {
+    Ids(&'static [u64]),
+    Refused,
+}
+use Wanted::{Ids, Refused};
+
+fn conditions() -> Value {
+    let tool = |params: Value, filter: Value| {
+        let mut params = params;
+        params["q"] = json!({ "default": "[1,0]" });
+        json!({ "description": "D.", "params": params, "vector": { "source": "SOURCE", "search": "{q}", "limit": 1000, "where": filter } })
+    };
+    // `{}` is any JSON value: what a schema lets through has to be met by the condition itself.
+    json!({
+        "needed_SOURCE": tool(json!({ "v": {} }), json!({ "lang": "{v}" })),
+        "optional_SOURCE": tool(json!({ "v": { "optional": true } }), json!({ "lang": "{v}" })),
+        "text_SOURCE": tool(json!({ "v": { "const": "e" }, "w": { "optional": true } }), json!({ "lang": "{v}{w}" })),
+        "in_SOURCE": tool(json!({ "v": {} }), json!({ "lang": { "in": "{v}" } })),
+        "in-optional_SOURCE": tool(json!({ "v": { "optional": true } }), json!({ "lang": { "in": "{v}" } })),
+        "in-list_SOURCE": tool(json!({ "v": { "optional": true }, "w": { "optional": true } }), json!({ "lang": { "in": ["{v}", "{w}"] } })),
+        "years_SOURCE": tool(json!({ "v": {} }), json!({ "year": { "in": "{v}" } })),
+        "range_SOURCE": tool(json!({ "from": {}, "to": { "optional": true } }), json!({ "year": { "gte": "{from}", "lt": "{to}" } })),
+        "above_SOURCE": tool(json!({ "v": {} }), json!({ "price": { "gt": "{v}", "lte": 9 } })),
+        "number_SOURCE": tool(json!({ "v": {} }), json!({ "price": "{v}" })),
+        "year_SOURCE": tool(json!({ "v": { "type": "integer" } }), json!({ "year": "{v}" })),
+        "draft_SOURCE": tool(json!({ "v": {} }), json!({ "draft": "{v}" })),
+        "tenant_SOURCE": tool(json!({ "v": { "optional": true }, "t": { "const": "en" } }), json!({ "lang": "{t}", "year": "{v}" }))
+    })
+}
+
+const ALL: &[u64] = &[1, 2, 3, 4, 5];
+
+fn cases() -> Vec<(&'static str, Value, Wanted)> {
+    let mut cases = vec![
+        ("needed", json!({ "v": "en" }), Ids(&[1, 2])),
+        ("needed", json!({ "v": "nothing" }), Ids(&[])),
+        ("needed", json!({ "v": "" }), Ids(&[])),
+        ("needed", json!({ "v": "en' OR '1'='1" }), Ids(&[])),
+        ("needed", json!({ "v": "en\"}]},{\"x\":\"" }), Ids(&[])),
+        ("needed", json!({ "v": "%" }), Ids(&[])),
+        ("needed", json!({}), Refused),
+        ("optional", json!({ "v": "de" }), Ids(&[3])),
+        ("optional", json!({}), Ids(ALL)),
+        ("text", json!({ "w": "n" }), Ids(&[1, 2])),
+        ("text", json!({}), Refused),
+        ("in", json!({ "v": ["en", "fr", "xx"] }), Ids(&[1, 2, 4])),
+        ("in", json!({ "v": ["de"] }), Ids(&[3])),
+        ("in", json!({ "v": [] }), Ids(&[])),
+        ("in", json!({ "v": ["a\",\"en", "{en}", "en,fr"] }), Ids(&[])),
+        ("in", json!({}), Refused),
+        ("in-optional", json!({}), Ids(ALL)),
+        ("in-optional", json!({ "v": [] }), Ids(&[])),
+        ("in-list", json!({ "v": "de" }), Ids(&[3])),
+        ("in-list", json!({ "v": "de", "w": "fr" }), Ids(&[3, 4])),
+        ("in-list", json!({}), Ids(&[])),
+        ("years", json!({ "v": [1999, 2022] }), Ids(&[3, 4])),
+        ("range", json!({ "from": 2021 }), Ids(&[2, 3, 5])),
+        ("range", json!({ "from": 2021, "to": 2023 }), Ids(&[2, 3])),
+        ("range", json!({ "from": 2023, "to": 1999 }), Ids(&[])),
+        ("range", json!({ "to": 2023 }), Refused),
+        ("above", json!({ "v": 2.25 }), Ids(&[3, 5])),
+        ("number", json!({ "v": 2.25 }), Ids(&[2])),
+        ("number", json!({ "v": 3 }), Ids(&[3])),
+        ("year", json!({ "v": 2020 }), Ids(&[1])),
+        ("year", json!({ "v": 2020.0 }), Ids(&[1])),
+        ("draft", json!({ "v": true }), Ids(&[1])),
+        ("draft", json!({ "v": false }), Ids(&[2, 3, 4, 5])),
+        ("tenant", json!({}), Ids(&[1, 2])),
+        ("tenant", json!({ "v": 2021 }), Ids(&[2])),
+        ("tenant", json!({ "v": 2022 }), Ids(&[])),
+        ("tenant", json!({ "t": "de" }), Refused),
+        ("tenant", json!({ "t": null }), Refused),
+        ("tenant", json!({ "v": { "gte": 0 } }), Refused),
+    ];
+    // Shapes that a condition does not have.
+    for wrong in [json!(null), json!({}), json!({ "in": ["en"] }), json!({ "$ne": "" }), json!({ "gte": "" })]
+    {
+        for tool in ["needed", "in", "years", "number", "draft", "above"] {
+            cases.push((tool, json!({ "v": wrong }), Refused));
+        }
+        cases.push(("range", json!({ "from": wrong }), Refused));
+    }
+    for list in [json!([]), json!(["en"]), json!([["en"]]), json!([null])] {
+        for tool in ["needed", "optional", "number", "draft", "above"] {
+            cases.push((tool, json!({ "v": list }), Refused));
+        }
+        cases.push(("range", json!({ "from": list }), Refused));
+    }
+    for list in [json!(["en", null]), json!([["en"]]), json!([{ "a": 1 }]), json!("en"), json!(true)] {
+        cases.push(("in", json!({ "v": list }), Refused));
+    }
+    cases.push(("above", json!({ "v": true }), Refused));
+    cases
+}
+
+#[tokio::test]
+async fn no_argument_widens_a_condition_on_any_engine() {
+    let mut world = World::new("conditions").await;
+    let names = world.names();
+    let gateway = world.gateway(&conditions()).await;
+    for name in names.iter().filter(|n| n.ends_with("cosine")) {
+        for (tool, arguments, wanted) in cases() {
+            let result = gateway.call(&format!("{tool}_{name}"), arguments.clone()).await;
+            match wanted {
+                Ids(wanted) => {
+                    let found: BTreeSet<u64> = ids(&result).into_iter().collect();
+                    assert_eq!(found, wanted.iter().copied().collect(), "{name}: {tool}: {arguments}");
+                }
+                Refused => {
+                    let said = failure(&result);
+                    assert!(
+                        !said.contains("(request "),
+                        "not a sentence for the caller: {name}: {tool}: {arguments}: {said}"
+                    );
+                }
+            }
+        }
+        // A text where the column holds numbers is smaller or larger than all of them to some engines.
+        for text in ["", "zzz", "~", "0x0", "NaN", "-Infinity", "9999"] {
+            for tool in ["range", "above"] {
+                let key = if tool == "range" { "from" } else { "v" };
+                let result = gateway.call(&format!("{tool}_{name}"), json!({ key: text })).await;
+                if result.get("isError").is_none() {
+                    assert_eq!(ids(&result), [] as [u64; 0], "{name}: {tool}: {text}");
+                }
+            }
+        }
+    }
+    world.gone().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_compared_is_told_on_every_engine() {
+    let mut world = World::new("hostile").await;
+    let params = json!({ "q": { "type": "string" }, "limit": { "type": "integer", "default": 3 } });
+    let tools = json!({ "find_SOURCE": { "description": "F.", "params": params, "vector": { "source": "SOURCE", "search": "{q}", "limit": "{limit}" } } });
+    let names = world.names();
+    let gateway = world.gateway(&tools).await;
+    for name in &names {
+        let tool = format!("find_{name}");
+        for (question, wanted) in [
+            ("[nan,1]", "The embedder of the source"),
+            ("[1,inf]", "The embedder of the source"),
+            ("[1,-inf]", "The embedder of the source"),
+            ("[]", "a vector of the wrong length"),
+            (" \n", "is empty"),
+            ("", "is empty"),
+        ] {
+            let said = gateway.call(&tool, json!({ "q": question })).await;
+            assert!(failure(&said).contains(wanted), "{name}: {question}: {}", failure(&said));
+        }
+        for question in ["[1,2,3]", "[1]"] {
+            let said = gateway.call(&tool, json!({ "q": question })).await;
+            assert!(failure(&said).contains(&format!("`{name}`")), "{name}: {}", failure(&said));
+            if !name.starts_with("sqlite") {
+                assert!(failure(&said).contains("another length"), "{name}: {}", failure(&said));
+            }
+        }
+        for limit in [0, -1, 1001, 1_000_000_000] {
+            let said = gateway.call(&tool, json!({ "q": "[1,0]", "limit": limit })).await;
+            assert!(failure(&said).contains("from 1 to 1000"), "{name}: {limit}");
+        }
+        // Nothing is near to nothing.
+        assert_eq!(ids(&gateway.call(&tool, json!({ "q": "[0,0]" })).await), [] as [u64; 0], "{name}");
+        assert_eq!(
+            ids(&gateway.call(&tool, json!({ "q": "[1,0]", "limit": 1000 })).await).len(),
+            5,
+            "{name}"
+        );
+        assert_eq!(ids(&gateway.call(&tool, json!({ "q": "[1,0]" })).await).len(), 3, "{name}");
+    }
+    world.gone().await;
+}
+
+#[tokio::test]
+async fn qdrant_is_asked_in_its_own_words_and_its_misfits_are_told() {
+    let world = World::new("words").await;
+    let World { qdrant, embedder, .. } = &world;
+    let vectors = json!({ "title vec": { "size": 2, "distance": "Cosine" } });
+    let named = qdrant.collection("named", vectors, points(Some("title vec"))).await;
+    let asked = json!({ "openai": { "base_url": format!("{}/v1", embedder.url()), "model": "own" } });
+    let source = |collection: &str, more: Value| {
+        let mut at = json!({ "url": format!("{}/", qdrant.url), "collection": collection, "api_key": KEY });
+        at.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "vector": { "qdrant": at, "embedder": asked } })
+    };
+    let mut sources = json!({
+        "named": source(&named, json!({ "vector_name": "title vec", "metadata": ["lang", "year"] })),
+        "unnamed": source(&named, json!({})),
+        "other": source(&named, json!({ "vector_name": "titel" })),
+        "gone": source("not there/ok?".replace('/', "").replace('?', "").as_str(), json!({})),
+        "text": source(&named, json!({ "vector_name": "title vec", "text": "lang" })),
+    });
+    sources["l2"] = source(&named, json!({ "vector_name": "title vec" }));
+    sources["l2"]["vector"]["distance"] = json!("l2");
+    if qdrant.contract.is_some() {
+        sources["key"] = source(&named, json!({ "api_key": "wrong-key-55" }));
+    }
+    let mut tools = json!({});
+    for (name, _) in sources.as_object().unwrap() {
+        for mode in ["vector", "text", "hybrid"] {
+            let params = json!({ "q": { "type": "string" }, "lang": { "type": "string", "optional": true } });
+            let op = json!({ "source": name, "search": "{q}", "mode": mode, "limit": 3, "ef_search": 64, "where": { "lang": "{lang}" } });
+            tools[format!("{mode}_{name}")] = json!({ "description": "D.", "params": params, "vector": op });
+        }
+    }
+    let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
+    if let Some(server) = &qdrant.contract {
+        server.take();
+    }
+    let found = gateway.call("vector_named", json!({ "q": "[0,1]", "lang": "en" })).await;
+    assert_eq!(ids(&found), [2, 1]);
+    assert_eq!(matches(&found)[0]["metadata"], json!({ "lang": "en", "year": 2021 }));
+    if let Some(server) = &qdrant.contract {
+        let seen = server.take();
+        assert_eq!(seen.len(), 2);
+        assert_eq!(
+            (seen[0].method.as_str(), seen[0].target.as_str()),
+            ("GET", format!("/collections/{}", named.replace('_', "%5F")).as_str())
+        );
+        let body: Value = serde_json::from_slice(&seen[1].body).unwrap();
+        let wanted = json!({
+            "query": [0.0, 1.0], "using": "title vec", "filter": { "must": [{ "key": "lang", "match": { "value": "en" } }] },
+            "params": { "hnsw_ef": 64 }, "limit": 3, "with_payload": ["content", "lang", "year"]
+        });
+        assert_eq!(body, wanted);
+    }
+    // Words: the share of them, and both lists merged.
+    let text = gateway.call("text_named", json!({ "q": "Green APPLE tree" })).await;
+    assert_eq!(ids(&text), [2, 1]);
+    assert_eq!(matches(&text)[0]["score"], json!(0.6667));
+    assert_eq!(ids(&gateway.call("text_named", json!({ "q": "apple", "lang": "de" })).await), [] as [u64; 0]);
+    assert_eq!(ids(&gateway.call("text_named", json!({ "q": "?!" })).await), [] as [u64; 0]);
+    let hybrid = gateway.call("hybrid_named", json!({ "q": "[1,0] green apple" })).await;
+    assert_eq!(ids(&hybrid)[..2], [1, 2]);
+    for (tool, wanted) in [
+        ("vector_unnamed", "no vector of the name"),
+        ("vector_other", "no vector of the name"),
+        ("vector_gone", "its collection is not there"),
+        ("vector_l2", "another distance"),
+        ("text_text", "no full-text index"),
+        ("hybrid_text", "no full-text index"),
+        ("vector_key", "credentials"),
+    ] {
+        if tool == "vector_key" && qdrant.contract.is_none() {
+            continue;
+        }
+        let said = gateway.call(tool, json!({ "q": "[1,0] apple" })).await;
+        assert!(failure(&said).contains(wanted), "{tool}: {}", failure(&said));
+        assert!(!failure(&said).contains("wrong-key-55") && !failure(&said).contains("127.0.0.1"));
+    }
+    world.gone().await;
+}
+
+#[tokio::test]
+async fn a_qdrant_that_is_down_or_answers_nonsense_is_told() {
+    use crate::support::Upstream;
+    use crate::support::upstream::json as good;
+    let nonsense = Upstream::start(|_| {
+        good("{\"result\":{\"config\":{\"params\":{\"vectors\":{\"size\":16,\"distance\":\"Cosine\"}}}}}")
+    })
+    .await;
+    let down = Upstream::refusing().await;
+    let mut sources = json!({});
+    let mut tools = json!({});
+    for (name, url) in [("nonsense", nonsense.url()), ("down", format!("http://{down}"))] {
+        sources[name] = json!({ "vector": { "qdrant": { "url": url, "collection": "c" }, "embedder": { "hash": { "dimensions": 16 } } } });
+        let op = json!({ "source": name, "search": "{q}" });
+        tools[name] = json!({ "description": "D.", "params": { "q": { "type": "string" } }, "vector": op });
+    }
+    let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
+    let said = gateway.call("nonsense", json!({ "q": "apple" })).await;
+    assert!(failure(&said).contains("no points from Qdrant"), "{}", failure(&said));
+    let said = gateway.call("down", json!({ "q": "apple" })).await;
+    assert!(failure(&said).contains("The source `down` cannot be reached"), "{}", failure(&said));
+}
