@@ -22,7 +22,7 @@ pub fn schema() -> Value {
 }
 
 /// Blocks that hold exactly one of some keys, whatever else they hold.
-const ONE_OF: [(&str, &[&str]); 20] = [
+const ONE_OF: [(&str, &[&str]); 21] = [
     ("Source", &["rest", "sql", "vector"]),
     ("Tool", &["rest", "sql", "vector", "static"]),
     ("Resource", &["rest", "sql", "vector", "static"]),
@@ -45,6 +45,7 @@ const ONE_OF: [(&str, &[&str]); 20] = [
     ("Credentials", &["bearer", "basic", "api_key"]),
     ("ApiKeyCredentials", &["header", "query"]),
     ("ApiKey", &["key", "sha256"]),
+    ("VectorSource", &["sqlite", "pgvector", "qdrant"]),
     ("Embedder", &["openai", "hash"]),
     ("Message", &["user", "assistant"]),
     ("RestRequest", &["get", "post", "put", "patch", "delete", "head"]),

@@ -238,7 +238,7 @@ async fn a_table_that_does_not_fit_is_told_and_one_that_changes_is_asked_again()
     assert_eq!(ids(&gateway.call("t", json!({ "q": "[1,0,0]" })).await), [1]);
     let change = "ALTER TABLE t RENAME COLUMN content TO body; ALTER TABLE t ADD COLUMN content text DEFAULT 'new'; \
         ALTER TABLE t DROP COLUMN embedding; ALTER TABLE t ADD COLUMN embedding halfvec(2) DEFAULT '[1,0]';";
-    raw(&mut own.connection, change.to_owned()).await;
+    own.run(change).await;
     let mut answers = Vec::new();
     for _ in 0..3 {
         answers.push(gateway.call("t", json!({ "q": "[1,0]" })).await);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::collection::CollectionPlan;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
-use crate::params::{Arguments, Scope};
+use crate::params::Arguments;
 use crate::source::{OpCx, SourceError};
 use crate::template::JsonTemplate;
 use crate::yaml::{Entries, JsonNode};
@@ -123,12 +123,13 @@ fn test(column: &str, written: &Spanned<JsonNode>, cx: &mut OpCx<'_>) -> Option<
         .iter()
         .map(|(key, value)| {
             let Some(bound) = Bound::ALL.into_iter().find(|b| b.key() == key.value) else {
-                let message = match key.value.as_str() {
-                    "in" => "`in` stands alone".to_owned(),
-                    other => format!("`{other}` is not a condition"),
+                let (message, help) = if key.value == "in" {
+                    ("`in` stands alone".to_owned(), "bounds are `gte`, `gt`, `lte`, `lt`".to_owned())
+                } else {
+                    let keys = ["in"].into_iter().chain(Bound::ALL.map(Bound::key));
+                    let help = crate::name::did_you_mean(&key.value, keys, "conditions");
+                    (format!("`{}` is not a condition", key.value), help)
                 };
-                let keys = ["in"].into_iter().chain(Bound::ALL.map(Bound::key));
-                let help = crate::name::did_you_mean(&key.value, keys, "conditions");
                 let problem = Diagnostic::error("bad-condition", message).at(key.span, "");
                 cx.diagnostics.push(problem.help(help));
                 return None;
@@ -184,11 +185,6 @@ impl Shape {
     }
 }
 
-/// Whether a parameter is bound from the caller's identity. Then it never leaves a condition out, even where it has no value.
-fn from_identity(_scope: &Scope, _index: usize) -> bool {
-    false
-}
-
 impl Operand {
     fn compile(column: &str, written: &Spanned<JsonNode>, shape: Shape, cx: &mut OpCx<'_>) -> Option<Self> {
         let value = JsonTemplate::compile(written, cx.scope, cx.diagnostics)?;
@@ -206,8 +202,8 @@ impl Operand {
             refuse(written, format!("`{column}` is compared with {} here", shape.words()), cx.diagnostics);
             return None;
         }
-        let may_be_absent =
-            |index: &usize| !cx.scope.always_present(*index) && !from_identity(cx.scope, *index);
+        // What is pinned or comes from the caller's identity is always present: it never leaves a condition out.
+        let may_be_absent = |index: &usize| !cx.scope.always_present(*index);
         let optional = match &value {
             JsonTemplate::Param(index) => may_be_absent(index),
             // A pinned part of a text is never lost because another part is absent.
