@@ -43,9 +43,8 @@ pub async fn check(config: &Config, live: &Live, progress: impl Fn(usize, usize)
         step();
         match reached {
             Ok(advice) => {
-                if let Some(text) = advice {
-                    let problem = Diagnostic::warning("role-can-write", text).at(name.span, "");
-                    diagnostics.push(problem.help("a role that can only read is the better lock"));
+                if let Some(advice) = advice {
+                    diagnostics.push(advice.at(name.span, ""));
                 }
             }
             Err(error) => {
@@ -77,14 +76,21 @@ pub async fn check(config: &Config, live: &Live, progress: impl Fn(usize, usize)
     diagnostics
 }
 
-/// Whether a source answers, and what is to be said of the rights it is used with.
-async fn reach(source: &Source) -> Result<Option<String>, SourceError> {
+/// Whether a source answers, and what is to be said of how it is used.
+async fn reach(source: &Source) -> Result<Option<Diagnostic>, SourceError> {
     let asked = async {
         source.probe().await?;
-        match source {
-            Source::Sql(sql) => sql.advice(PATIENCE).await,
-            Source::Rest(_) | Source::Vector(_) => Ok(None),
-        }
+        Ok(match source {
+            Source::Sql(sql) => sql.advice(PATIENCE).await?.map(|text| {
+                let problem = Diagnostic::warning("role-can-write", text);
+                problem.help("a role that can only read is the better lock")
+            }),
+            Source::Vector(vector) => vector.inspect(PATIENCE).await?.map(|text| {
+                let problem = Diagnostic::warning("no-vector-index", text);
+                problem.help("make one with the operator class of `distance`, as in `USING hnsw (embedding vector_cosine_ops)`")
+            }),
+            Source::Rest(_) => None,
+        })
     };
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(SourceError::Timeout(PATIENCE)))
 }

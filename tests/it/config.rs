@@ -267,12 +267,13 @@ fn problems_come_in_the_order_of_the_text() {
 }
 
 /// Codes in the sources that are not in a fixture, and why.
-const NOT_IN_FIXTURES: [(&str, &str); 6] = [
+const NOT_IN_FIXTURES: [(&str, &str); 7] = [
     ("internal", "cannot be reached"),
     ("too-large", "needs a text of 32 MiB: see config_hostile.rs"),
     ("not-utf8", "has no place: see config_hostile.rs"),
     ("empty", "a warning, not an error: see cli.rs"),
     ("unreachable", "needs a source that is down: see online.rs"),
+    ("no-vector-index", "needs pgvector: see vector_backends.rs"),
     ("undescribed", "needs a database that breaks off: see online.rs"),
 ];
 

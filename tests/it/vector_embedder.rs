@@ -162,9 +162,9 @@ async fn model(url: &str, text: &str) -> Vec<f32> {
     let body = json!({ "model": "all-minilm-l6-v2", "input": text }).to_string();
     let request =
         client.post(format!("{url}/embeddings")).header("content-type", "application/json").body(body);
-    let answer: Value =
-        serde_json::from_slice(&request.send().await.unwrap().bytes().await.unwrap()).unwrap();
-    answer["data"][0]["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+    let bytes = request.send().await.unwrap().bytes().await.unwrap();
+    let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
+    serde_json::from_value(answer["data"][0]["embedding"].take()).unwrap()
 }
 
 fn rows(table: &str, vectors: &[Vec<f32>]) -> String {

@@ -24,13 +24,13 @@ fn circle(kind: &str, rows: usize) -> String {
     )
 }
 
-fn source(own: &Own, table: &str, url: &str, more: Value) -> Value {
+fn source(own: &Own, table: &str, url: &str, more: &Value) -> Value {
     let mut at = json!({ "url": own.url, "table": format!("{}.{table}", own.schema) });
     at.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({ "vector": { "pgvector": at, "embedder": { "openai": { "base_url": url, "model": "own" } } } })
 }
 
-fn tool(source: &str, more: Value) -> Value {
+fn tool(source: &str, more: &Value) -> Value {
     let mut op = json!({ "source": source, "search": "{q}" });
     op.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({ "description": "D.", "params": { "q": { "type": "string" } }, "vector": op })
@@ -49,8 +49,8 @@ async fn the_index_is_used_by_vectors_and_half_vectors() {
     for kind in ["vector", "halfvec"] {
         let Some(mut own) = Own::open(&format!("index_{kind}"), &circle(kind, 4000)).await else { return };
         let service = embedder().await;
-        let sources = json!({ "c": source(&own, "c", &service.url(), json!({ "pool": { "max": 1 } })) });
-        let tools = json!({ "find": tool("c", json!({ "limit": 5, "ef_search": 100 })) });
+        let sources = json!({ "c": source(&own, "c", &service.url(), &json!({ "pool": { "max": 1 } })) });
+        let tools = json!({ "find": tool("c", &json!({ "limit": 5, "ef_search": 100 })) });
         let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
         let scans = |column: &str| {
             format!(
@@ -120,11 +120,11 @@ async fn a_filter_and_a_high_limit_do_not_empty_what_an_index_gives() {
     assert!(count(&mut reader, plain(200, "true")).await < 200);
     reader.close().await.unwrap();
     let service = embedder().await;
-    let sources = json!({ "c": source(&own, "c", &service.url(), json!({ "url": url })) });
+    let sources = json!({ "c": source(&own, "c", &service.url(), &json!({ "url": url })) });
     let tools = json!({
-        "rare": tool("c", json!({ "limit": 10, "where": { "tenant": "rare" } })),
-        "many": tool("c", json!({ "limit": 200 })),
-        "few": tool("c", json!({ "limit": 10, "ef_search": 1 }))
+        "rare": tool("c", &json!({ "limit": 10, "where": { "tenant": "rare" } })),
+        "many": tool("c", &json!({ "limit": 200 })),
+        "few": tool("c", &json!({ "limit": 10, "ef_search": 1 }))
     });
     let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
     assert_eq!(ids(&gateway.call("rare", json!({ "q": "[1,0]" })).await).len(), 10);
@@ -145,8 +145,8 @@ async fn ef_search_reaches_the_statement_and_nothing_beyond_it() {
         current_setting('transaction_read_only') AS reads FROM r;";
     let Some(own) = Own::open("ef", view).await else { return };
     let service = embedder().await;
-    let sources = json!({ "v": source(&own, "v", &service.url(), json!({ "pool": { "max": 1 } })) });
-    let tools = json!({ "plain": tool("v", json!({})), "set": tool("v", json!({ "ef_search": 123 })) });
+    let sources = json!({ "v": source(&own, "v", &service.url(), &json!({ "pool": { "max": 1 } })) });
+    let tools = json!({ "plain": tool("v", &json!({})), "set": tool("v", &json!({ "ef_search": 123 })) });
     let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
     for (name, ef) in [("set", "123"), ("plain", "40"), ("set", "123"), ("plain", "40")] {
         let result = gateway.call(name, json!({ "q": "[1,0]" })).await;
@@ -164,15 +164,15 @@ async fn words_are_found_in_a_language_in_a_column_and_with_vectors() {
     let Some(own) = Own::open("words", rows).await else { return };
     let service = embedder().await;
     let sources = json!({
-        "simple": source(&own, "d", &service.url(), json!({})),
-        "english": source(&own, "d", &service.url(), json!({ "language": "english" })),
-        "column": source(&own, "d", &service.url(), json!({ "language": "english", "words": "found" })),
-        "klingon": source(&own, "d", &service.url(), json!({ "language": "kling'on" }))
+        "simple": source(&own, "d", &service.url(), &json!({})),
+        "english": source(&own, "d", &service.url(), &json!({ "language": "english" })),
+        "column": source(&own, "d", &service.url(), &json!({ "language": "english", "words": "found" })),
+        "klingon": source(&own, "d", &service.url(), &json!({ "language": "kling'on" }))
     });
     let mut tools = json!({});
     for name in ["simple", "english", "column", "klingon"] {
-        tools[format!("text_{name}")] = tool(name, json!({ "mode": "text" }));
-        tools[format!("hybrid_{name}")] = tool(name, json!({ "mode": "hybrid" }));
+        tools[format!("text_{name}")] = tool(name, &json!({ "mode": "text" }));
+        tools[format!("hybrid_{name}")] = tool(name, &json!({ "mode": "hybrid" }));
     }
     let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
     let found = async |name: &str, question: &str| ids(&gateway.call(name, json!({ "q": question })).await);
@@ -211,15 +211,15 @@ async fn a_table_that_does_not_fit_is_told_and_one_that_changes_is_asked_again()
     let Some(mut own) = Own::open("change", table).await else { return };
     let service = embedder().await;
     let sources = json!({
-        "t": source(&own, "t", &service.url(), json!({})),
-        "missing": source(&own, "nowhere", &service.url(), json!({})),
-        "column": source(&own, "t", &service.url(), json!({ "text": "body" })),
-        "any": source(&own, "any_length", &service.url(), json!({})),
-        "hostile": source(&own, "t\"; DROP TABLE t; --", &service.url(), json!({ "id": "id\" FROM x; --" }))
+        "t": source(&own, "t", &service.url(), &json!({})),
+        "missing": source(&own, "nowhere", &service.url(), &json!({})),
+        "column": source(&own, "t", &service.url(), &json!({ "text": "body" })),
+        "any": source(&own, "any_length", &service.url(), &json!({})),
+        "hostile": source(&own, "t\"; DROP TABLE t; --", &service.url(), &json!({ "id": "id\" FROM x; --" }))
     });
     let mut tools = json!({});
     for (name, _) in sources.as_object().unwrap() {
-        tools[name] = tool(name, json!({}));
+        tools[name] = tool(name, &json!({}));
     }
     let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
     for (name, wanted) in [

@@ -1,5 +1,7 @@
 //! The live vector source.
 
+use std::time::Duration;
+
 use super::collection::Collection;
 use super::config::{VectorConfig, VectorOpConfig};
 use super::embed::Embedder;
@@ -46,10 +48,23 @@ impl SourceKind for Vector {
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
-        self.search(op, arguments, attempt).await
+        // The future of every call would be as large as this one.
+        Box::pin(self.search(op, arguments, attempt)).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
         self.collection.probe(self.plan.embedder.length(), self.plan.distance).await
+    }
+}
+
+impl Vector {
+    /// Embeds a word and compares it with the collection; gives what makes searches slow.
+    ///
+    /// # Errors
+    /// What would fail every search: an embedder that is down, vectors of different lengths, another distance.
+    pub(crate) async fn inspect(&self, limit: Duration) -> Result<Option<String>, SourceError> {
+        let vector = self.embedder.embed("length", limit).await?;
+        self.collection.probe(Some(vector.len()), self.plan.distance).await?;
+        self.collection.advice(self.plan.distance, limit).await
     }
 }

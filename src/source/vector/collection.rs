@@ -1,5 +1,7 @@
 //! The kinds of collection behind one contract: the nearest rows to a vector, the rows with the words of a question.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -156,6 +158,21 @@ impl Collection {
             Self::Sqlite(table) => table.probe().await,
             Self::Pgvector(table) => table.probe(length).await,
             Self::Qdrant(collection) => collection.probe(length, distance).await,
+        }
+    }
+}
+
+impl Collection {
+    /// What is to be said of a collection that works and could work better.
+    pub(super) async fn advice(
+        &self,
+        distance: DistanceConfig,
+        limit: Duration,
+    ) -> Result<Option<String>, SourceError> {
+        match self {
+            Self::Pgvector(table) => table.advice(distance, limit).await,
+            // SQLite has no index of vectors, Qdrant always one.
+            Self::Sqlite(_) | Self::Qdrant(_) => Ok(None),
         }
     }
 }

@@ -9,6 +9,8 @@ pub(super) use plan::{PgvectorPlan, column};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::collection::{self, Columns, Found, Query, another_length, check_length};
 use super::config::DistanceConfig;
 use super::plan::MAX_LIMIT;
@@ -40,6 +42,20 @@ impl Pgvector {
         self.forget();
         let facts = self.facts(PROBE, usize::MAX).await?;
         length.map_or(Ok(()), |length| check_length(length, facts.length))
+    }
+
+    /// Whether no index gives the order of the distance.
+    pub(super) async fn advice(
+        &self,
+        distance: DistanceConfig,
+        limit: Duration,
+    ) -> Result<Option<String>, SourceError> {
+        let answer = self.database.run(Facts::index_question(&self.plan, distance, limit)).await?;
+        let said = answer.rows.first().and_then(|row| row.get("unindexed")).and_then(Value::as_bool);
+        let text = || {
+            format!("no index of {} orders by this distance: every search reads all rows", self.plan.table)
+        };
+        Ok(said.unwrap_or(false).then(text))
     }
 
     pub(super) async fn nearest(&self, vector: &[f32], query: &Query<'_>) -> Result<Found, SourceError> {

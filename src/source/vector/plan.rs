@@ -19,7 +19,7 @@ pub(super) const MAX_LIMIT: usize = 1000;
 /// A compiled vector source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VectorPlan {
-    pub(super) collection: CollectionPlan,
+    pub(super) collection: Box<CollectionPlan>,
     pub(super) distance: DistanceConfig,
     pub(super) embedder: EmbedderPlan,
 }
@@ -57,7 +57,7 @@ pub(super) fn compile(config: &VectorConfig, cx: &mut SourceCx<'_>) -> Option<Ve
     let collection = CollectionPlan::compile(config, cx);
     let embedder = EmbedderPlan::compile(&config.embedder, cx.diagnostics);
     let distance = config.distance.map_or_else(DistanceConfig::default, |d| d.value);
-    Some(VectorPlan { collection: collection?, distance, embedder: embedder? })
+    Some(VectorPlan { collection: Box::new(collection?), distance, embedder: embedder? })
 }
 
 pub(super) fn compile_op(
@@ -67,7 +67,7 @@ pub(super) fn compile_op(
 ) -> Option<VectorOp> {
     let search = Template::compile(&config.search, cx.scope, cx.diagnostics);
     let limit = limit(config.limit.as_ref(), cx);
-    let filter = filter::compile(&config.filter, source.map(|s| &s.collection), cx);
+    let filter = filter::compile(&config.filter, source.map(|s| &*s.collection), cx);
     let ef_search = ef_search(config.ef_search, source, cx.diagnostics);
     source?;
     Some(VectorOp {
@@ -88,7 +88,7 @@ fn ef_search(
     diagnostics: &mut Diagnostics,
 ) -> Option<Option<u32>> {
     let Some(written) = written else { return Some(None) };
-    let message = match source.map(|s| &s.collection) {
+    let message = match source.map(|s| &*s.collection) {
         _ if !(1..=1000).contains(&written.value) => "`ef_search` is a number from 1 to 1000",
         Some(CollectionPlan::Sqlite(_)) => {
             "SQLite reads every row: there is no index that `ef_search` could set"

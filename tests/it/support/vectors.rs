@@ -40,6 +40,8 @@ pub struct World {
     pub own: Option<Own>,
     pub qdrant: Qdrant,
     pub embedder: Upstream,
+    /// `auth` of the gateway.
+    pub auth: Option<Value>,
 }
 
 impl World {
@@ -77,7 +79,12 @@ impl World {
             let name = qdrant.collection(&format!("{schema}_{distance}"), vectors, points(None)).await;
             add("qdrant", "qdrant", json!({ "url": qdrant.url, "collection": name, "api_key": KEY }));
         }
-        Self { sources, folder: Some(folder), own, qdrant, embedder }
+        Self { sources, folder: Some(folder), own, qdrant, embedder, auth: None }
+    }
+
+    /// Where the files of the sources are, as long as no gateway has them.
+    pub fn folder(&self) -> &Path {
+        self.folder.as_ref().unwrap().path()
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -92,7 +99,10 @@ impl World {
             let tools: Map<String, Value> = serde_json::from_str(&text).unwrap();
             all.extend(tools);
         }
-        let config = json!({ "sources": self.sources, "tools": all });
+        let mut config = json!({ "sources": self.sources, "tools": all });
+        if let Some(auth) = &self.auth {
+            config["auth"] = auth.clone();
+        }
         Gateway::start_in(self.folder.take().unwrap(), &config.to_string()).await
     }
 

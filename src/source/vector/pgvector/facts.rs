@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Columns, PgvectorPlan, quoted};
 use crate::source::SourceError;
 use crate::source::database::{Access, Bind, Engine, Statement};
+use crate::source::vector::config::DistanceConfig;
 use crate::source::vector::statement::Builder;
 
 /// Types that no reader wants to see.
@@ -36,18 +37,30 @@ impl Facts {
         );
         sql.bind(Bind::Value(plan.table.as_str().into()));
         sql.push(") AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum");
-        let (text, binds) = sql.build();
-        Statement {
-            text,
-            binds,
-            access: Access::Read,
-            count: false,
-            max_rows: 1600,
-            max_bytes: max_bytes.max(1 << 20),
-            limit,
-            local: Vec::new(),
-            session: Vec::new(),
-        }
+        statement(sql, limit, max_bytes.max(1 << 20))
+    }
+
+    /// The statement that says whether a table, and not a view, has no index that orders by a distance.
+    pub(super) fn index_question(
+        plan: &PgvectorPlan,
+        distance: DistanceConfig,
+        limit: Duration,
+    ) -> Statement {
+        let family = match distance {
+            DistanceConfig::Cosine => "%cosine_ops",
+            DistanceConfig::L2 => "%l2_ops",
+            DistanceConfig::InnerProduct => "%ip_ops",
+        };
+        let mut sql = Builder::new(Engine::Postgres);
+        sql.push(
+            "SELECT c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index AS i \
+             JOIN pg_catalog.pg_opclass AS o ON o.oid = ANY(i.indclass) WHERE i.indrelid = c.oid AND i.indisvalid AND o.opcname LIKE ",
+        );
+        sql.bind(Bind::Value(family.into()));
+        sql.push(") AS unindexed FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(");
+        sql.bind(Bind::Value(plan.table.as_str().into()));
+        sql.push(")");
+        statement(sql, limit, 1 << 20)
     }
 
     pub(super) fn read(plan: &PgvectorPlan, rows: &[Value]) -> Result<Self, SourceError> {
@@ -86,6 +99,21 @@ impl Facts {
         let length = column.get("modifier").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let version = version(&said(first, "version"));
         Ok(Self { listed: seen.join(", "), length, iterative: version >= ITERATIVE })
+    }
+}
+
+fn statement(sql: Builder, limit: Duration, max_bytes: usize) -> Statement {
+    let (text, binds) = sql.build();
+    Statement {
+        text,
+        binds,
+        access: Access::Read,
+        count: false,
+        max_rows: 1600,
+        max_bytes,
+        limit,
+        local: Vec::new(),
+        session: Vec::new(),
     }
 }
 
