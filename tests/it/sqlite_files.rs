@@ -155,3 +155,25 @@ prompts:
         gateway.modern("prompts/get", json!({ "name": "about", "arguments": { "id": "77" } })).await;
     assert_eq!(missing.code(), -32602, "{}", missing.text());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_that_name_the_same_empty_file_fill_it_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..2000).map(|n| format!("INSERT INTO t VALUES ({n});\n")).collect();
+    std::fs::write(folder.path().join("init.sql"), format!("BEGIN;\nCREATE TABLE t (n);\n{rows}COMMIT;"))
+        .unwrap();
+    let (mut sources, mut tools) = (json!({}), json!({}));
+    for n in 0..6 {
+        let name = format!("s{n}");
+        sources[&name] = json!({ "sql": { "url": "sqlite:one.db", "init": "init.sql" } });
+        let statement = json!({ "source": name, "query": "SELECT count(*) AS n FROM t", "row": "one" });
+        tools[&name] = json!({ "description": "D.", "sql": statement });
+    }
+    let config = json!({ "sources": sources, "tools": tools });
+    let gateway = Gateway::start_in(folder, &config.to_string()).await;
+    let names: Vec<String> = (0..6).map(|n| format!("s{n}")).collect();
+    let calls = names.iter().map(|name| gateway.call(name, json!({})));
+    for result in futures_util::future::join_all(calls).await {
+        assert_eq!(structured(&result)["n"], 2000);
+    }
+}

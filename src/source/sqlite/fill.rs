@@ -23,6 +23,9 @@ pub(super) async fn fill(plan: &SqlitePlan, read: &Pool<sqlx::Sqlite>) -> Result
 /// Fills a file that is missing or empty. The script runs on a file beside it that then takes its name, so that
 /// nobody ever meets a half-filled one.
 async fn fill_file(file: &Path, script: &str) -> Result<(), SourceError> {
+    // Two sources may name the same file: the second one waits and finds it filled.
+    static FILLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _filling = FILLING.lock().await;
     let unavailable =
         |e: std::io::Error| SourceError::Unavailable(format!("cannot make {}: {e}", file.display()));
     match tokio::fs::metadata(file).await {
