@@ -53,3 +53,4 @@ mod vector;
 mod vector_backends;
 mod vector_embedder;
 mod vector_pgvector;
+mod vector_qdrant;

@@ -6,19 +6,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::naughty::STRINGS;
+use crate::support::failure;
 use crate::support::gateway::{online, problems};
 use crate::support::message::{modern, modern_headers};
 use crate::support::qdrant::KEY;
-use crate::support::vectors::{ROWS, World, points};
-use crate::support::{Gateway, failure, structured};
-
-fn matches(result: &Value) -> &Vec<Value> {
-    structured(result)["matches"].as_array().unwrap()
-}
-
-fn ids(result: &Value) -> Vec<u64> {
-    matches(result).iter().map(|m| m["id"].as_u64().unwrap()).collect()
-}
+use crate::support::vectors::{ROWS, World, ids, matches};
 
 /// The score of the reference: cosine, 1/(1+d), the product.
 fn score(distance: &str, a: [f64; 2], b: [f64; 2]) -> f64 {
@@ -253,109 +246,6 @@ async fn what_cannot_be_compared_is_told_on_every_engine() {
 }
 
 #[tokio::test]
-async fn qdrant_is_asked_in_its_own_words_and_its_misfits_are_told() {
-    let world = World::new("words").await;
-    let World { qdrant, embedder, .. } = &world;
-    let vectors = json!({ "title vec": { "size": 2, "distance": "Cosine" } });
-    let named = qdrant.collection("named", vectors, points(Some("title vec"))).await;
-    let asked = json!({ "openai": { "base_url": format!("{}/v1", embedder.url()), "model": "own" } });
-    let source = |collection: &str, more: Value| {
-        let mut at = json!({ "url": format!("{}/", qdrant.url), "collection": collection, "api_key": KEY });
-        at.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        json!({ "vector": { "qdrant": at, "embedder": asked } })
-    };
-    let mut sources = json!({
-        "named": source(&named, json!({ "vector_name": "title vec", "metadata": ["lang", "year"] })),
-        "unnamed": source(&named, json!({})),
-        "other": source(&named, json!({ "vector_name": "titel" })),
-        "gone": source("not there", json!({})),
-        "text": source(&named, json!({ "vector_name": "title vec", "text": "lang" })),
-    });
-    sources["l2"] = source(&named, json!({ "vector_name": "title vec" }));
-    sources["l2"]["vector"]["distance"] = json!("l2");
-    if qdrant.contract.is_some() {
-        sources["key"] = source(&named, json!({ "api_key": "wrong-key-55" }));
-    }
-    let mut tools = json!({});
-    for (name, _) in sources.as_object().unwrap() {
-        for mode in ["vector", "text", "hybrid"] {
-            let params = json!({ "q": { "type": "string" }, "lang": { "type": "string", "optional": true } });
-            let op = json!({ "source": name, "search": "{q}", "mode": mode, "limit": 3, "ef_search": 64, "where": { "lang": "{lang}" } });
-            tools[format!("{mode}_{name}")] = json!({ "description": "D.", "params": params, "vector": op });
-        }
-    }
-    let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
-    if let Some(server) = &qdrant.contract {
-        server.take();
-    }
-    let found = gateway.call("vector_named", json!({ "q": "[0,1]", "lang": "en" })).await;
-    assert_eq!(ids(&found), [2, 1]);
-    assert_eq!(matches(&found)[0]["metadata"], json!({ "lang": "en", "year": 2021 }));
-    if let Some(server) = &qdrant.contract {
-        let seen = server.take();
-        assert_eq!(seen.len(), 2);
-        assert_eq!(
-            (seen[0].method.as_str(), seen[0].target.as_str()),
-            ("GET", format!("/collections/{}", named.replace('_', "%5F")).as_str())
-        );
-        let body: Value = serde_json::from_slice(&seen[1].body).unwrap();
-        let wanted = json!({
-            "query": [0.0, 1.0], "using": "title vec", "filter": { "must": [{ "key": "lang", "match": { "value": "en" } }] },
-            "params": { "hnsw_ef": 64 }, "limit": 3, "with_payload": ["content", "lang", "year"]
-        });
-        assert_eq!(body, wanted);
-    }
-    // Words: the share of them, and both lists merged.
-    let text = gateway.call("text_named", json!({ "q": "Green APPLE tree" })).await;
-    assert_eq!(ids(&text), [2, 1]);
-    assert_eq!(matches(&text)[0]["score"], json!(0.6667));
-    assert_eq!(ids(&gateway.call("text_named", json!({ "q": "apple", "lang": "de" })).await), [] as [u64; 0]);
-    assert_eq!(ids(&gateway.call("text_named", json!({ "q": "?!" })).await), [] as [u64; 0]);
-    let hybrid = gateway.call("hybrid_named", json!({ "q": "[1,0] green apple" })).await;
-    assert_eq!(ids(&hybrid)[..2], [1, 2]);
-    for (tool, wanted) in [
-        ("vector_unnamed", "no vector of the name"),
-        ("vector_other", "no vector of the name"),
-        ("vector_gone", "its collection is not there"),
-        ("vector_l2", "another distance"),
-        ("text_text", "no full-text index"),
-        ("hybrid_text", "no full-text index"),
-        ("vector_key", "credentials"),
-    ] {
-        if tool == "vector_key" && qdrant.contract.is_none() {
-            continue;
-        }
-        let said = gateway.call(tool, json!({ "q": "[1,0] apple" })).await;
-        assert!(failure(&said).contains(wanted), "{tool}: {}", failure(&said));
-        assert!(!failure(&said).contains("wrong-key-55") && !failure(&said).contains("127.0.0.1"));
-    }
-    world.gone().await;
-}
-
-#[tokio::test]
-async fn a_qdrant_that_is_down_or_answers_nonsense_is_told() {
-    use crate::support::Upstream;
-    use crate::support::upstream::json as good;
-    let nonsense = Upstream::start(|_| {
-        good("{\"result\":{\"config\":{\"params\":{\"vectors\":{\"size\":16,\"distance\":\"Cosine\"}}}}}")
-    })
-    .await;
-    let down = Upstream::refusing().await;
-    let mut sources = json!({});
-    let mut tools = json!({});
-    for (name, url) in [("nonsense", nonsense.url()), ("down", format!("http://{down}"))] {
-        sources[name] = json!({ "vector": { "qdrant": { "url": url, "collection": "c" }, "embedder": { "hash": { "dimensions": 16 } } } });
-        let op = json!({ "source": name, "search": "{q}" });
-        tools[name] = json!({ "description": "D.", "params": { "q": { "type": "string" } }, "vector": op });
-    }
-    let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
-    let said = gateway.call("nonsense", json!({ "q": "apple" })).await;
-    assert!(failure(&said).contains("no points from Qdrant"), "{}", failure(&said));
-    let said = gateway.call("down", json!({ "q": "apple" })).await;
-    assert!(failure(&said).contains("The source `down` cannot be reached"), "{}", failure(&said));
-}
-
-#[tokio::test]
 async fn a_condition_on_who_calls_shows_each_caller_its_own_rows_and_others_none() {
     let mut world = World::new("callers").await;
     world.auth = Some(json!({ "api_keys": [
@@ -479,6 +369,42 @@ async fn check_online_says_what_would_fail_or_slow_every_search() {
             own.run(&index).await;
             let said = online(std::path::Path::new("."), &yaml).await;
             assert_eq!(said.contains("no-vector-index"), warned, "{operators}: {said}");
+        }
+    }
+    world.gone().await;
+}
+
+#[tokio::test]
+async fn hostile_texts_are_questions_and_values_and_nothing_else() {
+    let mut world = World::new("texts").await;
+    let mut tools = json!({});
+    for mode in ["vector", "text", "hybrid"] {
+        let params = json!({ "q": { "type": "string" }, "v": { "type": "string", "optional": true } });
+        let op = json!({ "source": "SOURCE", "search": "{q}", "mode": mode, "where": { "lang": { "in": ["{v}", "en", "de", "fr"] } } });
+        tools[format!("{mode}_SOURCE")] = json!({ "description": "D.", "params": params, "vector": op });
+    }
+    world.sources.retain(|name, _| name.ends_with("cosine"));
+    let names = world.names();
+    let gateway = world.gateway(&tools).await;
+    for name in &names {
+        for text in STRINGS {
+            for mode in ["vector", "text", "hybrid"] {
+                let tool = format!("{mode}_{name}");
+                // The brackets are the question's vector to this embedder.
+                let asked = gateway.call(&tool, json!({ "q": format!("[1,0] {text}") })).await;
+                if asked.get("isError").is_none() {
+                    assert!(ids(&asked).len() <= 4 && !ids(&asked).contains(&5), "{tool}: {text:?}");
+                } else {
+                    assert!(!failure(&asked).contains("(request "), "{tool}: {text:?}: {asked}");
+                }
+                // As a value beside others it lets no row in that they do not.
+                let filtered = gateway.call(&tool, json!({ "q": "[1,0] apple", "v": text })).await;
+                if filtered.get("isError").is_none() {
+                    assert!(!ids(&filtered).contains(&5) && ids(&filtered).len() >= 2, "{tool}: {text:?}");
+                } else {
+                    assert!(!failure(&filtered).contains("(request "), "{tool}: {text:?}: {filtered}");
+                }
+            }
         }
     }
     world.gone().await;

@@ -158,6 +158,7 @@ const PARAPHRASES: [(&str, usize); 4] = [
 
 /// The vector of a text by the model.
 async fn model(url: &str, text: &str) -> Vec<f32> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
     let body = json!({ "model": "all-minilm-l6-v2", "input": text }).to_string();
     let request =

@@ -247,3 +247,37 @@ async fn a_table_that_does_not_fit_is_told_and_one_that_changes_is_asked_again()
     assert_eq!((&last["text"], &last["metadata"]["body"]), (&json!("new"), &json!("a")));
     own.gone().await;
 }
+
+#[tokio::test]
+async fn a_search_ends_on_the_server_with_its_time_and_reads_no_more_than_the_caps() {
+    let rows = "CREATE TABLE big (id int, content text, embedding vector(2)); \
+        INSERT INTO big SELECT n, repeat('x', 10000), '[1,0]' FROM generate_series(1, 500) AS n; \
+        CREATE VIEW slow AS SELECT big.*, pg_sleep(10)::text AS never FROM big;";
+    let Some(mut own) = Own::open("caps", rows).await else { return };
+    let service = embedder().await;
+    let sources = json!({
+        "big": source(&own, "big", &service.url(), &json!({})),
+        "slow": source(&own, "slow", &service.url(), &json!({ "statement_timeout": "400ms" }))
+    });
+    let mut big = tool("big", &json!({ "limit": 500 }));
+    big["output"] = json!({ "max_bytes": "100KiB" });
+    let few = tool("big", &json!({ "limit": 7 }));
+    let tools = json!({ "big": big, "few": few, "slow": tool("slow", &json!({})) });
+    let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
+    let result = gateway.call("big", json!({ "q": "[1,0]" })).await;
+    assert!((2..15).contains(&ids(&result).len()), "{}", ids(&result).len());
+    assert_eq!(structured(&result)["truncated"], true);
+    let result = gateway.call("few", json!({ "q": "[1,0]" })).await;
+    assert_eq!((ids(&result).len(), structured(&result).get("truncated")), (7, None));
+    let started = std::time::Instant::now();
+    let said = gateway.call("slow", json!({ "q": "[1,0]" })).await;
+    assert!(failure(&said).contains("The source `slow` gave no answer"), "{}", failure(&said));
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let running = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%{}%slow%'",
+        own.schema
+    );
+    assert_eq!(own.number(&running).await, 0);
+    own.gone().await;
+}

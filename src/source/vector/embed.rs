@@ -104,16 +104,7 @@ impl Embedder {
         if let EmbedderPlan::Hash { dimensions } = plan {
             return Ok(Self::Hash(HashEmbedder::new(*dimensions)));
         }
-        let kept = Cache::builder()
-            .max_capacity(u64::from(KEPT_BYTES))
-            // A small vector weighs as if the bytes were shared out among all: so neither bound is passed.
-            .weigher(|text: &String, vector: &Arc<[f32]>| {
-                let bytes = text.len() + vector.len() * size_of::<f32>();
-                u32::try_from(bytes).unwrap_or(u32::MAX).max(KEPT_BYTES / KEPT)
-            })
-            .time_to_live(KEPT_FOR)
-            .build();
-        Ok(Self::OpenAi { remote: Remote::open(plan)?, kept })
+        Ok(Self::OpenAi { remote: Remote::open(plan)?, kept: kept() })
     }
 
     /// The vector of a text; `left` bounds the wait.
@@ -146,6 +137,19 @@ impl Embedder {
     }
 }
 
+/// Room for vectors, bounded by their number, their bytes and their age.
+fn kept() -> Cache<String, Arc<[f32]>> {
+    Cache::builder()
+        .max_capacity(u64::from(KEPT_BYTES))
+        // A small vector weighs as if the bytes were shared out among all: so neither bound is passed.
+        .weigher(|text: &String, vector: &Arc<[f32]>| {
+            let bytes = text.len() + vector.len() * size_of::<f32>();
+            u32::try_from(bytes).unwrap_or(u32::MAX).max(KEPT_BYTES / KEPT)
+        })
+        .time_to_live(KEPT_FOR)
+        .build()
+}
+
 /// The same failure for each of those who wait.
 fn copy(error: &SourceError) -> SourceError {
     match error {
@@ -155,5 +159,25 @@ fn copy(error: &SourceError) -> SourceError {
         SourceError::BadReply { reason, detail } => SourceError::BadReply { reason, detail: detail.clone() },
         SourceError::TooLarge(max) => SourceError::TooLarge(*max),
         other => SourceError::Internal(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn vectors_are_kept_up_to_a_number_and_up_to_their_bytes() {
+        for (text, length, most) in
+            [("a", 4, u64::from(KEPT)), ("a", 16_000, 262), (&*"a".repeat(32 << 10), 4, 512)]
+        {
+            let kept = kept();
+            for n in 0..3000 {
+                kept.insert(format!("{text}{n}"), vec![0.5; length].into()).await;
+            }
+            kept.run_pending_tasks().await;
+            assert!((most / 2..=most).contains(&kept.entry_count()), "{length}: {}", kept.entry_count());
+            assert!(kept.weighted_size() <= u64::from(KEPT_BYTES));
+        }
     }
 }

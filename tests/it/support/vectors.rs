@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use super::Gateway;
 use super::qdrant::{KEY, Qdrant};
 use super::upstream::{self, Upstream};
+use super::{Gateway, structured};
 use crate::postgres::Own;
 
 /// `(id, text, vector, lang, year, price, draft)`.
@@ -151,4 +151,14 @@ pub fn points(vector: Option<&str>) -> Value {
         json!({ "id": id, "vector": vector, "payload": payload })
     });
     points.collect()
+}
+
+/// The matches of a result that is no error.
+pub fn matches(result: &Value) -> &Vec<Value> {
+    structured(result)["matches"].as_array().unwrap()
+}
+
+/// Their ids.
+pub fn ids(result: &Value) -> Vec<u64> {
+    matches(result).iter().map(|m| m["id"].as_u64().unwrap()).collect()
 }

@@ -185,9 +185,57 @@ mod tests {
             (r#"{"data":[{"index":0,"embedding":[1]},{"index":1,"embedding":[1,2]}]}"#, 2, None),
             (r#"{"data":[{"index":0,"embedding":[1,2]}]}"#, 1, Some(3)),
             (r#"{"data":[{"index":0,"embedding":[]}]}"#, 1, None),
-            (r#"{"data":[{"index":0,"embedding":[1e39]}]}"#, 1, None),
         ] {
             assert!(matches!(read(json, texts, dimensions), Err(SourceError::BadReply { .. })), "{json}");
         }
+        for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let data = vec![Embedding { index: Some(0), embedding: vec![1.0, number] }];
+            assert!(matches!(checked(Embeddings { data }, 1, None), Err(SourceError::BadReply { .. })));
+        }
+    }
+
+    /// Answers each request with its texts as numbers, the last first, and says how many there were.
+    async fn serve(listener: tokio::net::TcpListener, asked: tokio::sync::mpsc::UnboundedSender<usize>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut seen = Vec::new();
+            let texts = loop {
+                let mut chunk = vec![0; 64 << 10];
+                let n = stream.read(&mut chunk).await.unwrap();
+                seen.extend_from_slice(&chunk[..n]);
+                let text = String::from_utf8_lossy(&seen);
+                let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+                if let Ok(body) = serde_json::from_str::<serde_json::Value>(body) {
+                    break serde_json::from_value::<Vec<String>>(body["input"].clone()).unwrap();
+                }
+            };
+            asked.send(texts.len()).unwrap();
+            let each = texts.iter().enumerate().rev();
+            let data: Vec<String> =
+                each.map(|(n, text)| format!("{{\"index\":{n},\"embedding\":[{text}]}}")).collect();
+            let body = format!("{{\"data\":[{}]}}", data.join(","));
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn many_texts_go_in_batches_and_come_back_in_their_order() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/embeddings", listener.local_addr().unwrap());
+        let (asked, mut sizes) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(serve(listener, asked));
+        let timeout = crate::units::Period::seconds(5);
+        let plan =
+            EmbedderPlan::OpenAi { url, model: "m".to_owned(), api_key: None, dimensions: Some(1), timeout };
+        let remote = Remote::open(&plan).unwrap();
+        let texts: Vec<String> = (0..130).map(|n| n.to_string()).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let vectors = remote.embed(&texts, Instant::now() + Duration::from_secs(5)).await.unwrap();
+        assert_eq!(vectors, (0_u8..130).map(|n| vec![f32::from(n)]).collect::<Vec<_>>());
+        let sizes: Vec<usize> = std::iter::from_fn(|| sizes.try_recv().ok()).collect();
+        assert_eq!(sizes, [64, 64, 2]);
     }
 }
