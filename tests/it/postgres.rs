@@ -29,7 +29,7 @@ impl Own {
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let schema = format!("{schema}_{}", std::process::id());
         let begin = format!(
-            "DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET search_path = {schema}; {sql}"
+            "DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET search_path = {schema}, public; {sql}"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut connection).await.unwrap();
         Some(Self { connection, schema, url })
@@ -37,6 +37,11 @@ impl Own {
 
     pub async fn run(&mut self, sql: &str) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut self.connection).await.unwrap();
+    }
+
+    pub async fn text(&mut self, sql: &str) -> String {
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()));
+        query.fetch_one(&mut self.connection).await.unwrap().get(0)
     }
 
     pub async fn number(&mut self, sql: &str) -> i64 {

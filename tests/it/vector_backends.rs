@@ -189,7 +189,7 @@ async fn no_argument_widens_a_condition_on_any_engine() {
             }
         }
         // A text where the column holds numbers is smaller or larger than all of them to some engines.
-        for text in ["", "zzz", "~", "0x0", "NaN", "-Infinity", "9999"] {
+        for text in ["", "zzz", "~", "a1", "1a", "9999"] {
             for tool in ["range", "above"] {
                 let key = if tool == "range" { "from" } else { "v" };
                 let result = gateway.call(&format!("{tool}_{name}"), json!({ key: text })).await;

@@ -59,8 +59,7 @@ impl Pgvector {
     }
 
     pub(super) async fn nearest(&self, vector: &[f32], query: &Query<'_>) -> Result<Found, SourceError> {
-        let facts = self.facts(self.left(query.attempt), query.attempt.max_bytes).await?;
-        check_length(vector.len(), facts.length)?;
+        let facts = self.fitting(vector.len(), query.attempt).await?;
         let operator = match query.distance {
             DistanceConfig::Cosine => "<=>",
             DistanceConfig::L2 => "<->",
@@ -159,6 +158,17 @@ impl Pgvector {
             result => result?,
         };
         Ok(Found { matches: collection::matches(rows, &self.plan.columns, score), more })
+    }
+
+    /// What is known of the table, for vectors of this length. What does not fit is asked again: the table may be another one by now.
+    async fn fitting(&self, length: usize, attempt: Attempt<'_>) -> Result<Arc<Facts>, SourceError> {
+        let facts = self.facts(self.left(attempt), attempt.max_bytes).await?;
+        if check_length(length, facts.length).is_ok() {
+            return Ok(facts);
+        }
+        self.forget();
+        let facts = self.facts(self.left(attempt), attempt.max_bytes).await?;
+        check_length(length, facts.length).map(|()| facts)
     }
 
     fn left(&self, attempt: Attempt<'_>) -> Duration {

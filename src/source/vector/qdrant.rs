@@ -53,9 +53,15 @@ impl Qdrant {
     }
 
     pub(super) async fn nearest(&self, vector: &[f32], query: &Query<'_>) -> Result<Found, SourceError> {
-        let facts = self.facts(self.left(query.attempt)).await?;
-        facts.measured_by(query.distance)?;
-        check_length(vector.len(), facts.length)?;
+        let fits = |facts: &Facts| {
+            facts.measured_by(query.distance)?;
+            check_length(vector.len(), facts.length)
+        };
+        if fits(&*self.facts(self.left(query.attempt)).await?).is_err() {
+            // The collection may be another one by now.
+            self.forget();
+            fits(&*self.facts(self.left(query.attempt)).await?)?;
+        }
         let mut body = Map::new();
         body.insert("query".to_owned(), json!(vector));
         if let Some(name) = &self.plan.vector_name {
@@ -87,8 +93,9 @@ impl Qdrant {
         if words.is_empty() {
             return Ok(Found::default());
         }
-        let facts = self.facts(self.left(query.attempt)).await?;
-        if !facts.words {
+        if !self.facts(self.left(query.attempt)).await?.words {
+            // It may have one by now, at the next call.
+            self.forget();
             let detail =
                 format!("no full-text index on `{}` of {}", self.plan.columns.text, self.plan.collection);
             let reason = "its collection has no full-text index on the text, which `text` and `hybrid` need";
