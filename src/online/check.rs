@@ -190,6 +190,16 @@ fn compare(site: &Site<'_>, op: &SqlOp, described: &Described, diagnostics: &mut
         let at = site.page.map_or(site.query.span, |page| page.value.by.span);
         diagnostics.push(Diagnostic::error("page-column", message).within(at, by.as_str(), "").help(help));
     }
+    for column in described.columns.iter().filter(|c| !c.ordered && op.paged_by().contains(&c.name)) {
+        let message = format!(
+            "rows cannot be paged by `{}`: what is shown of it stands in another order than the column",
+            column.name
+        );
+        let at = site.page.map_or(site.query.span, |page| page.value.by.span);
+        let help = "cast it in the statement, such as `encode(id, 'hex') AS id`, `HEX(id) AS id` or `CAST(state AS CHAR) AS state`";
+        let problem = Diagnostic::error("page-column", message).within(at, column.name.as_str(), "");
+        diagnostics.push(problem.help(help));
+    }
     for (number, wanted) in described.params.iter().enumerate() {
         let param = op.binds().get(number).and_then(|index| site.route.plan.params.params.get(*index));
         let Some(param) = param else { continue };

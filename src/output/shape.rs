@@ -40,7 +40,7 @@ pub fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
             Some(select) => value_outcome(select.run(&value.to_string()).map_err(ShapeError::Select)?, plan),
         },
         Reply::Rows(rows) => match &plan.select {
-            None => Ok(rows_outcome(rows, plan)),
+            None => rows_outcome(rows, plan),
             Some(select) => selected(rows, select, plan),
         },
         Reply::Text { text, .. } => Ok(Outcome::text(cut::cut_text(text, plan.max_bytes))),
@@ -93,20 +93,32 @@ fn table(rows: &[Value], format: FormatConfig) -> Option<String> {
     }
 }
 
-/// What a program makes of rows. That there were more of them is said beside it.
+/// What a program makes of rows. That there were more of them is said beside it. Where there are pages, too large a result is made
+/// again from fewer rows, so that the next page begins with those.
 fn selected(rows: Rows, select: &Jq, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
-    let Rows { items, more, page, .. } = rows;
-    let next = items.last().filter(|_| more).and_then(|row| next::after(row, &page));
-    let shown = items.len();
-    let value = select.run(&Value::Array(items).to_string()).map_err(ShapeError::Select)?;
-    if !more || cut::json_len(&value) > plan.max_bytes {
-        return value_outcome(value, plan);
+    let Rows { mut items, mut more, page, .. } = rows;
+    loop {
+        let value = select.run(&json!(items).to_string()).map_err(ShapeError::Select)?;
+        let value = if more { with_note(value, &items, &page) } else { value };
+        if page.is_empty() || cut::json_len(&value) <= plan.max_bytes {
+            return value_outcome(value, plan);
+        }
+        if items.len() < 2 {
+            return Err(ShapeError::TooLarge { max: plan.max_bytes });
+        }
+        items.truncate(items.len() / 2);
+        more = true;
     }
+}
+
+/// Says beside a value that it is not made from all rows, and how to go on.
+fn with_note(value: Value, items: &[Value], page: &[String]) -> Value {
+    let next = items.last().and_then(|row| next::after(row, page));
+    let note = cut::rows_note(items.len(), true, next.is_some(), "rows");
     let mut map = match value {
         Value::Object(map) => map,
         other => Map::from_iter([("items".to_owned(), other)]),
     };
-    let note = cut::rows_note(shown, true, next.is_some(), "rows");
     for (name, value) in
         [("truncated", Some(json!(true))), ("note", Some(json!(note))), (NEXT, next.map(Value::from))]
     {
@@ -114,10 +126,10 @@ fn selected(rows: Rows, select: &Jq, plan: &OutputPlan) -> Result<Outcome, Shape
             map.insert(name.to_owned(), value);
         }
     }
-    value_outcome(Value::Object(map), plan)
+    Value::Object(map)
 }
 
-fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Outcome {
+fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     let Rows { member, mut items, mut more, page } = rows;
     let total = items.len();
     if items.len() > plan.max_rows {
@@ -127,6 +139,9 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Outcome {
     // The frame and the note around the rows take some of the bytes.
     let longest = items.iter().filter_map(|row| next::after(row, &page)).map(|next| next.len() + 12).max();
     items.truncate(cut::fitting(&items, plan.max_bytes.saturating_sub(240 + longest.unwrap_or(0))));
+    if items.is_empty() && total > 0 && !page.is_empty() {
+        return Err(ShapeError::TooLarge { max: plan.max_bytes });
+    }
     let cut_here = more || items.len() < total;
     // From the last row that is shown, so that what was cut off comes with the next page.
     let next = items.last().filter(|_| cut_here).and_then(|row| next::after(row, &page));
@@ -150,7 +165,7 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Outcome {
         (Some(table), None) => table,
         (None, _) => structured.clone(),
     };
-    Outcome { content: vec![Content::Text(text)], structured: Some(structured), is_error: false }
+    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), is_error: false })
 }
 
 #[cfg(test)]

@@ -409,6 +409,12 @@ fn uri_params(
 ) -> Option<Entries<ParamConfig>> {
     let mut sound = true;
     for (name, param) in resource.params.iter() {
+        if param.hidden() && template.variables().any(|v| v == name.value) {
+            sound = false;
+            let message =
+                format!("`{}` is a variable of the URI, and cannot be bound to something else", name.value);
+            diagnostics.push(Diagnostic::error("bound-variable", message).at(name.span, ""));
+        }
         if !param.hidden() && !template.variables().any(|v| v == name.value) {
             sound = false;
             let message = format!("`{}` is not a variable of the URI", name.value);

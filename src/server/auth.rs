@@ -38,8 +38,11 @@ fn given(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn challenge(headers: &HeaderMap) -> Reply {
+    let both = headers.contains_key(header::AUTHORIZATION) && headers.contains_key(API_KEY);
     let named = headers.contains_key(header::AUTHORIZATION) || headers.contains_key(API_KEY);
-    let (message, challenge) = if named {
+    let (message, challenge) = if both {
+        ("a call has one key: `Authorization` or `X-API-Key`, not both", "Bearer error=\"invalid_request\"")
+    } else if named {
         ("this key is not known here", "Bearer error=\"invalid_token\"")
     } else {
         ("calls need a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", "Bearer")

@@ -94,6 +94,7 @@ pub(in crate::source) enum Access {
 }
 
 /// A bound value.
+#[derive(Clone, Debug)]
 pub(in crate::source) enum Bind {
     /// A JSON value: scalars as themselves, structures as JSON text.
     Value(Value),
@@ -165,6 +166,8 @@ pub(in crate::source) struct Statement {
     pub binds: Vec<Bind>,
     /// Variables that are set while it runs, for the engines that have them.
     pub session: Vec<(Arc<str>, String)>,
+    /// The columns that its rows are in the order of, where pages are made by them.
+    pub order: Arc<[String]>,
     pub access: Access,
     /// Only counts its rows, all of them.
     pub count: bool,
@@ -197,17 +200,33 @@ pub(in crate::source) struct Answer {
     pub more: bool,
     /// Rows changed, of a write.
     pub changed: Option<u64>,
+    /// Columns of [`Statement::order`] whose values the engine does not put in order by what is shown of them.
+    pub unordered: Vec<String>,
 }
 
 /// Adds a column to a row. A name that occurs twice gets `_2`, `_3`, … so that no value is lost.
 pub(in crate::source) fn put(row: &mut Map<String, Value>, column: &str, value: Value) {
+    let name = free(column, |name| row.contains_key(name));
+    row.insert(name, value);
+}
+
+/// The names of a row's columns as [`put`] gives them.
+pub(in crate::source) fn unique<'a>(columns: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for column in columns {
+        names.push(free(column, |name| names.iter().any(|n| n == name)));
+    }
+    names
+}
+
+fn free(column: &str, taken: impl Fn(&str) -> bool) -> String {
     let mut name = column.to_owned();
     let mut copy = 2;
-    while row.contains_key(&name) {
+    while taken(&name) {
         name = format!("{column}_{copy}");
         copy += 1;
     }
-    row.insert(name, value);
+    name
 }
 
 /// Connections, every default in place.

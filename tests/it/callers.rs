@@ -207,6 +207,34 @@ async fn row_level_security_shows_each_caller_its_own_rows() {
     own.gone().await;
 }
 
+#[tokio::test]
+async fn a_role_of_its_own_is_a_role_and_never_the_one_that_logs_in() {
+    let Some(own) = Own::open("roles", "CREATE TABLE t (id int)").await else { return };
+    let config = json!({
+        "auth": { "api_keys": [
+            { "name": "none", "key": "key-of-none" }, { "name": "NONE", "key": "key-of-loud" },
+            { "name": "x", "key": "key-of-x", "claims": { "role": "" } },
+        ] },
+        "sources": {
+            "db": { "sql": { "url": own.url, "session": { "role": "caller.sub" } } },
+            "empty": { "sql": { "url": own.url, "session": { "app.role": "caller.claims.role" } } },
+        },
+        "tools": {
+            "who": { "description": "D.", "sql": { "source": "db", "query": "SELECT current_user AS who", "row": "one" } },
+            "empty": { "description": "D.", "sql": { "source": "empty", "query": "SELECT 1 AS one", "row": "one" } },
+        }
+    });
+    let gateway = Gateway::start(&config.to_string()).await;
+    for (key, tool) in [("key-of-none", "who"), ("key-of-loud", "who"), ("key-of-x", "empty")] {
+        let mut headers = modern_headers("tools/call", Some(tool));
+        headers.push(("X-API-Key".to_owned(), key.to_owned()));
+        let body = modern("tools/call", json!({ "name": tool, "arguments": {} })).to_string();
+        let result = gateway.post(&headers, body.as_bytes()).await.json()["result"].clone();
+        assert!(failure(&result).contains("whose identity has a"), "{key}: {result}");
+    }
+    own.gone().await;
+}
+
 #[test]
 fn keys_do_not_print() {
     let folder = tempfile::tempdir().unwrap();

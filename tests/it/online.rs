@@ -1,6 +1,7 @@
 //! What databases say before anything is called: the schemas of results, and `check --online` with its carets.
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::postgres::Own;
 use crate::support::gateway::online;
@@ -86,6 +87,40 @@ async fn a_role_that_can_write_is_named_where_the_source_only_reads() {
     let writes =
         tools(&url, &[("t", "{}", "SELECT 1 AS one")]).replace("sql: { url", "sql: { read_only: false, url");
     assert_eq!(online(std::path::Path::new("."), &writes).await, "");
+}
+
+#[tokio::test]
+async fn what_only_the_roles_of_callers_may_read_is_not_called_wrong() {
+    let (Some(mut own), Ok(root)) = (
+        Own::open("role_of_callers", "CREATE TABLE theirs (id int)").await,
+        std::env::var("TEST_POSTGRES_SUPERUSER_URL"),
+    ) else {
+        return;
+    };
+    let (schema, role) = (own.schema.clone(), format!("reader_{}", std::process::id()));
+    let mut admin = sqlx::PgConnection::connect(&root).await.unwrap();
+    let grant = format!(
+        "CREATE ROLE {role}; GRANT {role} TO sidegate WITH INHERIT FALSE; GRANT USAGE ON SCHEMA {schema} TO {role}; \
+         GRANT SELECT ON {schema}.theirs TO {role}; ALTER TABLE {schema}.theirs OWNER TO postgres"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&mut admin).await.unwrap();
+    let yaml = tools(&own.url, &[("t", "{}", &format!("SELECT id FROM {schema}.theirs"))]);
+    let here = std::path::Path::new(".");
+    assert!(online(here, &yaml).await.contains("permission denied"));
+    let keys = format!("auth: {{ api_keys: [{{ name: {role}, key: key-of-reader }}] }}\n");
+    let with = format!("{keys}{}", yaml.replace("sql: { url", "sql: { session: { role: caller.sub }, url"));
+    assert!(!online(here, &with).await.contains("error["), "{}", online(here, &with).await);
+    let gateway = Gateway::start(&with).await;
+    let mut headers = crate::support::message::modern_headers("tools/call", Some("t"));
+    headers.push(("X-API-Key".to_owned(), "key-of-reader".to_owned()));
+    let call =
+        crate::support::message::modern("tools/call", json!({ "name": "t", "arguments": {} })).to_string();
+    let reply = gateway.post(&headers, call.as_bytes()).await.json();
+    assert_eq!(*structured(&reply["result"]), json!({ "rows": [] }));
+    let back = format!("DROP TABLE {schema}.theirs; DROP OWNED BY {role}; DROP ROLE {role}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(back)).execute(&mut admin).await.unwrap();
+    own.run("SELECT 1").await;
+    own.gone().await;
 }
 
 #[tokio::test]

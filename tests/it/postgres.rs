@@ -172,6 +172,23 @@ async fn values_are_bound_and_read_as_the_types_they_meet() {
             .collect();
         assert_eq!(found, ids, "{arguments}");
     }
+    let words = json!({
+        "sources": { "db": { "sql": { "url": own.url, "read_only": false } } },
+        "tools": {
+            "letters": { "description": "D.", "params": { "c": { "type": "string" } },
+                "sql": { "source": "db", "query": "SELECT :c::char(3) = 'USD'::char(3) AS same, 'USD'::char(3) = :c AS typed, \
+                    'USD' = ANY(ARRAY[:c]::char(3)[]) AS listed, 1 AS \"twice\", 2 AS \"twice\"", "row": "one" } },
+            "bits": { "description": "D.", "params": { "b": { "type": "string" } },
+                "sql": { "source": "db", "query": "SELECT B'1010' = :b AS same", "row": "one" } },
+        }
+    });
+    let lengths = Gateway::start(&words.to_string()).await;
+    let result = lengths.call("letters", json!({ "c": "USD" })).await;
+    assert_eq!(
+        *structured(&result),
+        json!({ "same": true, "typed": true, "listed": true, "twice": 1, "twice_2": 2 })
+    );
+    assert_eq!(*structured(&lengths.call("bits", json!({ "b": "1010" })).await), json!({ "same": true }));
     for (wrong, word) in [
         (json!({ "at": "yesterdayish" }), "timestamp"),
         (json!({ "state": "glad" }), "mood"),

@@ -196,3 +196,115 @@ fn pages_that_could_not_work_are_refused_at_load() {
         assert!(with(sql.clone()).contains("error[bad-page]"), "{sql}");
     }
 }
+
+/// Tools whose pages would lose a row: the first page or a later one says so, and none is quietly short.
+async fn loud(source: &Value, cases: &[(&str, &str, Value)]) {
+    let tools: serde_json::Map<String, Value> = cases
+        .iter()
+        .map(|(name, query, page)| {
+            let sql = json!({ "source": "db", "query": query, "page": page });
+            ((*name).to_owned(), json!({ "description": "D.", "sql": sql }))
+        })
+        .collect();
+    let config = json!({ "sources": { "db": { "sql": source } }, "tools": tools });
+    let gateway = Gateway::start(&config.to_string()).await;
+    for (name, ..) in cases {
+        let mut arguments = json!({});
+        let mut said = None;
+        for _ in 0..20 {
+            let result = gateway.call(name, arguments.clone()).await;
+            if result["isError"] == true {
+                said = Some(failure(&result).to_owned());
+                break;
+            }
+            let next = structured(&result).get("next").cloned();
+            assert!(next.is_some(), "{name}: the last page came, and rows are lost");
+            arguments["next"] = next.unwrap();
+        }
+        assert!(said.is_some_and(|s| s.contains("Tell the person")), "{name}");
+    }
+}
+
+const LOSING: &str = "CREATE TABLE odd (id int, n int, r float, s varchar(9)); \
+    INSERT INTO odd VALUES (1, 1, 1, 'a'), (2, 2, 2, 'a'), (3, 3, 3, 'b'), (4, NULL, 4, 'c'), (5, NULL, 5, 'd');";
+
+#[tokio::test]
+async fn rows_without_a_place_of_their_own_are_said_and_not_lost() {
+    let cases = |t: &str| {
+        [
+            ("null_up", format!("SELECT id, n FROM {t}"), json!({ "by": "n", "size": 2 })),
+            ("null_down", format!("SELECT id, n FROM {t}"), json!({ "by": "n", "size": 3, "order": "desc" })),
+            ("tied", format!("SELECT id, s FROM {t}"), json!({ "by": "s", "size": 4 })),
+            ("wrong_name", format!("SELECT id FROM {t}"), json!({ "by": "ID", "size": 9 })),
+        ]
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let init = folder.path().join("init.sql");
+    let more = "CREATE TABLE bytes (id BLOB, r REAL); INSERT INTO bytes VALUES (x'01', -9e999), (x'02', 1), (x'03', 2), (x'04', 9e999);";
+    std::fs::write(&init, format!("{LOSING}{more}")).unwrap();
+    let mut all: Vec<_> = cases("odd").into();
+    all.push(("bytes", "SELECT id FROM bytes".to_owned(), json!({ "by": "id", "size": 2 })));
+    all.push(("infinite", "SELECT r FROM bytes".to_owned(), json!({ "by": "r", "size": 2 })));
+    let all: Vec<_> = all.iter().map(|(n, q, p)| (*n, q.as_str(), p.clone())).collect();
+    loud(&json!({ "url": "sqlite::memory:", "init": init }), &all).await;
+
+    if let Some(own) = Own::open("odd", LOSING).await {
+        let mut all: Vec<_> = cases(&format!("{}.odd", own.schema)).into();
+        all.retain(|(name, ..)| *name != "wrong_name");
+        let from = format!("{}.odd", own.schema);
+        all.push((
+            "bytes",
+            format!("SELECT s::bytea AS b, id FROM {from}"),
+            json!({ "by": ["b", "id"], "size": 2 }),
+        ));
+        all.push(("list", format!("SELECT ARRAY[id] AS l FROM {from}"), json!({ "by": "l", "size": 2 })));
+        let all: Vec<_> = all.iter().map(|(n, q, p)| (*n, q.as_str(), p.clone())).collect();
+        loud(&json!({ "url": own.url }), &all).await;
+        own.gone().await;
+    }
+    if let Some(own) = crate::mysql::Own::open("odd", &[LOSING]).await {
+        let mut all: Vec<_> = cases(&format!("{}.odd", own.database)).into();
+        all.retain(|(name, ..)| *name != "wrong_name");
+        let from = format!("{}.odd", own.database);
+        all.push((
+            "bytes",
+            format!("SELECT CAST(s AS BINARY(4)) AS b, id FROM {from}"),
+            json!({ "by": ["b", "id"], "size": 2 }),
+        ));
+        all.push(("float", format!("SELECT r FROM {from}"), json!({ "by": "r", "size": 2 })));
+        let all: Vec<_> = all.iter().map(|(n, q, p)| (*n, q.as_str(), p.clone())).collect();
+        loud(&json!({ "url": own.url }), &all).await;
+        own.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_program_makes_of_a_page_is_followed_by_the_rows_it_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let init = folder.path().join("init.sql");
+    std::fs::write(&init, format!("{CREATE}{}", rows())).unwrap();
+    let tool = |select: &str| {
+        json!({
+            "description": "D.", "output": { "select": select, "max_bytes": "1KiB" },
+            "sql": { "source": "db", "query": "SELECT id, word FROM events", "page": { "by": "id", "size": 100 } }
+        })
+    };
+    let config = json!({
+        "sources": { "db": { "sql": { "url": "sqlite::memory:", "init": init } } },
+        "tools": { "object": tool("{items: map({id, word})}"), "list": tool("map({id, word})"), "ids": tool("{items: map({id})}") }
+    });
+    let gateway = Gateway::start(&config.to_string()).await;
+    for name in ["object", "list", "ids"] {
+        let (mut found, mut arguments) = (Vec::new(), json!({}));
+        loop {
+            let result = gateway.call(name, arguments.clone()).await;
+            let page = structured(&result);
+            assert!(page.to_string().len() <= 1024);
+            let items = page.get("items").unwrap_or(page).as_array().unwrap();
+            found.extend(ids(items));
+            let Some(next) = page.get("next") else { break };
+            arguments["next"] = next.clone();
+        }
+        assert_eq!(found, (1..=137).collect::<Vec<i64>>(), "{name}");
+    }
+}

@@ -25,6 +25,8 @@ pub struct Column {
     pub name: String,
     /// The JSON Schema of its values.
     pub schema: Value,
+    /// Whether the engine puts its values in order by what is shown of them, as far as it is known.
+    pub ordered: bool,
 }
 
 /// The type of a bind.
@@ -101,6 +103,8 @@ pub struct Wrong {
     pub word: Option<String>,
     /// What the engine suggests.
     pub help: Option<String>,
+    /// Whether it is the role that may not do it.
+    pub denied: bool,
 }
 
 impl SqlText {

@@ -4,6 +4,8 @@ use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use super::put;
+
 /// Reads a JSON text.
 pub(in crate::source) fn json(text: &str) -> Result<Value, serde_json::Error> {
     read(serde_json::from_str(text)?)
@@ -30,7 +32,7 @@ fn read(raw: &RawValue) -> Result<Value, serde_json::Error> {
             let members = serde_json::Deserializer::from_str(text).deserialize_map(Members)?;
             let mut map = Map::with_capacity(members.len());
             for (name, value) in members {
-                map.insert(name, read(value)?);
+                put(&mut map, &name, read(value)?);
             }
             Ok(Value::Object(map))
         }

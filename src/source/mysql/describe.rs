@@ -8,10 +8,10 @@ use sqlx::{
     AssertSqlSafe, Column as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _, TypeInfo as _,
 };
 
-use super::row::{is_text, may_be_json};
+use super::row::{is_text, may_be_json, ordered};
 use super::{Mysql, fault};
 use crate::source::SourceError;
-use crate::source::database::{Column, Described, SqlText, Undescribed, Wrong, put, word_at};
+use crate::source::database::{Column, Described, SqlText, Undescribed, Wrong, unique, word_at};
 
 impl Mysql {
     /// Describes a statement.
@@ -32,12 +32,13 @@ impl Mysql {
             let known: MySqlStatement = known.map_err(|error| wrong(error, &text.whole))?;
             // Before its values are known the server guesses what an expression gives.
             let bound = !text.parts.is_empty();
-            let mut columns = serde_json::Map::new();
-            for column in sqlx::Statement::columns(&known) {
+            let columns = sqlx::Statement::columns(&known);
+            let names = unique(columns.iter().map(MySqlColumn::name));
+            let columns = names.into_iter().zip(columns).map(|(name, column)| {
                 let sure = !bound || column.origin().table_column().is_some();
-                put(&mut columns, column.name(), if sure { schema(column) } else { json!({}) });
-            }
-            let columns = columns.into_iter().map(|(name, schema)| Column { name, schema });
+                let schema = if sure { schema(column) } else { json!({}) };
+                Column { name, schema, ordered: !sure || ordered(column.type_info()) }
+            });
             Ok(Described { columns: columns.collect(), ..Described::default() })
         };
         let late = Err(Undescribed::Source(SourceError::Timeout(limit)));

@@ -73,6 +73,18 @@ pub(super) fn is_text(kind: &MySqlTypeInfo) -> bool {
     <str as Type<MySql>>::compatible(kind)
 }
 
+/// Whether what is shown of a value says where it stands in the order of its column. Words of a list stand in the order of the list,
+/// and of a FLOAT more is kept than is shown.
+pub(super) fn ordered(kind: &MySqlTypeInfo) -> bool {
+    match kind.name() {
+        "FLOAT" | "ENUM" | "SET" | "JSON" => false,
+        "BOOLEAN" | "YEAR" | "DOUBLE" | "DECIMAL" | "BIT" | "DATE" | "DATETIME" | "TIMESTAMP" | "TIME"
+        | "NULL" => true,
+        name if name.contains("INT") && name != "POINT" => true,
+        _ => is_text(kind),
+    }
+}
+
 fn value(bytes: &[u8], kind: &MySqlTypeInfo) -> Value {
     let text = || String::from_utf8_lossy(bytes).into_owned();
     match kind.name() {

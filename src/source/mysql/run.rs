@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Either, Executor as _, MySql, Row as _};
+use sqlx::{AssertSqlSafe, Column as _, Either, Executor as _, MySql, Row as _};
 use tokio::sync::oneshot;
 
 use super::session::State;
@@ -212,6 +212,11 @@ impl Shared {
                 }
                 whole = false;
                 break;
+            }
+            if answer.rows.is_empty() && !statement.order.is_empty() {
+                let unordered = row.columns().iter().filter(|c| !row::ordered(c.type_info()));
+                let by = unordered.filter(|c| statement.order.iter().any(|by| by == c.name()));
+                answer.unordered = by.map(|c| c.name().to_owned()).collect();
             }
             if answer.rows.is_empty() && self.server.mariadb() {
                 texts = row::texts_of_tables(&row);

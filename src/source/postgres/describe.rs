@@ -68,6 +68,7 @@ async fn describe(connection: &mut PgConnection, text: &SqlText) -> Result<Descr
             return Err(Undescribed::Wrong(Box::new(Wrong {
                 message: error.message().to_owned(),
                 word: error.message().rsplit(' ').next().map(str::to_owned),
+                denied: true,
                 ..Wrong::default()
             })));
         }
@@ -78,7 +79,8 @@ async fn describe(connection: &mut PgConnection, text: &SqlText) -> Result<Descr
         Err(error) => return Err(asked(error)),
     };
     let columns = prepared.columns.into_iter().filter(|(name, _)| name != ANY);
-    let columns = columns.map(|(name, kind)| Column { name, schema: schema(&kind) }).collect();
+    let columns =
+        columns.map(|(name, kind)| Column { name, schema: schema(&kind), ordered: ordered(&kind) }).collect();
     let params = prepared.params.into_iter().map(|name| ParamType { class: class(&name), name }).collect();
     Ok(Described { columns, params, writes })
 }
@@ -103,7 +105,22 @@ fn wrong(error: sqlx::Error, text: Option<&str>) -> Undescribed {
         _ => None,
     };
     let help = known.hint().or(known.detail()).map(str::to_owned);
-    Undescribed::Wrong(Box::new(Wrong { message: known.message().to_owned(), at, word: None, help }))
+    Undescribed::Wrong(Box::new(Wrong {
+        message: known.message().to_owned(),
+        at,
+        help,
+        denied: known.code() == "42501",
+        ..Wrong::default()
+    }))
+}
+
+/// Whether a value of JSON says where it stands in the order of its column.
+pub(super) fn ordered(kind: &PgTypeInfo) -> bool {
+    match kind.kind() {
+        PgTypeKind::Domain(base) => ordered(base),
+        PgTypeKind::Composite(_) | PgTypeKind::Array(_) => false,
+        _ => !matches!(kind.name(), "BYTEA" | "JSON" | "JSONB" | "RECORD") && !kind.name().ends_with("[]"),
+    }
 }
 
 /// The schema of a column as the server writes it in JSON.

@@ -10,9 +10,10 @@ use sqlx::{
     SqlSafeStr as _, TypeInfo as _,
 };
 
+use super::describe::ordered;
 use super::fault;
 use crate::source::SourceError;
-use crate::source::database::{Access, SqlText, Statement};
+use crate::source::database::{Access, SqlText, Statement, unique};
 
 /// What the text that runs is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +40,8 @@ pub(super) struct Known {
     pub rows: bool,
     /// Columns of bytes, which the server writes in hexadecimal.
     pub bytes: Vec<String>,
+    /// Columns of which the JSON says nothing about their order.
+    pub unordered: Vec<String>,
     /// The values of `$1`, `$2`, …: which bind, and how it is written as text.
     pub values: Vec<(usize, Kind)>,
 }
@@ -161,7 +164,8 @@ impl Told {
         if let Some(Either::Left(given)) = sqlx::Statement::parameters(&prepared) {
             for param in given {
                 let oid = param.oid().map_or(25, |oid| i64::from(oid.0));
-                let name: String = sqlx::query("SELECT format_type($1::bigint::oid, NULL)")
+                // Not without a length: a `character` without one has a single letter, `bpchar` has as many as there are.
+                let name: String = sqlx::query("SELECT format_type($1::bigint::oid, -1)")
                     .bind(oid)
                     .fetch_one(&mut *connection)
                     .await
@@ -170,10 +174,8 @@ impl Told {
             }
         }
         let columns = sqlx::Statement::columns(&prepared).iter();
-        let columns = columns.map(|c| {
-            let name = if named { c.name() } else { ANY };
-            (name.to_owned(), c.type_info().clone())
-        });
+        let names = unique(columns.clone().map(|c| if named { c.name() } else { ANY }));
+        let columns = names.into_iter().zip(columns.map(|c| c.type_info().clone()));
         Ok(Self { columns: columns.collect(), types })
     }
 
@@ -216,6 +218,8 @@ impl Known {
         let Prepared { columns, values, inner, .. } =
             Prepared::of(connection, &statement.text).await.map_err(fault)?;
         let bytes = columns.iter().filter(|(_, kind)| kind.name() == "BYTEA").map(|(name, _)| name.clone());
+        let unordered = columns.iter().filter(|(_, kind)| !ordered(kind)).map(|(name, _)| name.clone());
+        let unordered = unordered.collect();
         let rows = !columns.is_empty();
         // The line breaks end comments that the statement may end with.
         let text = match (rows, statement.access, statement.count) {
@@ -234,7 +238,7 @@ impl Known {
                 fitting(&rows, statement)
             }
         };
-        Ok(Self { text: text.into(), rows, bytes: bytes.collect(), values })
+        Ok(Self { text: text.into(), rows, bytes: bytes.collect(), unordered, values })
     }
 }
 

@@ -114,7 +114,8 @@ impl Shared {
                 None => query.bind(None::<String>),
             };
         }
-        let mut answer = Answer::default();
+        let by = statement.order.iter().filter(|by| known.unordered.contains(by)).cloned();
+        let mut answer = Answer { unordered: by.collect(), ..Answer::default() };
         let mut bytes = 0;
         let mut stream = connection.fetch_many(query);
         while let Some(item) = stream.next().await {

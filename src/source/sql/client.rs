@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::config::{RowConfig, SqlConfig, SqlOpConfig};
+use super::page::{Page, PagePlan};
 use super::plan::{self, SqlOp, SqlPlan};
 use crate::caller::Caller;
 use crate::output::{Reply, Rows};
@@ -27,13 +28,26 @@ impl Sql {
     /// What the engine does not take in it, or why it was not asked.
     pub async fn describe(&self, op: &SqlOp, limit: Duration) -> Result<Described, Undescribed> {
         let access = if op.write { Access::Write } else { Access::Read };
-        self.database.describe(&op.text, access, limit).await
+        match self.database.describe(&op.text, access, limit).await {
+            // Callers have roles of their own, and here nobody calls.
+            Err(Undescribed::Wrong(wrong)) if wrong.denied && self.roles() => Ok(Described::default()),
+            described => described,
+        }
+    }
+
+    /// Whether each caller has a role in the database.
+    fn roles(&self) -> bool {
+        self.plan.session.iter().any(|(name, _)| name.eq_ignore_ascii_case("role"))
     }
 
     /// The variables of a call's transaction.
     fn session(&self, caller: &Caller) -> Result<Vec<(Arc<str>, String)>, SourceError> {
         let variables = self.plan.session.iter().map(|(name, field)| {
-            let value = field.text_of(caller).ok_or_else(|| {
+            // `none` as a role is the one that logged in.
+            let fits = |value: &String| {
+                !(value.is_empty() || name.eq_ignore_ascii_case("role") && value.eq_ignore_ascii_case("none"))
+            };
+            let value = field.text_of(caller).filter(fits).ok_or_else(|| {
                 SourceError::Argument(format!(
                     "This works for callers whose identity has a `{field}`, and yours has none. Tell the person who runs this server."
                 ))
@@ -41,6 +55,38 @@ impl Sql {
             Ok((name.clone(), value?))
         });
         variables.collect()
+    }
+
+    /// One page of a statement's rows.
+    async fn page(
+        &self,
+        plan: &PagePlan,
+        page: Page,
+        mut statement: Statement,
+        attempt: Attempt<'_>,
+    ) -> Result<Rows, SourceError> {
+        let values = statement.binds.clone();
+        statement.text = page.text;
+        statement.binds.extend(page.from);
+        // One more than are shown says whether there are more.
+        statement.max_rows = page.size + 1;
+        statement.order = plan.by.clone();
+        let session = statement.session.clone();
+        let rows = plan.rows(self.database.run(statement).await?, page.size)?;
+        let Some(nulls) = page.nulls.filter(|_| !rows.more) else { return Ok(rows) };
+        let nulls = Statement {
+            text: nulls,
+            binds: values,
+            session,
+            local: Vec::new(),
+            order: Arc::default(),
+            access: Access::Read,
+            count: false,
+            max_rows: 1,
+            max_bytes: 1024,
+            limit: attempt.left(self.plan.statement_timeout.0),
+        };
+        if self.database.run(nulls).await?.rows.is_empty() { Ok(rows) } else { Err(plan.lost()) }
     }
 
     /// What is to be said of the rights that this source is used with.
@@ -82,10 +128,11 @@ impl SourceKind for Sql {
         });
         let page = page.transpose().map_err(SourceError::Argument)?;
         let values = op.binds.iter().map(|i| Bind::Value(arguments.get(*i).cloned().unwrap_or_default()));
-        let mut statement = Statement {
+        let statement = Statement {
             text: op.text.clone(),
             binds: values.collect(),
             session: self.session(attempt.caller)?,
+            order: Arc::default(),
             access: if op.write { Access::Write } else { Access::Read },
             count: op.row == RowConfig::Count,
             max_rows: if op.row == RowConfig::One { 1 } else { attempt.max_rows },
@@ -94,12 +141,7 @@ impl SourceKind for Sql {
             local: Vec::new(),
         };
         if let Some((plan, page)) = page {
-            statement.text = page.text;
-            statement.binds.extend(page.from);
-            // One more than are shown says whether there are more.
-            statement.max_rows = page.size + 1;
-            let answer = self.database.run(statement).await?;
-            return plan.rows(answer, page.size).map(Reply::Rows);
+            return Box::pin(self.page(plan, page, statement, attempt)).await.map(Reply::Rows);
         }
         let answer = self.database.run(statement).await?;
         Ok(match op.row {

@@ -1,6 +1,8 @@
 //! Pages of a statement's rows by keyset: rows in the order of some of their columns, each page from where the last one ended. The
 //! statement itself stands inside, so a page never shows what the statement would not.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,12 +47,14 @@ pub enum OrderConfig {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PagePlan {
     /// The columns of the order.
-    pub by: Vec<String>,
+    pub by: Arc<[String]>,
     pub(super) size: usize,
     /// The parameter that holds the cursor.
     next: usize,
     first: SqlText,
     after: SqlText,
+    /// Finds a row that has no place in the order.
+    nulls: SqlText,
 }
 
 /// One page of one call.
@@ -58,6 +62,8 @@ pub(super) struct Page {
     pub text: SqlText,
     /// The values after those of the statement.
     pub from: Vec<Bind>,
+    /// What has to find nothing once there are no more pages: the first page shows rows without a place, the others would not.
+    pub nulls: Option<SqlText>,
     /// How many rows it has, without the one that says that there are more.
     pub size: usize,
 }
@@ -70,13 +76,14 @@ impl PagePlan {
     pub(super) fn page(&self, cursor: Option<&Value>, max_rows: usize) -> Result<Page, String> {
         let size = self.size.min(max_rows);
         let Some(cursor) = cursor else {
-            return Ok(Page { text: self.first.clone(), from: Vec::new(), size });
+            return Ok(Page { text: self.first.clone(), from: Vec::new(), nulls: None, size });
         };
         let values = cursor.as_str().and_then(|text| output::values(text, self.by.len()));
         let values = values.ok_or_else(|| {
             format!("This `{NEXT}` was not given by this tool. Leave it out to begin with the first page.")
         })?;
-        Ok(Page { text: self.after.clone(), from: values.into_iter().map(Bind::Value).collect(), size })
+        let from = values.into_iter().map(Bind::Value).collect();
+        Ok(Page { text: self.after.clone(), from, nulls: Some(self.nulls.clone()), size })
     }
 
     /// The parameter that holds the cursor.
@@ -89,21 +96,50 @@ impl PagePlan {
     /// # Errors
     /// If the columns of the order are not what they have to be: a row would be lost between two pages.
     pub(super) fn rows(&self, mut answer: Answer, size: usize) -> Result<Rows, SourceError> {
-        let place = |row: &Value| self.by.iter().map(|c| row.get(c).cloned()).collect::<Vec<_>>();
-        if let (Some(last), Some(beyond)) =
-            (size.checked_sub(1).and_then(|at| answer.rows.get(at)), answer.rows.get(size))
-        {
-            let last = place(last);
-            if last == place(beyond) || last.contains(&Some(Value::Null)) || last.contains(&None) {
-                let by = self.by.join("`, `");
-                return Err(SourceError::Internal(format!(
-                    "`page.by` (`{by}`) is not unique, or is NULL in a row"
-                )));
-            }
-        }
+        self.check(&answer).map_err(SourceError::Internal)?;
         let more = answer.more || answer.rows.len() > size;
-        answer.rows.truncate(size);
-        Ok(Rows { member: "rows", items: answer.rows, more, page: self.by.clone() })
+        // Where bytes have ended the reading, the last row is the witness that the one before it has a place of its own.
+        let kept = if answer.more && answer.rows.len() > 1 { answer.rows.len() - 1 } else { size };
+        answer.rows.truncate(kept.min(size));
+        Ok(Rows { member: "rows", items: answer.rows, more, page: self.by.to_vec() })
+    }
+
+    /// The sentence for rows that no page shows, as they have no place in the order.
+    pub(super) fn lost(&self) -> SourceError {
+        SourceError::Internal(format!("a column of `page.by` (`{}`) is NULL in a row", self.by.join("`, `")))
+    }
+
+    fn check(&self, answer: &Answer) -> Result<(), String> {
+        if let Some(column) = answer.unordered.first() {
+            return Err(format!(
+                "`page.by` names `{column}`, whose values stand in another order than what is shown of them; cast it in the statement"
+            ));
+        }
+        let mut before: Option<Vec<&Value>> = None;
+        for row in &answer.rows {
+            let mut place = Vec::with_capacity(self.by.len());
+            for column in self.by.iter() {
+                match row.get(column) {
+                    None => {
+                        let names: Vec<&str> =
+                            row.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                        let names = names.join("`, `");
+                        return Err(format!(
+                            "the statement gives no column `{column}` of `page.by`; it gives `{names}`"
+                        ));
+                    }
+                    Some(Value::Null | Value::Array(_) | Value::Object(_)) => {
+                        return Err(format!("`{column}` of `page.by` is NULL or no single value in a row"));
+                    }
+                    Some(value) => place.push(value),
+                }
+            }
+            if before.as_ref() == Some(&place) {
+                return Err(format!("`page.by` (`{}`) is not unique", self.by.join("`, `")));
+            }
+            before = Some(place);
+        }
+        Ok(())
     }
 }
 
@@ -159,7 +195,10 @@ pub(super) fn compile(
     from.extend((1..by.len()).map(|n| (", ".to_owned(), binds + n)));
     let tail = format!("{}{end}", if by.len() > 1 { ")" } else { "" });
     let after = inner.inside(engine, "SELECT * FROM (\n", from, &tail);
-    Some(PagePlan { by, size: size as usize, next, first, after })
+    let null: Vec<String> = names.iter().map(|name| format!("{name} IS NULL")).collect();
+    let end = format!("{close} WHERE {} LIMIT 1", null.join(" OR "));
+    let nulls = inner.inside(engine, "SELECT 1 AS one FROM (\n", vec![], &end);
+    Some(PagePlan { by: by.into(), size: size as usize, next, first, after, nulls })
 }
 
 fn columns(written: &Spanned<JsonNode>, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {

@@ -49,7 +49,7 @@ impl SqlOp {
     /// The columns that pages are made by.
     #[must_use]
     pub fn paged_by(&self) -> &[String] {
-        self.page.as_ref().map_or(&[], |page| page.by.as_slice())
+        self.page.as_ref().map_or(&[], |page| &page.by)
     }
 
     /// The parameters in the order of the statement's binds.

@@ -42,7 +42,8 @@ impl Sqlite {
             };
             // Columns have no type that binds their values, so none is promised.
             let columns = sqlx::Statement::columns(&prepared).iter();
-            let columns = columns.map(|c| Column { name: c.name().to_owned(), schema: json!({}) });
+            let columns =
+                columns.map(|c| Column { name: c.name().to_owned(), schema: json!({}), ordered: true });
             Ok(Described { columns: columns.collect(), ..Described::default() })
         };
         let late = Err(Undescribed::Source(SourceError::Timeout(limit)));

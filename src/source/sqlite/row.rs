@@ -17,6 +17,18 @@ pub(super) fn to_json(row: &SqliteRow) -> Result<Value, sqlx::Error> {
     Ok(Value::Object(map))
 }
 
+/// Columns of `by` that hold bytes or an infinity in this row: what is shown of those is a text, which has another place in the order.
+pub(super) fn unordered<'a>(row: &SqliteRow, by: &'a [String]) -> impl Iterator<Item = &'a String> {
+    by.iter().filter(move |name| {
+        let raw = row.try_get_raw(name.as_str());
+        raw.is_ok_and(|raw| match raw.type_info().name() {
+            "BLOB" => true,
+            "REAL" => row.try_get_unchecked::<f64, _>(name.as_str()).is_ok_and(f64::is_infinite),
+            _ => false,
+        })
+    })
+}
+
 fn value(row: &SqliteRow, index: usize, declared: &str) -> Result<Value, sqlx::Error> {
     let raw = row.try_get_raw(index)?;
     if raw.is_null() {

@@ -254,6 +254,7 @@ async fn read_rows(
                     }
                     break;
                 }
+                answer.unordered.extend(row::unordered(&row, &statement.order).cloned());
                 let value = row::to_json(&row).map_err(fault)?;
                 bytes += json_len(&value);
                 answer.rows.push(value);

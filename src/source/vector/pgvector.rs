@@ -144,6 +144,7 @@ impl Pgvector {
             limit: self.left(query.attempt),
             local,
             session: Vec::new(),
+            order: Arc::default(),
         };
         let result = self.database.run(statement).await;
         if matches!(result, Err(SourceError::Internal(_) | SourceError::Argument(_))) {

@@ -193,6 +193,7 @@ impl SqliteTable {
             limit: attempt.left(Duration::MAX),
             local: Vec::new(),
             session: Vec::new(),
+            order: Arc::default(),
         };
         self.database.run(statement).await.map(|a| a.rows)
     }

@@ -114,6 +114,7 @@ fn statement(sql: Builder, limit: Duration, max_bytes: usize) -> Statement {
         limit,
         local: Vec::new(),
         session: Vec::new(),
+        order: std::sync::Arc::default(),
     }
 }
 
