@@ -35,6 +35,7 @@ mod naughty;
 mod online;
 mod pages;
 mod postgres;
+mod postgres_state;
 mod rest;
 mod rest_faults;
 mod rmcp_client;
