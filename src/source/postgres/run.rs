@@ -1,7 +1,9 @@
 //! One statement in a transaction of its own, which is undone unless it was to write and did. The task that holds the connection
 //! also ends what runs on it, so that a cancel never meets another call's statement.
 
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use sqlx::pool::PoolConnection;
@@ -12,6 +14,9 @@ use super::known::{self, Key, Known};
 use super::{CANCEL, Shared, fault, json};
 use crate::source::SourceError;
 use crate::source::database::{Access, Answer, Bind, Statement};
+
+/// How long a cancel may take before it is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A connection that is closed unless it is known to be as it was.
 pub(super) struct Held {
@@ -61,8 +66,7 @@ impl Shared {
             tokio::select! {
                 result = &mut running => (result, true),
                 _ = &mut gone => {
-                    self.cancel(process).await;
-                    let ended = tokio::time::timeout(CANCEL, running).await;
+                    let ended = self.cancel_all_of(process, running).await;
                     (ended.unwrap_or(Err(SourceError::Timeout(statement.limit))), false)
                 }
             }
@@ -79,6 +83,19 @@ impl Shared {
         let clean = end(&mut held.connection, keep).await?;
         held.settled = clean && !seeds(&statement.text.whole);
         result.map(|r| r.answer)
+    }
+
+    /// Cancels until it has ended: a cancel that comes before the server has begun the statement does nothing.
+    async fn cancel_all_of<F: Future>(&self, process: i32, mut running: Pin<&mut F>) -> Option<F::Output> {
+        let until = Instant::now() + CANCEL;
+        loop {
+            self.cancel(process).await;
+            match tokio::time::timeout(AGAIN, running.as_mut()).await {
+                Ok(result) => return Some(result),
+                Err(_) if Instant::now() > until => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Ends what another connection runs.
