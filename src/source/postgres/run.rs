@@ -44,7 +44,11 @@ impl Shared {
             Err(sqlx::Error::PoolTimedOut) => {
                 Err(SourceError::Unavailable("no connection could be made".to_owned()))
             }
-            Err(error) => Err(fault(error)),
+            // One that is stopping ends in the middle of the first words, which is no fault of ours.
+            Err(error) => Err(match fault(error) {
+                SourceError::Internal(text) => SourceError::Unavailable(text),
+                other => other,
+            }),
         }
     }
 
