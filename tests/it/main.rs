@@ -25,6 +25,7 @@ mod handbook_sql;
 mod http;
 mod http_door;
 mod http_headers;
+mod injection;
 mod layers;
 mod legacy;
 mod listening;
