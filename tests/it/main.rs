@@ -30,6 +30,7 @@ mod layers;
 mod legacy;
 mod listening;
 mod lists;
+mod many_at_once;
 mod memory;
 mod mysql;
 mod naughty;
