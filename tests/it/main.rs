@@ -40,6 +40,7 @@ mod postgres;
 mod postgres_state;
 mod rest;
 mod rest_faults;
+mod restart;
 mod rmcp_client;
 mod sessions;
 mod shutdown;
