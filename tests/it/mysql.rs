@@ -62,7 +62,7 @@ impl Own {
     }
 
     /// Statements of others that run and hold `mark` in their text.
-    async fn running(&mut self, mark: &str) -> i64 {
+    pub async fn running(&mut self, mark: &str) -> i64 {
         let sql = format!(
             "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Sleep' AND ID <> CONNECTION_ID() AND INFO LIKE '%{mark}%'"
         );

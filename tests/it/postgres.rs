@@ -50,7 +50,7 @@ impl Own {
     }
 
     /// Statements of others that run and hold `mark` in their text.
-    async fn running(&mut self, mark: &str) -> i64 {
+    pub async fn running(&mut self, mark: &str) -> i64 {
         let sql = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%{mark}%'"
         );

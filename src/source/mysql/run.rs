@@ -1,8 +1,9 @@
 //! One statement in a transaction of its own, which is undone unless it was to write and did. The task that holds the connection
 //! also kills what runs on it, and a connection on which something was killed is closed, so that no other call's statement is met.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
@@ -20,6 +21,9 @@ use crate::source::database::{Access, Answer, Statement};
 /// After this much more time the server ends a statement by itself: should the kill not reach it. Not at the deadline, as a function
 /// like `SLEEP` takes its end for a result.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// How long a kill may take before it is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A connection that is closed unless it is known to be as it was.
 struct Held<'a> {
@@ -85,8 +89,8 @@ impl Shared {
             tokio::select! {
                 result = &mut running => Ok(result),
                 _ = &mut gone => {
-                    self.kill(number).await;
-                    Err(tokio::time::timeout(CANCEL, running).await.map(drop))
+                    self.kill_all_of(number, running).await;
+                    Err(())
                 }
             }
         };
@@ -152,6 +156,17 @@ impl Shared {
             })?;
         }
         number.parse().map_err(|_| SourceError::Internal("a connection number that is none".to_owned()))
+    }
+
+    /// Kills until it has ended: a kill that comes before the server has begun the statement does nothing.
+    async fn kill_all_of(&self, number: u64, mut running: Pin<&mut impl Future>) {
+        let until = Instant::now() + CANCEL;
+        loop {
+            self.kill(number).await;
+            if tokio::time::timeout(AGAIN, running.as_mut()).await.is_ok() || Instant::now() > until {
+                return;
+            }
+        }
     }
 
     /// Ends what another connection runs.

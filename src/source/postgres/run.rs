@@ -1,7 +1,9 @@
 //! One statement in a transaction of its own, which is undone unless it was to write and did. The task that holds the connection
 //! also ends what runs on it, so that a cancel never meets another call's statement.
 
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use sqlx::pool::PoolConnection;
@@ -12,6 +14,9 @@ use super::known::{self, Key, Known};
 use super::{CANCEL, Shared, fault, json};
 use crate::source::SourceError;
 use crate::source::database::{Access, Answer, Bind, Statement};
+
+/// How long a cancel may take before it is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A connection that is closed unless it is known to be as it was.
 pub(super) struct Held {
@@ -39,7 +44,11 @@ impl Shared {
             Err(sqlx::Error::PoolTimedOut) => {
                 Err(SourceError::Unavailable("no connection could be made".to_owned()))
             }
-            Err(error) => Err(fault(error)),
+            // One that is stopping ends in the middle of the first words, which is no fault of ours.
+            Err(error) => Err(match fault(error) {
+                SourceError::Internal(text) => SourceError::Unavailable(text),
+                other => other,
+            }),
         }
     }
 
@@ -61,8 +70,7 @@ impl Shared {
             tokio::select! {
                 result = &mut running => (result, true),
                 _ = &mut gone => {
-                    self.cancel(process).await;
-                    let ended = tokio::time::timeout(CANCEL, running).await;
+                    let ended = self.cancel_all_of(process, running).await;
                     (ended.unwrap_or(Err(SourceError::Timeout(statement.limit))), false)
                 }
             }
@@ -76,17 +84,22 @@ impl Shared {
             return result.map(|r| r.answer);
         }
         let keep = statement.access == Access::Write && asked && result.is_ok();
-        let end = if keep { "COMMIT" } else { "ROLLBACK" };
-        // Locks and settings of a session outlive its transactions; the next call must not meet them.
-        let end = format!(
-            "{end}; SELECT pg_advisory_unlock_all(); RESET ALL; RESET ROLE; RESET SESSION AUTHORIZATION"
-        );
-        let ended = sqlx::raw_sql(AssertSqlSafe(end)).execute(&mut *held.connection).await;
-        held.settled = ended.is_ok();
-        if keep {
-            ended.map_err(fault)?;
-        }
+        let clean = end(&mut held.connection, keep).await?;
+        held.settled = clean && !seeds(&statement.text.whole);
         result.map(|r| r.answer)
+    }
+
+    /// Cancels until it has ended: a cancel that comes before the server has begun the statement does nothing.
+    async fn cancel_all_of<F: Future>(&self, process: i32, mut running: Pin<&mut F>) -> Option<F::Output> {
+        let until = Instant::now() + CANCEL;
+        loop {
+            self.cancel(process).await;
+            match tokio::time::timeout(AGAIN, running.as_mut()).await {
+                Ok(result) => return Some(result),
+                Err(_) if Instant::now() > until => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Ends what another connection runs.
@@ -188,6 +201,45 @@ struct Reading {
     answer: Answer,
     /// Whether the server has nothing more to send than a row or two.
     whole: bool,
+}
+
+/// Whether a statement sets the seed of `random()`: nothing undoes that, nor says that it was done.
+fn seeds(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let set = text.trim_start().starts_with("set") && text.contains("seed");
+    set || text.contains("setseed") || text.contains("'seed'")
+}
+
+/// Ends the transaction and what outlives one: roles, settings, locks, cursors, channels, temporary tables, values of sequences. Says
+/// whether nothing is left on the connection. Fails only if a write could not be kept.
+async fn end(connection: &mut PoolConnection<sqlx::Postgres>, keep: bool) -> Result<bool, SourceError> {
+    // Statements that were prepared by `PREPARE` cannot be told to go without the driver's own. To look for them takes as long as all
+    // the rest, so it is done where they are likely.
+    let (end, prepared) = if keep {
+        ("COMMIT", "EXISTS (SELECT FROM pg_catalog.pg_prepared_statement() AS p WHERE p.from_sql)")
+    } else {
+        ("ROLLBACK", "false")
+    };
+    // What was set goes first, so that it changes nothing of the rest.
+    let end = format!(
+        "{end}; RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; \
+         SELECT {prepared} FROM pg_catalog.pg_advisory_unlock_all()"
+    );
+    let mut stream = sqlx::raw_sql(AssertSqlSafe(end)).fetch_many(&mut **connection);
+    match stream.next().await {
+        Some(Ok(_)) => {}
+        Some(Err(error)) if keep => return Err(fault(error)),
+        None | Some(Err(_)) => return Ok(false),
+    }
+    let mut clean = false;
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(Either::Right(row)) => clean = row.try_get(0).is_ok_and(|left: bool| !left),
+            Ok(Either::Left(_)) => {}
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(clean)
 }
 
 /// Begins the transaction; gives the server's process.

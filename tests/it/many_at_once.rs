@@ -1,0 +1,119 @@
+//! Statements that would never end, as many as the pool has connections and more: each ends at its limit or with its client, nothing of
+//! them runs on the server a second later, and the pool serves the next call at once.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::message::{modern, modern_headers};
+use crate::support::{Connection, Gateway, failure, structured};
+use crate::{mysql, postgres};
+
+/// Connections of the pool, and calls at once.
+const POOL: usize = 6;
+const CALLS: usize = 14;
+
+/// The test's own look at the server.
+enum Own {
+    Postgres(postgres::Own),
+    Mysql(mysql::Own),
+}
+
+impl Own {
+    async fn running(&mut self) -> i64 {
+        match self {
+            Self::Postgres(own) => own.running("ten_minutes").await,
+            Self::Mysql(own) => own.running("ten_minutes").await,
+        }
+    }
+
+    async fn gone(self) {
+        match self {
+            Self::Postgres(own) => own.gone().await,
+            Self::Mysql(own) => own.gone().await,
+        }
+    }
+}
+
+/// The calls that wait for a connection wait longer than the others take, so that all of them run some time.
+fn config(url: &str, sleep: &str) -> Value {
+    let pool = json!({ "max": POOL, "acquire_timeout": "5s" });
+    let tool = |query: String| json!({ "description": "D.", "sql": { "source": "db", "query": query } });
+    let mut slow = tool(format!("SELECT {sleep}(600) AS ten_minutes"));
+    slow["policy"] = json!({ "timeout": "30s" });
+    json!({
+        "sources": { "db": { "sql": { "url": url, "pool": pool, "statement_timeout": "1s" } } },
+        "tools": { "slow": slow, "quick": tool("SELECT 1 AS one".to_owned()) },
+    })
+}
+
+async fn quick(gateway: &Gateway) {
+    let start = Instant::now();
+    let results = join_all((0..2 * POOL).map(|_| gateway.call("quick", json!({})))).await;
+    for result in results {
+        assert_eq!(structured(&result)["rows"], json!([{ "one": 1 }]));
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+async fn seen(own: &mut Own, wanted: i64) {
+    let start = Instant::now();
+    while own.running().await < wanted {
+        assert!(start.elapsed() < Duration::from_secs(5), "they do not run");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn ends_at_the_limit(url: &str, sleep: &str, mut own: Own) {
+    let gateway = Gateway::start(&config(url, sleep).to_string()).await;
+    quick(&gateway).await;
+    let start = Instant::now();
+    let calls = join_all((0..CALLS).map(|_| gateway.call("slow", json!({}))));
+    let (results, ()) = tokio::join!(calls, seen(&mut own, POOL.try_into().unwrap()));
+    // Three rounds at the most, each of a second.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    for result in results {
+        let sentence = failure(&result);
+        assert!(sentence.starts_with("The source `db` gave no answer within 1s."), "{sentence}");
+    }
+    quick(&gateway).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(own.running().await, 0);
+
+    clients_leave(&gateway, &mut own).await;
+    own.gone().await;
+}
+
+async fn clients_leave(gateway: &Gateway, own: &mut Own) {
+    let call = modern("tools/call", json!({ "name": "slow" })).to_string();
+    let mut head = "POST /mcp HTTP/1.1\r\n".to_owned();
+    for (name, value) in modern_headers("tools/call", Some("slow")) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let bytes = format!("{head}Content-Length: {}\r\n\r\n{call}", call.len());
+    let clients: Vec<Connection> = join_all((0..CALLS).map(|_| async {
+        let mut client = gateway.connect().await;
+        client.write(bytes.as_bytes()).await.unwrap();
+        client
+    }))
+    .await;
+    seen(own, POOL.try_into().unwrap()).await;
+    drop(clients);
+    let start = Instant::now();
+    quick(gateway).await;
+    tokio::time::sleep(Duration::from_secs(1).saturating_sub(start.elapsed())).await;
+    assert_eq!(own.running().await, 0, "nothing runs for clients that have left");
+}
+
+#[tokio::test]
+async fn many_statements_without_end_leave_the_pool_usable_on_postgres() {
+    let Some(own) = postgres::Own::open("many", "").await else { return };
+    ends_at_the_limit(&own.url.clone(), "pg_sleep", Own::Postgres(own)).await;
+}
+
+#[tokio::test]
+async fn many_statements_without_end_leave_the_pool_usable_on_mysql() {
+    let Some(own) = mysql::Own::open("many", &[]).await else { return };
+    ends_at_the_limit(&own.url.clone(), "SLEEP", Own::Mysql(own)).await;
+}
