@@ -56,7 +56,7 @@ impl Own {
         query.execute(&mut self.connection).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
-    async fn number(&mut self, sql: &str) -> i64 {
+    pub async fn number(&mut self, sql: &str) -> i64 {
         let query = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()));
         query.fetch_one(&mut self.connection).await.unwrap().get(0)
     }
