@@ -1,6 +1,7 @@
 //! The SQL floor: what a handler written by hand does with sqlx. The gateway's statement on a pool of the gateway's size, rows
-//! decoded to their types, written by serde. As a server, and as a loop without HTTP.
+//! decoded to their types, written by serde. As a server, and as a loop without HTTP. Vectors are made by the gateway's own code.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,11 +10,14 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ColumnIndex, Decode, FromRow, PgPool, Row, SqlitePool, Type};
 use tokio::net::TcpListener;
 
 use crate::floors::{self, Call, Reply};
+use crate::hash::HashEmbedder;
+use crate::tables::DIMENSIONS;
 use crate::{Result, process};
 
 /// The gateway's default.
@@ -27,16 +31,18 @@ pub enum Asked {
     SqliteItem,
     PostgresItem,
     PostgresItems,
+    Nearest,
 }
 
 impl Asked {
-    const ALL: [Self; 3] = [Self::SqliteItem, Self::PostgresItem, Self::PostgresItems];
+    const ALL: [Self; 4] = [Self::SqliteItem, Self::PostgresItem, Self::PostgresItems, Self::Nearest];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::SqliteItem => "sqlite-item",
             Self::PostgresItem => "postgres-item",
             Self::PostgresItems => "postgres-items",
+            Self::Nearest => "nearest",
         }
     }
 
@@ -59,6 +65,10 @@ impl Asked {
             Self::PostgresItems => format!(
                 "SELECT id, name, note, price FROM sidegate_ratios.items WHERE id > {mark} ORDER BY id LIMIT 100"
             ),
+            Self::Nearest => format!(
+                "SELECT id, content, embedding <=> {mark} AS distance FROM sidegate_ratios.passages \
+                 ORDER BY embedding <=> {mark} LIMIT 5"
+            ),
         }
     }
 }
@@ -77,8 +87,11 @@ enum Pool {
 }
 
 #[derive(Deserialize)]
-struct Arguments {
+struct Arguments<'a> {
+    #[serde(default)]
     id: i64,
+    #[serde(borrow, default)]
+    question: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -86,6 +99,7 @@ struct Arguments {
 enum Answer {
     Item(Item),
     Items { rows: Vec<Item> },
+    Nearest { matches: Vec<Match> },
 }
 
 #[derive(Serialize)]
@@ -94,6 +108,22 @@ struct Item {
     name: String,
     note: String,
     price: f64,
+}
+
+#[derive(Serialize)]
+struct Match {
+    id: i64,
+    score: f64,
+    text: String,
+}
+
+impl FromRow<'_, PgRow> for Match {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let distance: f64 = row.try_get("distance")?;
+        // Four decimals, as the gateway shows.
+        let score = ((1.0 - distance) * 1e4).round() / 1e4;
+        Ok(Self { id: row.try_get("id")?, score, text: row.try_get("content")? })
+    }
 }
 
 /// As sqlx's derive would write it.
@@ -132,11 +162,15 @@ impl Bare {
         Ok(Self { asked, text: asked.statement(mark), pool })
     }
 
-    async fn ask(&self, arguments: &Arguments) -> Result<Answer> {
+    async fn ask(&self, arguments: &Arguments<'_>) -> Result<Answer> {
         let text = sqlx::AssertSqlSafe(self.text.as_str());
         Ok(match (self.asked, &self.pool) {
             (Asked::PostgresItems, Pool::Postgres(pool)) => {
                 Answer::Items { rows: sqlx::query_as(text).bind(arguments.id).fetch_all(pool).await? }
+            }
+            (Asked::Nearest, Pool::Postgres(pool)) => {
+                let vector = pgvector::Vector::from(HashEmbedder::new(DIMENSIONS).embed(&arguments.question));
+                Answer::Nearest { matches: sqlx::query_as(text).bind(vector).fetch_all(pool).await? }
             }
             (_, Pool::Postgres(pool)) => {
                 Answer::Item(sqlx::query_as(text).bind(arguments.id).fetch_one(pool).await?)

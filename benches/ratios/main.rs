@@ -12,6 +12,13 @@ mod args;
 mod bare;
 mod contest;
 mod floors;
+#[path = "../../src/source/vector/hash.rs"]
+#[allow(
+    dead_code,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the gateway's own code, of which only the vectors are needed"
+)]
+mod hash;
 mod load;
 mod process;
 mod report;
@@ -23,10 +30,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use args::{Command, Loop, Options, Role};
-use bare::Bare;
+use bare::{Asked, Bare};
 use contest::Stand;
 use report::{Machine, Report};
-use works::Work;
+use works::{Floor, Work};
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -109,7 +116,7 @@ async fn compare(works: &[Work], report: &mut Report) -> Result<()> {
     let stand = Stand::open(report.seconds, report.pinned)?;
     let tables = works.iter().any(|work| work.floor.postgres());
     if tables {
-        tables::make().await?;
+        tables::make(works.iter().any(|work| work.floor == Floor::Bare(Asked::Nearest))).await?;
     }
     for work in works {
         let done = stand.compare(work).await;

@@ -68,6 +68,12 @@ fn all() -> Vec<Work> {
         work("sqlite", Floor::Bare(Asked::SqliteItem), by_key("item"), "item 4242"),
         work("postgres", Floor::Bare(Asked::PostgresItem), by_key("pg_item"), "item 4242"),
         work("postgres-100", Floor::Bare(Asked::PostgresItems), by_key("pg_items"), "item 4342"),
+        work(
+            "pgvector",
+            Floor::Bare(Asked::Nearest),
+            modern_call("nearest", &json!({ "question": "a copper kettle by the garden window" })),
+            "Passage",
+        ),
         Work {
             many: true,
             ..work(
@@ -117,7 +123,11 @@ pub fn write(folder: &Path, work: &Work, upstream: SocketAddr) -> Result<&'stati
     let mut postgres = "";
     if work.floor.postgres() {
         tools += &postgres_tools();
-        postgres = r#"  pg: { sql: { url: "${TEST_POSTGRES_URL}" } }"#;
+        postgres = r#"  pg: { sql: { url: "${TEST_POSTGRES_URL}" } }
+  passages:
+    vector:
+      pgvector: { url: "${TEST_POSTGRES_URL}", table: sidegate_ratios.passages }
+      embedder: { hash: { dimensions: 384 } }"#;
     }
     fs::write(
         folder.join("bench.yaml"),
@@ -167,6 +177,10 @@ fn postgres_tools() -> String {
     description: A hundred rows.
     params: {{ id: {{ type: integer }} }}
     sql: {{ source: pg, query: "{}" }}
+  nearest:
+    description: Five passages.
+    params: {{ question: {{ type: string }} }}
+    vector: {{ source: passages, search: "{{question}}", limit: 5 }}
 "#,
         Asked::PostgresItem.statement(":id"),
         Asked::PostgresItems.statement(":id"),
