@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::Result;
+use crate::bare::Asked;
 
 const KNOWN: &str = "there are --seconds N, --json FILE and --only NAME";
 
@@ -11,13 +12,23 @@ pub enum Command {
     /// Run by `cargo test`: nothing to measure.
     Skip,
     Serve(Role, String),
+    Repeat(Loop),
     Measure(Options),
 }
 
 pub enum Role {
     FloorFixed { bytes: usize },
     FloorForward { upstream: String },
+    FloorBare { asked: Asked, file: String },
     Upstream,
+}
+
+/// The loop without HTTP.
+pub struct Loop {
+    pub asked: Asked,
+    pub file: String,
+    pub arguments: String,
+    pub seconds: f64,
 }
 
 pub struct Options {
@@ -35,6 +46,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
     let mut listen = "127.0.0.1:0".to_owned();
     let mut bytes = 0;
     let mut upstream = String::new();
+    let (mut asked, mut file, mut arguments) = (None, String::new(), String::new());
     let mut options = Options { seconds: 3.0, json: None, only: Vec::new() };
     while let Some(flag) = args.next() {
         if flag == "--bench" {
@@ -50,14 +62,20 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             "--listen" => listen = value,
             "--bytes" => bytes = value.parse()?,
             "--upstream" => upstream = value,
+            "--asked" => asked = Some(Asked::named(&value)?),
+            "--file" => file = value,
+            "--arguments" => arguments = value,
             _ => return Err(format!("{flag} is not known; {KNOWN}").into()),
         }
     }
+    let asked = || asked.ok_or("--asked is missing");
     Ok(match role.as_deref() {
         None if bench => Command::Measure(options),
         None => Command::Skip,
         Some("floor-fixed") => Command::Serve(Role::FloorFixed { bytes }, listen),
         Some("floor-forward") => Command::Serve(Role::FloorForward { upstream }, listen),
+        Some("floor-sqlx") => Command::Serve(Role::FloorBare { asked: asked()?, file }, listen),
+        Some("loop") => Command::Repeat(Loop { asked: asked()?, file, arguments, seconds: options.seconds }),
         Some("upstream") => Command::Serve(Role::Upstream, listen),
         Some(other) => return Err(format!("no role is called {other}").into()),
     })

@@ -4,9 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::Result;
+use crate::bare::{Asked, Looped};
 use crate::load::{self, Message};
-use crate::process::Server;
+use crate::process::{self, Server};
 use crate::report::{Comparison, Figures, Side, micros};
 use crate::works::{self, Floor, Work};
 
@@ -37,16 +40,35 @@ impl Stand {
             let reply = String::from_utf8_lossy(&reply);
             return Err(format!("the gateway's answer does not hold {:?}:\n{reply:.4000}", work.proof).into());
         }
-        let floor = self.floor(work.floor, reply.len())?;
+        let file = folder.path().join("bench.db");
+        let file = file.to_str().ok_or("the temporary folder's name is not UTF-8")?;
+        let floor = self.floor(work.floor, reply.len(), file)?;
         let least = load::ask(floor.address, &work.message).await?;
+        if matches!(work.floor, Floor::Bare(_)) {
+            same_answer(&least, &reply)?;
+        }
 
         let mut contenders = [
             Contender { server: floor, side: Side::new(work.floor.role(), least.len()) },
             Contender { server: gateway, side: Side::new("gateway", reply.len()) },
         ];
         self.take_turns(&mut contenders, &work.message).await?;
+        let mut looped = Vec::new();
+        if let Floor::Bare(asked) = work.floor {
+            for _ in 0..ROUNDS {
+                looped.push(self.looped(asked, file, &work.message).await?);
+            }
+        }
         let [floor, gateway] = contenders;
-        Ok(Comparison { work: work.name, floor: floor.finish()?, gateway: gateway.finish()? })
+        Ok(Comparison { work: work.name, floor: floor.finish()?, gateway: gateway.finish()?, looped })
+    }
+
+    async fn looped(&self, asked: Asked, file: &str, message: &Message) -> Result<Looped> {
+        let seconds = (self.length.as_secs_f64() / 3.0).max(0.1).to_string();
+        let arguments = message.arguments()?;
+        let args = ["--role", "loop", "--asked", asked.name(), "--file", file, "--seconds", &seconds];
+        let args = [&args[..], &["--arguments", &arguments]].concat();
+        Ok(serde_json::from_str(&process::output(&self.own, &args, self.pinned).await?)?)
     }
 
     async fn take_turns(&self, contenders: &mut [Contender; 2], message: &Message) -> Result<()> {
@@ -77,13 +99,27 @@ impl Stand {
     }
 
     /// The fixed floor sends as many bytes as the gateway does.
-    fn floor(&self, floor: Floor, bytes: usize) -> Result<Server> {
+    fn floor(&self, floor: Floor, bytes: usize, file: &str) -> Result<Server> {
         let (key, value) = match floor {
             Floor::Fixed => ("--bytes", bytes.to_string()),
             Floor::Forward => ("--upstream", self.upstream.address.to_string()),
+            Floor::Bare(asked) => ("--asked", asked.name().to_owned()),
         };
-        Server::start(&self.own, &["--role", floor.role(), key, &value], self.pinned)
+        Server::start(&self.own, &["--role", floor.role(), key, &value, "--file", file], self.pinned)
     }
+}
+
+/// Both sides have to give the same rows, or there is nothing to compare.
+fn same_answer(floor: &[u8], gateway: &[u8]) -> Result<()> {
+    let structured = |reply: &[u8]| -> Result<Value> {
+        let reply: Value = serde_json::from_slice(reply)?;
+        Ok(reply.pointer("/result/structuredContent").cloned().unwrap_or_default())
+    };
+    let (floor, gateway) = (structured(floor)?, structured(gateway)?);
+    if floor == gateway && !floor.is_null() {
+        return Ok(());
+    }
+    Err(format!("the floor answers {floor:.2000}\nand the gateway {gateway:.2000}").into())
 }
 
 struct Contender {

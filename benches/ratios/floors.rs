@@ -1,6 +1,6 @@
 //! The floors: bare hyper servers that do the least a correct answer takes. `fixed` reads the body
 //! and sends the same bytes each time; `forward` parses the call, asks the upstream and wraps its
-//! JSON.
+//! JSON. That of SQL is in `bare.rs`.
 
 use std::borrow::Cow;
 
@@ -101,17 +101,17 @@ impl Forward {
 }
 
 #[derive(Deserialize)]
-struct Call<'a> {
+pub struct Call<'a> {
     #[serde(borrow)]
-    id: &'a RawValue,
+    pub id: &'a RawValue,
     #[serde(borrow)]
-    params: Params<'a>,
+    pub params: Params<'a>,
 }
 
 #[derive(Deserialize)]
-struct Params<'a> {
+pub struct Params<'a> {
     #[serde(borrow)]
-    arguments: &'a RawValue,
+    pub arguments: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -121,7 +121,7 @@ struct Arguments<'a> {
 }
 
 #[derive(Serialize)]
-struct Reply<'a> {
+pub struct Reply<'a> {
     jsonrpc: &'static str,
     id: &'a RawValue,
     result: Outcome<'a>,
@@ -157,7 +157,7 @@ struct ServerInfo {
 }
 
 impl<'a> Reply<'a> {
-    fn new(id: &'a RawValue, text: &'a str, structured: Option<&'a RawValue>) -> Self {
+    pub fn new(id: &'a RawValue, text: &'a str, structured: Option<&'a RawValue>) -> Self {
         let server = ServerInfo { name: "floor", version: "1.0.0" };
         let result = Outcome {
             result_type: "complete",

@@ -29,6 +29,13 @@ impl Message {
         Self { headers, body: body.to_string().into() }
     }
 
+    /// What the tool is called with, as JSON.
+    pub fn arguments(&self) -> Result<String> {
+        let body: Value = serde_json::from_slice(&self.body)?;
+        let arguments = body.pointer("/params/arguments").ok_or("the message calls no tool")?;
+        Ok(arguments.to_string())
+    }
+
     fn to(&self, address: SocketAddr) -> Result<Request<Full<Bytes>>> {
         let mut request = Request::post("/mcp")
             .header(header::HOST, address.to_string())

@@ -9,20 +9,31 @@
 )]
 
 mod args;
+mod bare;
 mod contest;
 mod floors;
+#[path = "../../src/source/vector/hash.rs"]
+#[allow(
+    dead_code,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the gateway's own code, of which only the vectors are needed"
+)]
+mod hash;
 mod load;
 mod process;
 mod report;
+mod tables;
 mod upstream;
 mod works;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use args::{Command, Options, Role};
+use args::{Command, Loop, Options, Role};
+use bare::{Asked, Bare};
 use contest::Stand;
 use report::{Machine, Report};
-use works::Work;
+use works::{Floor, Work};
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -34,6 +45,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Command::Serve(role, listen)) => serve(role, &listen),
+        Ok(Command::Repeat(repeated)) => repeat(&repeated),
         Ok(Command::Measure(options)) => measure(&options),
         Err(error) => Err(error),
     };
@@ -56,9 +68,21 @@ fn serve(role: Role, listen: &str) -> Result<()> {
         match role {
             Role::FloorFixed { bytes } => floors::fixed(listener, bytes).await,
             Role::FloorForward { upstream } => floors::forward(listener, &upstream).await,
+            Role::FloorBare { asked, file } => Bare::open(asked, &file)?.serve(listener).await,
             Role::Upstream => upstream::run(listener).await,
         }
     })
+}
+
+/// The body of a child process that prints what a call of the bare loop costs.
+fn repeat(repeated: &Loop) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let length = Duration::from_secs_f64(repeated.seconds);
+    let looped = runtime.block_on(async {
+        Bare::open(repeated.asked, &repeated.file)?.repeat(&repeated.arguments, length).await
+    })?;
+    println!("{}", serde_json::to_string(&looped)?);
+    Ok(())
 }
 
 fn measure(options: &Options) -> Result<()> {
@@ -67,6 +91,8 @@ fn measure(options: &Options) -> Result<()> {
     let pinned = process::pin();
     let mut report = Report::new(machine, pinned, options.seconds);
     println!("{}", report.heading());
+    let (works, left_out): (Vec<Work>, Vec<Work>) =
+        works.into_iter().partition(|work| !work.floor.postgres() || tables::url().is_some());
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -76,6 +102,10 @@ fn measure(options: &Options) -> Result<()> {
             () = interrupted() => Err(Error::from("interrupted")),
         }
     })?;
+    if !left_out.is_empty() {
+        let names: Vec<&str> = left_out.iter().map(|work| work.name).collect();
+        println!("left out, as there is no TEST_POSTGRES_URL: {}", names.join(", "));
+    }
     if let Some(file) = &options.json {
         report.write(file)?;
     }
@@ -84,13 +114,17 @@ fn measure(options: &Options) -> Result<()> {
 
 async fn compare(works: &[Work], report: &mut Report) -> Result<()> {
     let stand = Stand::open(report.seconds, report.pinned)?;
+    let tables = works.iter().any(|work| work.floor.postgres());
+    if tables {
+        tables::make(works.iter().any(|work| work.floor == Floor::Bare(Asked::Nearest))).await?;
+    }
     for work in works {
         let done = stand.compare(work).await;
         let comparison = done.map_err(|error| format!("{}: {error}", work.name))?;
         print!("{}", comparison.rows());
         report.add(comparison);
     }
-    Ok(())
+    if tables { tables::clear().await } else { Ok(()) }
 }
 
 #[cfg(unix)]

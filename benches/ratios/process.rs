@@ -45,14 +45,8 @@ impl Drop for Guard {
 
 impl Server {
     pub fn start(program: &Path, args: &[&str], pinned: bool) -> Result<Self> {
-        let mut command = if pinned {
-            let mut command = Command::new("taskset"); // becomes the program, under the same id
-            command.args(["-c", SERVER_CORE]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
-        let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let child =
+            on_core(program, pinned).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut guard = Guard(child);
         let stdout = guard.0.stdout.take().ok_or("a child has no output")?;
         let (found, address) = mpsc::channel();
@@ -78,12 +72,7 @@ impl Server {
 
     /// Processor time since its start, of all threads.
     pub fn cpu(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(self.proc("stat"))?;
-        // The second field is the name in parentheses and may hold spaces; after it, utime and
-        // stime are the 12th and 13th.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let ticks: Vec<u32> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-        Ok(Duration::from_secs(1) * ticks.iter().sum() / ticks_per_second())
+        cpu_in(&self.proc("stat"))
     }
 
     pub fn resident_kib(&self) -> Result<u64> {
@@ -97,6 +86,40 @@ impl Server {
     fn proc(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.guard.0.id())
     }
+}
+
+/// Processor time of this process.
+pub fn own_cpu() -> Result<Duration> {
+    cpu_in("/proc/self/stat")
+}
+
+fn cpu_in(stat: &str) -> Result<Duration> {
+    let stat = fs::read_to_string(stat)?;
+    // The second field is the name in parentheses and may hold spaces; after it, utime and stime
+    // are the 12th and 13th.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: Vec<u32> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(Duration::from_secs(1) * ticks.iter().sum() / ticks_per_second())
+}
+
+/// Runs a program to its end on the servers' core and answers what it printed.
+pub async fn output(program: &Path, args: &[&str], pinned: bool) -> Result<String> {
+    let mut command = on_core(program, pinned);
+    command.args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
+    if !output.status.success() {
+        return Err(format!("`{}` ended: {}", args.join(" "), output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn on_core(program: &Path, pinned: bool) -> Command {
+    if !pinned {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset"); // becomes the program, under the same id
+    command.args(["-c", SERVER_CORE]).arg(program);
+    command
 }
 
 fn address_in(line: &str) -> Option<SocketAddr> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::bare::Looped;
 use crate::contest::{CONNECTIONS, ROUNDS};
 use crate::load::Round;
 
@@ -63,6 +64,8 @@ pub struct Comparison {
     pub work: &'static str,
     pub floor: Side,
     pub gateway: Side,
+    /// The floor's statement without HTTP, where it has one.
+    pub looped: Vec<Looped>,
 }
 
 /// Gateway over floor, taken from neighbouring rounds: the median, and the span as a measure of
@@ -74,15 +77,27 @@ struct Ratio {
     highest: f64,
 }
 
-impl Comparison {
-    fn ratio(&self, figure: fn(&Figures) -> f64) -> Ratio {
-        let pairs = self.gateway.rounds.iter().zip(&self.floor.rounds);
-        let ratios: Vec<f64> = pairs.map(|(gateway, floor)| tidy(figure(gateway) / figure(floor))).collect();
-        Ratio {
+impl Ratio {
+    fn of(ratios: impl Iterator<Item = f64>) -> Self {
+        let ratios: Vec<f64> = ratios.map(tidy).collect();
+        Self {
             lowest: ratios.iter().copied().fold(f64::INFINITY, f64::min),
             highest: ratios.iter().copied().fold(0.0, f64::max),
             median: median(ratios),
         }
+    }
+}
+
+impl Comparison {
+    fn ratio(&self, figure: fn(&Figures) -> f64) -> Ratio {
+        let pairs = self.gateway.rounds.iter().zip(&self.floor.rounds);
+        Ratio::of(pairs.map(|(gateway, floor)| figure(gateway) / figure(floor)))
+    }
+
+    /// Of p50 at one connection.
+    fn alone(&self) -> Ratio {
+        let pairs = self.gateway.alone_p50_us.iter().zip(&self.floor.alone_p50_us);
+        Ratio::of(pairs.map(|(gateway, floor)| gateway / floor))
     }
 
     pub fn rows(&self) -> String {
@@ -91,7 +106,7 @@ impl Comparison {
         let ratio =
             |ratio: &Ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.lowest, ratio.highest);
         format!(
-            "{:<14} {}\n{:14} {}\n{:14} gateway / floor: throughput {}, CPU {}\n",
+            "{:<14} {}\n{:14} {}\n{:14} gateway / floor: throughput {}, CPU {}, alone {}\n{}",
             self.work,
             row(&self.floor),
             "",
@@ -99,7 +114,27 @@ impl Comparison {
             "",
             ratio(&throughput),
             ratio(&cpu),
+            ratio(&self.alone()),
+            self.loop_row(),
         )
+    }
+
+    fn loop_row(&self) -> String {
+        if self.looped.is_empty() {
+            return String::new();
+        }
+        let Looped { wall_us, cpu_us } = self.loop_median();
+        format!(
+            "{:14} a call of the bare loop: {wall_us:.1} µs, CPU {cpu_us:.1} µs; gateway / loop: alone {:.2}, CPU {:.2}\n",
+            "",
+            median(self.gateway.alone_p50_us.clone()) / wall_us,
+            self.gateway.median(|round| round.server_cpu_us) / cpu_us,
+        )
+    }
+
+    fn loop_median(&self) -> Looped {
+        let of = |figure: fn(&Looped) -> f64| median(self.looped.iter().map(figure).collect());
+        Looped { wall_us: of(|l| l.wall_us), cpu_us: of(|l| l.cpu_us) }
     }
 
     fn json(&self) -> Value {
@@ -117,6 +152,8 @@ impl Comparison {
             "work": self.work,
             "throughput_ratio": self.ratio(|round| round.requests_per_s),
             "cpu_ratio": self.ratio(|round| round.server_cpu_us),
+            "alone_ratio": self.alone(),
+            "bare_loop": self.looped,
             "medians": { "floor": medians(&self.floor), "gateway": medians(&self.gateway) },
             "floor": self.floor,
             "gateway": self.gateway,

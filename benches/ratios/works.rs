@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::bare::Asked;
 use crate::load::Message;
 
 const MODERN: &str = "2026-07-28";
@@ -31,6 +32,7 @@ pub struct Work {
 pub enum Floor {
     Fixed,
     Forward,
+    Bare(Asked),
 }
 
 impl Floor {
@@ -38,7 +40,13 @@ impl Floor {
         match self {
             Self::Fixed => "floor-fixed",
             Self::Forward => "floor-forward",
+            Self::Bare(_) => "floor-sqlx",
         }
+    }
+
+    /// Whether it takes a PostgreSQL.
+    pub fn postgres(self) -> bool {
+        matches!(self, Self::Bare(asked) if asked.postgres())
     }
 }
 
@@ -57,8 +65,15 @@ fn all() -> Vec<Work> {
         work("static", Floor::Fixed, modern_call("hello", &json!({})), "The returns desk"),
         work("static-legacy", Floor::Fixed, legacy_call("hello", &json!({})), "The returns desk"),
         work("rest", Floor::Forward, modern_call("get_order", &json!({ "id": "ORD-1001" })), "ORD-1001"),
-        // No floor of its own: the ratio is its cost in fixed replies.
-        work("sqlite", Floor::Fixed, modern_call("by_key", &json!({ "id": 4242 })), "item 4242"),
+        work("sqlite", Floor::Bare(Asked::SqliteItem), by_key("item"), "item 4242"),
+        work("postgres", Floor::Bare(Asked::PostgresItem), by_key("pg_item"), "item 4242"),
+        work("postgres-100", Floor::Bare(Asked::PostgresItems), by_key("pg_items"), "item 4342"),
+        work(
+            "pgvector",
+            Floor::Bare(Asked::Nearest),
+            modern_call("nearest", &json!({ "question": "a copper kettle by the garden window" })),
+            "Passage",
+        ),
         Work {
             many: true,
             ..work(
@@ -69,6 +84,10 @@ fn all() -> Vec<Work> {
             )
         },
     ]
+}
+
+fn by_key(tool: &str) -> Message {
+    modern_call(tool, &json!({ "id": 4242 }))
 }
 
 fn modern_call(tool: &str, arguments: &Value) -> Message {
@@ -100,7 +119,16 @@ fn request(method: &str, params: &Value) -> Value {
 
 /// Writes the gateway's files into `folder` and answers the name of the YAML file.
 pub fn write(folder: &Path, work: &Work, upstream: SocketAddr) -> Result<&'static str> {
-    let tools = if work.many { (1..=LISTED).map(listed_tool).collect() } else { one_of_each() };
+    let mut tools = if work.many { (1..=LISTED).map(listed_tool).collect() } else { one_of_each() };
+    let mut postgres = "";
+    if work.floor.postgres() {
+        tools += &postgres_tools();
+        postgres = r#"  pg: { sql: { url: "${TEST_POSTGRES_URL}" } }
+  passages:
+    vector:
+      pgvector: { url: "${TEST_POSTGRES_URL}", table: sidegate_ratios.passages }
+      embedder: { hash: { dimensions: 384 } }"#;
+    }
     fs::write(
         folder.join("bench.yaml"),
         format!(
@@ -108,15 +136,16 @@ pub fn write(folder: &Path, work: &Work, upstream: SocketAddr) -> Result<&'stati
 sources:
   up: {{ rest: {{ base_url: "http://{upstream}" }} }}
   db: {{ sql: {{ url: "sqlite:bench.db", init: bench.sql }} }}
+{postgres}
 tools:
 {tools}"#
         ),
     )?;
     fs::write(
         folder.join("bench.sql"),
-        "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL, note TEXT NOT NULL);
+        "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL, note TEXT NOT NULL, price REAL NOT NULL);
 WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 10000)
-INSERT INTO items SELECT id, 'item ' || id, 'kept on shelf ' || (id % 97) FROM n;
+INSERT INTO items SELECT id, 'item ' || id, 'kept on shelf ' || (id % 97), id % 89 + 0.5 FROM n;
 ",
     )?;
     Ok("bench.yaml")
@@ -129,11 +158,32 @@ fn one_of_each() -> String {
     description: One order.
     params: {{ id: {{ type: string }} }}
     rest: {{ source: up, get: "/orders/{{id}}" }}
-  by_key:
+  item:
     description: One row.
     params: {{ id: {{ type: integer }} }}
-    sql: {{ source: db, query: "SELECT id, name, note FROM items WHERE id = :id", row: one }}
-"#
+    sql: {{ source: db, query: "{}", row: one }}
+"#,
+        Asked::SqliteItem.statement(":id")
+    )
+}
+
+fn postgres_tools() -> String {
+    format!(
+        r#"  pg_item:
+    description: One row.
+    params: {{ id: {{ type: integer }} }}
+    sql: {{ source: pg, query: "{}", row: one }}
+  pg_items:
+    description: A hundred rows.
+    params: {{ id: {{ type: integer }} }}
+    sql: {{ source: pg, query: "{}" }}
+  nearest:
+    description: Five passages.
+    params: {{ question: {{ type: string }} }}
+    vector: {{ source: passages, search: "{{question}}", limit: 5 }}
+"#,
+        Asked::PostgresItem.statement(":id"),
+        Asked::PostgresItems.statement(":id"),
     )
 }
 

@@ -80,7 +80,9 @@ fn push_structured(out: &mut Vec<u8>, structured: &str, era: Era) {
         out.extend_from_slice(b"{\"result\":");
     }
     // A reply passed through as it came may hold line breaks between its members; stdio frames by lines.
-    out.extend(structured.bytes().filter(|b| !matches!(b, b'\n' | b'\r')));
+    for line in structured.split(['\n', '\r']) {
+        out.extend_from_slice(line.as_bytes());
+    }
     if wrap {
         out.push(b'}');
     }

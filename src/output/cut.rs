@@ -27,6 +27,28 @@ pub(super) fn fitting(items: &[Value], budget: usize) -> usize {
         .count()
 }
 
+/// The JSON text of items that `fitting` would all let through, made no longer than that. `None` if it would leave some out.
+pub(super) fn written_within(items: &[Value], budget: usize) -> Option<String> {
+    struct Bounded {
+        text: Vec<u8>,
+        room: usize,
+    }
+    impl std::io::Write for Bounded {
+        fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+            self.room = self.room.checked_sub(buf.len()).ok_or(std::io::ErrorKind::OutOfMemory)?;
+            self.text.extend_from_slice(buf);
+            Ok(buf.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    // Each item counts with a comma, also the last.
+    let mut bounded = Bounded { text: Vec::new(), room: budget.checked_sub(1)? };
+    serde_json::to_writer(&mut bounded, items).ok()?;
+    String::from_utf8(bounded.text).ok()
+}
+
 /// The length of a value's JSON text, without building it.
 #[must_use]
 pub fn json_len(value: &Value) -> usize {
@@ -122,6 +144,16 @@ mod tests {
             assert!(cut["items"].as_array().unwrap().len() > 10);
         }
         assert_eq!(cut_value(json!({ "a": "x".repeat(5000) }), 2000), None);
+    }
+
+    #[test]
+    fn items_are_written_exactly_when_all_of_them_fit() {
+        let items: Vec<Value> = (0..20).map(|n| json!({ "n": n, "text": "\"some\" wörds" })).collect();
+        let whole = json!(items).to_string();
+        for budget in whole.len() - 3..whole.len() + 4 {
+            let all = fitting(&items, budget) == items.len();
+            assert_eq!(written_within(&items, budget), all.then(|| whole.clone()), "{budget}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn value_outcome(value: Value, plan: &OutputPlan) -> Result<Outcome, ShapeError>
     } else {
         value
     };
-    let structured = value.to_string();
+    let structured = written(&value);
     let rows = match &value {
         Value::Array(items) => Some(items),
         Value::Object(map) => only_list(map),
@@ -77,6 +77,11 @@ fn value_outcome(value: Value, plan: &OutputPlan) -> Result<Outcome, ShapeError>
         (None, _) => structured.clone(),
     };
     Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), is_error: false })
+}
+
+/// As JSON text, in one go; a value's `Display` writes piece by piece.
+fn written<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// The list of an object that has just one, so that `{data: [...]}` reads as a table too.
@@ -138,7 +143,11 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     }
     // The frame and the note around the rows take some of the bytes.
     let longest = items.iter().filter_map(|row| next::after(row, &page)).map(|next| next.len() + 12).max();
-    items.truncate(cut::fitting(&items, plan.max_bytes.saturating_sub(240 + longest.unwrap_or(0))));
+    let budget = plan.max_bytes.saturating_sub(240 + longest.unwrap_or(0));
+    let written = cut::written_within(&items, budget).unwrap_or_else(|| {
+        items.truncate(cut::fitting(&items, budget));
+        written(&items)
+    });
     if items.is_empty() && total > 0 && !page.is_empty() {
         return Err(ShapeError::TooLarge { max: plan.max_bytes });
     }
@@ -147,16 +156,14 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     let next = items.last().filter(|_| cut_here).and_then(|row| next::after(row, &page));
     let note = cut_here.then(|| cut::rows_note(items.len(), more, next.is_some(), member));
     let text_body = table(&items, plan.format);
-    let mut structured = Map::new();
-    structured.insert(member.to_owned(), Value::Array(items));
+    let mut structured = format!("{{\"{member}\":{written}");
     if let Some(note) = &note {
-        structured.insert("truncated".to_owned(), json!(true));
-        structured.insert("note".to_owned(), json!(note));
+        structured.push_str(&format!(",\"truncated\":true,\"note\":{}", json!(note)));
     }
     if let Some(next) = &next {
-        structured.insert(NEXT.to_owned(), json!(next));
+        structured.push_str(&format!(",\"{NEXT}\":{}", json!(next)));
     }
-    let structured = Value::Object(structured).to_string();
+    structured.push('}');
     let text = match (text_body, note) {
         (Some(table), Some(note)) => match next {
             Some(next) => format!("{table}\n\n{note}\n{NEXT}: {next}"),

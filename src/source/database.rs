@@ -109,10 +109,10 @@ pub(in crate::source) struct SqlText {
     pub whole: Arc<str>,
     /// What stands before each place of a bind, with the bind's number from 0.
     #[serde(skip)]
-    pub parts: Vec<(String, usize)>,
+    pub parts: Arc<[(String, usize)]>,
     /// What stands after the last.
     #[serde(skip)]
-    pub tail: String,
+    pub tail: Arc<str>,
     /// Binds that go to PostgreSQL as themselves, not as texts that it reads.
     #[serde(skip)]
     pub binary: Vec<usize>,
@@ -127,7 +127,7 @@ impl SqlText {
             whole.push_str(&engine.mark(*number));
         }
         whole.push_str(&tail);
-        Self { whole: whole.into(), parts, tail, binary: Vec::new() }
+        Self { whole: whole.into(), parts: parts.into(), tail: tail.into(), binary: Vec::new() }
     }
 
     /// This statement inside another one: `head`, this, `more`, `tail`.
@@ -140,7 +140,7 @@ impl SqlText {
     ) -> Self {
         let mut parts = Vec::with_capacity(self.parts.len() + more.len());
         let mut pending = head.to_owned();
-        for (before, number) in &self.parts {
+        for (before, number) in self.parts.iter() {
             parts.push((format!("{pending}{before}"), *number));
             pending.clear();
         }

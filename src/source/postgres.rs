@@ -45,6 +45,8 @@ impl Postgres {
             .acquire_timeout(plan.pool.acquire_timeout.0)
             .idle_timeout(plan.pool.idle_timeout.0)
             .max_lifetime(plan.pool.max_lifetime.0)
+            // The first words of a call ask it anyway.
+            .test_before_acquire(false)
             .connect_lazy_with(options.clone());
         let side = PoolOptions::new()
             .max_connections(2)
@@ -62,8 +64,9 @@ impl Postgres {
 
     /// Whether a connection can be had and answers.
     pub(in crate::source) async fn probe(&self) -> Result<(), SourceError> {
-        let mut connection = self.0.acquire().await?;
-        sqlx::query("SELECT 1").execute(&mut *connection).await.map(drop).map_err(fault)
+        let (mut held, _) = self.0.opened("SELECT 1").await?;
+        held.settled = true;
+        Ok(())
     }
 
     /// Runs one statement. When the caller goes away or the time is up, it is ended on the server.

@@ -487,6 +487,36 @@ async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
 }
 
 #[tokio::test]
+async fn connections_that_broke_in_the_pool_cost_no_call() {
+    let Some(mut own) = Own::open("broken", "").await else { return };
+    let name = format!("broken_{}", std::process::id());
+    let config = json!({
+        "sources": { "db": { "sql": { "url": own.url, "pool": { "max": 3 } } } },
+        "tools": { "slow": { "description": "D.", "sql": { "source": "db", "query": format!("SELECT pg_sleep(0.2), pg_backend_pid() AS pid, 1 AS {name}"), "row": "one" } } }
+    });
+    let gateway = Gateway::start(&config.to_string()).await;
+    let three = || async {
+        tokio::join!(
+            gateway.call("slow", json!({})),
+            gateway.call("slow", json!({})),
+            gateway.call("slow", json!({}))
+        )
+    };
+    let (first, second, third) = three().await;
+    for result in [&first, &second, &third] {
+        let ended = own
+            .number(&format!("SELECT pg_terminate_backend({}, 5000)::int::int8", structured(result)["pid"]))
+            .await;
+        assert_eq!(ended, 1);
+    }
+    let (first, second, third) = three().await;
+    for result in [&first, &second, &third] {
+        assert_eq!(structured(result)[&name], 1);
+    }
+    own.gone().await;
+}
+
+#[tokio::test]
 async fn a_changed_table_is_met_with_its_new_types() {
     let Some(mut own) = Own::open("alters", "CREATE TABLE t (id text); INSERT INTO t VALUES ('7');").await
     else {

@@ -135,7 +135,7 @@ impl SqlText {
 
     /// The length of the placeholder after a part, by what follows it.
     fn mark(&self, index: usize, at: usize) -> usize {
-        let next = self.parts.get(index + 1).map_or(self.tail.as_str(), |(before, _)| before.as_str());
+        let next = self.parts.get(index + 1).map_or(&*self.tail, |(before, _)| before.as_str());
         let rest = self.whole.get(at..).unwrap_or_default();
         let digits = rest.chars().skip(1).take_while(char::is_ascii_digit).count();
         // What follows may begin with digits only if nothing separates them, which no dialect allows.
@@ -171,8 +171,8 @@ mod tests {
         let parts = vec![("SELECT ".to_owned(), 0), (", ".to_owned(), 1), (" WHERE x = ".to_owned(), 0)];
         let text = SqlText {
             whole: "SELECT $1, $2 WHERE x = $1 ORDER BY yy".into(),
-            parts,
-            tail: " ORDER BY yy".to_owned(),
+            parts: parts.into(),
+            tail: " ORDER BY yy".into(),
             ..SqlText::default()
         };
         let written = "SELECT :first, :b WHERE x = :first ORDER BY yy";

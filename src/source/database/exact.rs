@@ -8,7 +8,40 @@ use super::put;
 
 /// Reads a JSON text.
 pub(in crate::source) fn json(text: &str) -> Result<Value, serde_json::Error> {
+    if has_only_short_numbers(text.as_bytes())
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
+    }
     read(serde_json::from_str(text)?)
+}
+
+/// Whether every number has at most 15 digits and no exponent, so that any reader takes it as it is. Nearly all texts are such, and
+/// can be read in one go.
+fn has_only_short_numbers(mut text: &[u8]) -> bool {
+    let mut digits = 0;
+    let mut quoted = false;
+    while let Some((byte, rest)) = text.split_first() {
+        text = rest;
+        match byte {
+            b'\\' if quoted => text = rest.get(1..).unwrap_or_default(),
+            b'"' => (quoted, digits) = (!quoted, 0),
+            _ if quoted => {}
+            b'0'..=b'9' => {
+                digits += 1;
+                if digits > 15 {
+                    return false;
+                }
+            }
+            b'.' => {}
+            // Else it is of `true` or `false`.
+            b'e' | b'E' if digits > 0 => return false,
+            // A whole zero has no sign.
+            b'-' if rest.first() == Some(&b'0') && rest.get(1) != Some(&b'.') => return false,
+            _ => digits = 0,
+        }
+    }
+    true
 }
 
 fn read(raw: &RawValue) -> Result<Value, serde_json::Error> {
@@ -95,15 +128,36 @@ fn decimal(text: &str) -> (String, i64) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use super::*;
 
     #[test]
     fn numbers_keep_every_digit() {
         let text = r#"{"a": 1, "b": 18446744073709551615, "c": 18446744073709551616, "d": 0.1, "e": 12345678901234567.891,
             "f": 1.50, "g": 0.30000000000000004, "h": 1e400, "i": -7, "j": [99999999999999999999, {"k": 1.0000000000000000001}]}"#;
-        let wanted = json!({ "a": 1, "b": 18_446_744_073_709_551_615_u64, "c": "18446744073709551616", "d": 0.1,
+        let wanted = serde_json::json!({ "a": 1, "b": 18_446_744_073_709_551_615_u64, "c": "18446744073709551616", "d": 0.1,
             "e": "12345678901234567.891", "f": 1.5, "g": 0.300_000_000_000_000_04, "h": "1e400", "i": -7,
             "j": ["99999999999999999999", { "k": "1.0000000000000000001" }] });
-        assert_eq!(super::json(text).unwrap(), wanted);
+        assert_eq!(json(text).unwrap(), wanted);
+    }
+
+    #[test]
+    fn short_numbers_read_in_one_go_are_the_same() {
+        let short = r#"{"a":[0, 7, -7, -0.5, -0.0, 1.50, 100.0, 123456789012345, 0.00000012345, true, false, null],
+            "b \"1e5\\":"-12345678901234567890 1e400","c":{},"d":[],"a":{"x":1}}"#;
+        assert!(has_only_short_numbers(short.as_bytes()));
+        assert_eq!(json(short).unwrap().to_string(), slowly(short).to_string());
+        for long in ["1234567890123456", "[1.234567890123456]", "1e400", "[0E1]", "-0", "[\"a\",-0]"] {
+            assert!(!has_only_short_numbers(long.as_bytes()), "{long}");
+            assert_eq!(json(long).unwrap().to_string(), slowly(long).to_string());
+        }
+        let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
+        assert_eq!(json(&deep).unwrap().to_string(), deep);
+        for broken in ["", "{", "[1,]", "\"\\", "{\"a\"}"] {
+            assert!(json(broken).is_err(), "{broken}");
+        }
+    }
+
+    fn slowly(text: &str) -> Value {
+        read(serde_json::from_str(text).unwrap()).unwrap()
     }
 }

@@ -7,7 +7,6 @@ use sqlx::postgres::{PgConnection, PgDatabaseError, PgErrorPosition, PgTypeInfo,
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, TypeInfo as _};
 
 use super::known::{ANY, Prepared};
-use super::run::Held;
 use super::{Postgres, fault};
 use crate::source::SourceError;
 use crate::source::database::{Class, Column, Described, ParamType, SqlText, Undescribed, Wrong, word_at};
@@ -23,11 +22,9 @@ impl Postgres {
         limit: Duration,
     ) -> Result<Described, Undescribed> {
         let work = async {
-            let connection = self.0.acquire().await.map_err(Undescribed::Source)?;
-            let mut held = Held { connection, settled: false };
             let begin =
                 format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}", limit.as_millis().max(1));
-            sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *held.connection).await.map_err(asked)?;
+            let (mut held, _) = self.0.opened(&begin).await.map_err(Undescribed::Source)?;
             let result = describe(&mut held.connection, text).await;
             held.settled = sqlx::raw_sql("ROLLBACK").execute(&mut *held.connection).await.is_ok();
             result
@@ -46,8 +43,9 @@ impl Postgres {
             AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')), \
             (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)";
         let work = async {
-            let mut connection = self.0.acquire().await?;
-            let row = (&mut *connection).fetch_one(text).await.map_err(fault)?;
+            let (mut held, _) = self.0.opened("SELECT 1").await?;
+            let row = (&mut *held.connection).fetch_one(text).await.map_err(fault)?;
+            held.settled = true;
             Ok((row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?))
         };
         tokio::time::timeout(limit, work).await.unwrap_or(Err(SourceError::Timeout(limit)))

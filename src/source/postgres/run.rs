@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _};
 use tokio::sync::oneshot;
 
@@ -33,8 +34,32 @@ impl Drop for Held {
 }
 
 impl Shared {
-    /// A connection from the pool.
-    pub(super) async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, SourceError> {
+    /// A connection whose server has done `first`, and the row that it gave. One that broke while it lay in the pool is known by that,
+    /// before anything of the call ran on it, and another is taken.
+    pub(super) async fn opened(&self, first: &str) -> Result<(Held, Option<PgRow>), SourceError> {
+        let mut spare = self.max;
+        loop {
+            let mut held = Held { connection: self.acquire().await?, settled: false };
+            let done = sqlx::raw_sql(AssertSqlSafe(first)).fetch_optional(&mut *held.connection);
+            match tokio::time::timeout(self.acquire_timeout, done).await {
+                Ok(Ok(row)) => return Ok((held, row)),
+                Ok(Err(error)) => {
+                    let said = matches!(error, sqlx::Error::Database(_));
+                    match fault(error) {
+                        SourceError::Unavailable(_) if spare > 0 => spare -= 1,
+                        // Broken off in the middle of a word.
+                        SourceError::Internal(_) if spare > 0 && !said => spare -= 1,
+                        SourceError::Internal(text) if !said => return Err(SourceError::Unavailable(text)),
+                        error => return Err(error),
+                    }
+                }
+                Err(_) => return Err(SourceError::Unavailable("the server is silent".to_owned())),
+            }
+        }
+    }
+
+    /// A connection from the pool, which may have broken there.
+    async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, SourceError> {
         match self.pool.acquire().await {
             Ok(connection) => Ok(connection),
             // The pool also waits for a server that is down; it is full only if it could grow to its size.
@@ -58,13 +83,17 @@ impl Shared {
         statement: &Statement,
         mut gone: oneshot::Receiver<()>,
     ) -> Result<Answer, SourceError> {
-        let connection = tokio::select! {
+        let begin = begin(statement);
+        let (mut held, process) = tokio::select! {
             biased;
             _ = &mut gone => return Err(SourceError::Timeout(statement.limit)),
-            connection = self.acquire() => connection?,
+            begun = self.opened(&begin) => begun?,
         };
-        let mut held = Held { connection, settled: false };
-        let process = begin(&mut held.connection, statement).await?;
+        let process: i32 = match process {
+            Some(row) => row.try_get(0).map_err(fault)?,
+            None => return Err(SourceError::Internal("the server named no process".to_owned())),
+        };
+        set(&mut held.connection, statement).await?;
         let (result, asked) = {
             let mut running = std::pin::pin!(self.rows(&mut held.connection, statement));
             tokio::select! {
@@ -242,35 +271,36 @@ async fn end(connection: &mut PoolConnection<sqlx::Postgres>, keep: bool) -> Res
     Ok(clean)
 }
 
-/// Begins the transaction; gives the server's process.
-async fn begin(
-    connection: &mut PoolConnection<sqlx::Postgres>,
-    statement: &Statement,
-) -> Result<i32, SourceError> {
+/// Begins the transaction and asks for the server's process.
+fn begin(statement: &Statement) -> String {
     let mode = match statement.access {
         Access::Read => "READ ONLY",
         Access::Write => "READ WRITE",
     };
     let limit = statement.limit.as_millis().max(1);
-    let local: Vec<String> =
-        statement.local.iter().map(|(name, value)| format!("SET LOCAL {name} = {value}; ")).collect();
-    let local = local.concat();
-    let begin =
-        format!("BEGIN {mode}; SET LOCAL statement_timeout = {limit}; {local}SELECT pg_backend_pid()");
-    let row = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_one(&mut **connection).await.map_err(fault)?;
-    if !statement.session.is_empty() {
-        let each =
-            (0..statement.session.len()).map(|i| format!("set_config(${}, ${}, true)", i * 2 + 1, i * 2 + 2));
-        let text = format!("SELECT {}", each.collect::<Vec<_>>().join(", "));
-        let mut set = sqlx::query(AssertSqlSafe(text));
-        for (name, value) in &statement.session {
-            set = set.bind(name.to_string()).bind(value.clone());
-        }
-        // Not the caller's arguments: what the server says of them is for the log.
-        set.execute(&mut **connection).await.map_err(|e| match fault(e) {
-            SourceError::Argument(text) | SourceError::Refused(text) => SourceError::Internal(text),
-            other => other,
-        })?;
+    let mut begin = format!("BEGIN {mode}; SET LOCAL statement_timeout = {limit}; ");
+    for (name, value) in &statement.local {
+        begin.push_str(&format!("SET LOCAL {name} = {value}; "));
     }
-    row.try_get(0).map_err(fault)
+    begin.push_str("SELECT pg_backend_pid()");
+    begin
+}
+
+/// Sets the variables of the call.
+async fn set(connection: &mut PgConnection, statement: &Statement) -> Result<(), SourceError> {
+    if statement.session.is_empty() {
+        return Ok(());
+    }
+    let each =
+        (0..statement.session.len()).map(|i| format!("set_config(${}, ${}, true)", i * 2 + 1, i * 2 + 2));
+    let text = format!("SELECT {}", each.collect::<Vec<_>>().join(", "));
+    let mut set = sqlx::query(AssertSqlSafe(text));
+    for (name, value) in &statement.session {
+        set = set.bind(name.to_string()).bind(value.clone());
+    }
+    // Not the caller's arguments: what the server says of them is for the log.
+    set.execute(connection).await.map(drop).map_err(|e| match fault(e) {
+        SourceError::Argument(text) | SourceError::Refused(text) => SourceError::Internal(text),
+        other => other,
+    })
 }

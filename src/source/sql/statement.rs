@@ -118,7 +118,7 @@ pub(super) fn prepare(
     }
     let effect = effect(&out, &pieces, engine);
     sound.then_some(Prepared {
-        text: SqlText { whole: out.into(), parts, tail, binary: Vec::new() },
+        text: SqlText { whole: out.into(), parts: parts.into(), tail: tail.into(), binary: Vec::new() },
         binds,
         effect,
     })

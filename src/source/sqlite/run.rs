@@ -49,6 +49,8 @@ impl Sqlite {
         let pool = |max: u32| {
             PoolOptions::<sqlx::Sqlite>::new()
                 .max_connections(max)
+                // There is no server that could have gone away, and it would take a turn of the connection's thread.
+                .test_before_acquire(false)
                 .acquire_timeout(plan.pool.acquire_timeout.0)
         };
         let (read, write) = match &plan.file {
