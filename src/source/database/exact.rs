@@ -13,6 +13,11 @@ pub(in crate::source) fn json(text: &str) -> Result<Value, serde_json::Error> {
     {
         return Ok(value);
     }
+    json_with_twins(text)
+}
+
+/// The same for a text in whose objects a name may come twice: both values are kept.
+pub(in crate::source) fn json_with_twins(text: &str) -> Result<Value, serde_json::Error> {
     read(serde_json::from_str(text)?)
 }
 
