@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use crate::source::database::exact;
 
-/// Reads one row; `bytes` are its columns of bytes, `twins` says whether two columns have one name.
-pub(super) fn row(text: &str, bytes: &[String], twins: bool) -> Result<Value, serde_json::Error> {
-    let mut row = if twins { exact::json_with_twins(text)? } else { exact::json(text)? };
+/// Reads one row; `bytes` are its columns of bytes.
+pub(super) fn row(text: &str, bytes: &[String]) -> Result<Value, serde_json::Error> {
+    let mut row = exact::json(text)?;
     if let Some(row) = row.as_object_mut() {
         for name in bytes {
             if let Some(Value::String(hex)) = row.get(name)
@@ -36,9 +36,9 @@ mod tests {
     fn bytes_become_base64() {
         let names = ["b".to_owned()];
         assert_eq!(
-            row(r#"{"a":"\\x6869","b":"\\x6869"}"#, &names, false).unwrap(),
+            row(r#"{"a":"\\x6869","b":"\\x6869"}"#, &names).unwrap(),
             json!({ "a": "\\x6869", "b": "aGk=" })
         );
-        assert_eq!(row(r#"{"b":null}"#, &names, false).unwrap(), json!({ "b": null }));
+        assert_eq!(row(r#"{"b":null}"#, &names).unwrap(), json!({ "b": null }));
     }
 }

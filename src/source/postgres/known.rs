@@ -40,8 +40,6 @@ pub(super) struct Known {
     pub rows: bool,
     /// Columns of bytes, which the server writes in hexadecimal.
     pub bytes: Vec<String>,
-    /// Whether two columns have one name, or nothing is known of the names.
-    pub twins: bool,
     /// Columns of which the JSON says nothing about their order.
     pub unordered: Vec<String>,
     /// The values of `$1`, `$2`, …: which bind, and how it is written as text.
@@ -223,7 +221,6 @@ impl Known {
         let unordered = columns.iter().filter(|(_, kind)| !ordered(kind)).map(|(name, _)| name.clone());
         let unordered = unordered.collect();
         let rows = !columns.is_empty();
-        let twins = columns.iter().any(|(name, _)| name == ANY || twin(name, &columns));
         // The line breaks end comments that the statement may end with.
         let text = match (rows, statement.access, statement.count) {
             (false, ..) => inner,
@@ -241,15 +238,8 @@ impl Known {
                 fitting(&rows, statement)
             }
         };
-        Ok(Self { text: text.into(), rows, bytes: bytes.collect(), twins, unordered, values })
+        Ok(Self { text: text.into(), rows, bytes: bytes.collect(), unordered, values })
     }
-}
-
-/// Whether a name was made for a column whose own name was taken.
-fn twin(name: &str, columns: &[(String, PgTypeInfo)]) -> bool {
-    name.rsplit_once('_').is_some_and(|(own, number)| {
-        number.bytes().all(|b| b.is_ascii_digit()) && columns.iter().any(|(name, _)| name == own)
-    })
 }
 
 /// Rows, with NULL in the place of one that is too long to be sent.

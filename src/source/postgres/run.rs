@@ -199,7 +199,7 @@ impl Shared {
                 }
             };
             bytes += text.len();
-            let value = json::row(text, &known.bytes, known.twins).map_err(|e| SourceError::Internal(e.to_string()))?;
+            let value = json::row(text, &known.bytes).map_err(|e| SourceError::Internal(e.to_string()))?;
             answer.rows.push(value);
         }
         if !known.rows {
