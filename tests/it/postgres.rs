@@ -178,6 +178,8 @@ async fn values_are_bound_and_read_as_the_types_they_meet() {
             "letters": { "description": "D.", "params": { "c": { "type": "string" } },
                 "sql": { "source": "db", "query": "SELECT :c::char(3) = 'USD'::char(3) AS same, 'USD'::char(3) = :c AS typed, \
                     'USD' = ANY(ARRAY[:c]::char(3)[]) AS listed, 1 AS \"twice\", 2 AS \"twice\"", "row": "one" } },
+            "deep": { "description": "D.", "output": { "max_bytes": "64KiB" },
+                "sql": { "source": "db", "query": "SELECT (repeat('[', 5000) || repeat(']', 5000))::json AS deep", "row": "one" } },
             "bits": { "description": "D.", "params": { "b": { "type": "string" } },
                 "sql": { "source": "db", "query": "SELECT B'1010' = :b AS same", "row": "one" } },
         }
@@ -188,6 +190,8 @@ async fn values_are_bound_and_read_as_the_types_they_meet() {
         *structured(&result),
         json!({ "same": true, "typed": true, "listed": true, "twice": 1, "twice_2": 2 })
     );
+    let deep = lengths.call("deep", json!({})).await;
+    assert!(structured(&deep).to_string().len() > 10_000, "what is too deep to be read is a text");
     assert_eq!(*structured(&lengths.call("bits", json!({ "b": "1010" })).await), json!({ "same": true }));
     for (wrong, word) in [
         (json!({ "at": "yesterdayish" }), "timestamp"),

@@ -15,7 +15,7 @@ pub(in crate::source) fn json(text: &str) -> Result<Value, serde_json::Error> {
     {
         return Ok(value);
     }
-    read(serde_json::from_str(text)?)
+    read(serde_json::from_str(text)?, DEPTH)
 }
 
 fn members(value: &Value) -> usize {
@@ -56,9 +56,13 @@ fn members_beside_short_numbers(mut text: &[u8]) -> Option<usize> {
     Some(members)
 }
 
-fn read(raw: &RawValue) -> Result<Value, serde_json::Error> {
+/// How deep lists and objects are read; serde_json's own limit is near. What is deeper stays the text that it is.
+const DEPTH: usize = 100;
+
+fn read(raw: &RawValue, depth: usize) -> Result<Value, serde_json::Error> {
     let text = raw.get();
     match text.as_bytes().first() {
+        Some(b'{' | b'[') if depth == 0 => Ok(text.into()),
         Some(b'{') => {
             struct Members;
             impl<'de> Visitor<'de> for Members {
@@ -77,7 +81,7 @@ fn read(raw: &RawValue) -> Result<Value, serde_json::Error> {
             let members = serde_json::Deserializer::from_str(text).deserialize_map(Members)?;
             let mut map = Map::with_capacity(members.len());
             for (name, value) in members {
-                put(&mut map, &name, read(value)?);
+                put(&mut map, &name, read(value, depth - 1)?);
             }
             Ok(Value::Object(map))
         }
@@ -97,7 +101,7 @@ fn read(raw: &RawValue) -> Result<Value, serde_json::Error> {
                 }
             }
             let items = serde_json::Deserializer::from_str(text).deserialize_seq(Items)?;
-            items.into_iter().map(read).collect::<Result<_, _>>().map(Value::Array)
+            items.into_iter().map(|item| read(item, depth - 1)).collect::<Result<_, _>>().map(Value::Array)
         }
         Some(b'-' | b'0'..=b'9') => Ok(number(text)),
         _ => serde_json::from_str(text),
@@ -162,14 +166,16 @@ mod tests {
             assert_eq!(members_beside_short_numbers(long.as_bytes()), None, "{long}");
             assert_eq!(json(long).unwrap().to_string(), slowly(long).to_string());
         }
-        let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
-        assert_eq!(json(&deep).unwrap().to_string(), deep);
+        let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(json(&deep(DEPTH)).unwrap().to_string(), deep(DEPTH));
+        let bottomless = json(&deep(100_000)).unwrap().to_string();
+        assert!(bottomless.contains(&format!("[\"{}\"]", deep(100_000 - DEPTH))));
         for broken in ["", "{", "[1,]", "\"\\", "{\"a\"}"] {
             assert!(json(broken).is_err(), "{broken}");
         }
     }
 
     fn slowly(text: &str) -> Value {
-        read(serde_json::from_str(text).unwrap()).unwrap()
+        read(serde_json::from_str(text).unwrap(), DEPTH).unwrap()
     }
 }
