@@ -121,6 +121,12 @@ impl Template {
         })
     }
 
+    /// Whether a part of it is pinned, whatever the arguments are.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        self.pieces.iter().any(|p| matches!(p, Piece::Text(text) if !text.is_empty()))
+    }
+
     /// The filled text; `None` if an argument is absent or null (the entry is then left out).
     #[must_use]
     pub fn render(&self, arguments: &Arguments) -> Option<String> {

@@ -58,3 +58,4 @@ mod vector_backends;
 mod vector_embedder;
 mod vector_pgvector;
 mod vector_qdrant;
+mod vector_sqlite;

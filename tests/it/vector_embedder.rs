@@ -88,6 +88,9 @@ async fn a_service_that_says_when_is_asked_then_or_not_at_all() {
     let started = Instant::now();
     assert_eq!(count(&patient.call("find", json!({ "q": "a" })).await), 1);
     assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
+    let endless = failing(1, wait("18446744073709551615")).await;
+    let said = gateway(&endless.url(), "5s").await.call("find", json!({ "q": "a" })).await;
+    assert!(failure(&said).contains("takes no more requests"), "{}", failure(&said));
     let service = failing(1, wait("3600")).await;
     let hasty = gateway(&service.url(), "5s").await;
     let started = Instant::now();

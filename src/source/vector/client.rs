@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::collection::Collection;
+use super::collection::{Collection, Query};
 use super::config::{VectorConfig, VectorOpConfig};
 use super::embed::Embedder;
 use super::plan::{self, VectorOp, VectorPlan};
+use crate::caller::Caller;
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+use crate::talk::Talk;
 
 /// A live collection with its embedder.
 #[derive(Debug)]
@@ -65,6 +67,15 @@ impl Vector {
     pub(crate) async fn inspect(&self, limit: Duration) -> Result<Option<String>, SourceError> {
         let vector = self.embedder.embed("length", limit).await?;
         self.collection.probe(Some(vector.len()), self.plan.distance).await?;
+        let attempt = Attempt {
+            talk: &Talk::silent(),
+            caller: &Caller::Local,
+            deadline: tokio::time::Instant::now() + limit,
+            max_rows: 1,
+            max_bytes: 64 << 10,
+        };
+        let query = Query { limit: 1, checks: &[], ef_search: None, distance: self.plan.distance, attempt };
+        self.collection.try_out(&vector, &query).await?;
         self.collection.advice(self.plan.distance, limit).await
     }
 }

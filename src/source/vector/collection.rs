@@ -163,6 +163,16 @@ impl Collection {
 }
 
 impl Collection {
+    /// Searches as a call does, so that what would fail there fails here.
+    pub(super) async fn try_out(&self, vector: &[f32], query: &Query<'_>) -> Result<(), SourceError> {
+        self.nearest(vector, query).await?;
+        match self {
+            Self::Sqlite(_) | Self::Pgvector(_) => self.worded("length", query).await.map(drop),
+            // Without an index of words it has no search by words, which not every source wants.
+            Self::Qdrant(_) => Ok(()),
+        }
+    }
+
     /// What is to be said of a collection that works and could work better.
     pub(super) async fn advice(
         &self,
@@ -202,6 +212,14 @@ pub(super) fn score(kind: DistanceConfig, distance: f64) -> f64 {
     }
 }
 
+/// Takes a column out of a row. SQLite gives it the name that it was made with, in whatever case.
+fn take(row: &mut Map<String, Value>, column: &str) -> Option<Value> {
+    row.shift_remove(column).or_else(|| {
+        let name = row.keys().find(|name| name.eq_ignore_ascii_case(column))?.clone();
+        row.shift_remove(&name)
+    })
+}
+
 /// Rows with `$rank` as matches, best first. A rank that is no number (the angle of a zero vector) is no match.
 pub(super) fn matches(rows: Vec<Value>, columns: &Columns, score: impl Fn(f64) -> f64) -> Vec<Match> {
     let mut matches: Vec<Match> = rows
@@ -209,9 +227,9 @@ pub(super) fn matches(rows: Vec<Value>, columns: &Columns, score: impl Fn(f64) -
         .filter_map(|row| {
             let Value::Object(mut row) = row else { return None };
             let rank = row.shift_remove("$rank")?.as_f64()?;
-            let id = row.shift_remove(&columns.id).unwrap_or_default();
-            row.shift_remove(&columns.embedding);
-            let text = row.shift_remove(&columns.text).unwrap_or_default();
+            let id = take(&mut row, &columns.id).unwrap_or_default();
+            take(&mut row, &columns.embedding);
+            let text = take(&mut row, &columns.text).unwrap_or_default();
             Some(Match { id, score: score(rank), text, metadata: row })
         })
         .collect();

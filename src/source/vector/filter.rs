@@ -207,7 +207,9 @@ impl Operand {
         let optional = match &value {
             JsonTemplate::Param(index) => may_be_absent(index),
             // A pinned part of a text is never lost because another part is absent.
-            JsonTemplate::Text(template) => template.params().all(|index| may_be_absent(&index)),
+            JsonTemplate::Text(template) => {
+                !template.has_text() && template.params().all(|index| may_be_absent(&index))
+            }
             _ => false,
         };
         Some(Self { value, optional })

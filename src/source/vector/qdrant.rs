@@ -141,7 +141,7 @@ impl Qdrant {
             Some(Value::Object(payload)) => payload,
             _ => Map::new(),
         };
-        let text = metadata.shift_remove(&self.plan.columns.text).unwrap_or_default();
+        let text = take(&mut metadata, &self.plan.columns.text).unwrap_or_default();
         Match { id, score, text, metadata }
     }
 
@@ -279,4 +279,37 @@ fn is_date(text: &str) -> bool {
     };
     let mut parts = text.get(..10).unwrap_or_default().split('-');
     digits(parts.next(), 4) && digits(parts.next(), 2) && digits(parts.next(), 2) && parts.next().is_none()
+}
+
+/// Takes what a key names out of a payload; `a.b` is `b` inside `a`.
+fn take(payload: &mut Map<String, Value>, key: &str) -> Option<Value> {
+    if let Some(value) = payload.shift_remove(key) {
+        return Some(value);
+    }
+    let (first, rest) = key.split_once('.')?;
+    let inner = payload.get_mut(first)?.as_object_mut()?;
+    let value = take(inner, rest)?;
+    if inner.is_empty() {
+        payload.shift_remove(first);
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_dots_is_taken_from_inside() {
+        let Value::Object(mut payload) =
+            json!({ "doc": { "body": "a", "page": 3 }, "b.c": 1, "alone": { "x": 2 } })
+        else {
+            unreachable!()
+        };
+        assert_eq!(take(&mut payload, "doc.body"), Some(json!("a")));
+        assert_eq!(take(&mut payload, "b.c"), Some(json!(1)));
+        assert_eq!(take(&mut payload, "alone.x"), Some(json!(2)));
+        assert_eq!(take(&mut payload, "doc.nothing"), None);
+        assert_eq!(Value::Object(payload), json!({ "doc": { "page": 3 } }));
+    }
 }

@@ -115,19 +115,31 @@ fn limit(op: &VectorOp, arguments: &Arguments) -> Result<usize, SourceError> {
 
 /// Reciprocal rank fusion, scaled so that being first in both lists is 1.
 fn fuse(near: Vec<Match>, worded: Vec<Match>, limit: usize) -> Vec<Match> {
-    let mut merged: Vec<Match> = Vec::new();
-    for list in [near, worded] {
-        for (rank, mut found) in (1_u32..).zip(list) {
-            let share = (RRF + 1.0) / (RRF + f64::from(rank)) / 2.0;
-            match merged.iter_mut().find(|m| m.id == found.id) {
-                Some(known) => known.score += share,
-                None => {
-                    found.score = share;
-                    merged.push(found);
-                }
+    let share = |rank: u32| (RRF + 1.0) / (RRF + f64::from(rank)) / 2.0;
+    let mut merged: Vec<(Match, bool)> = (1..)
+        .zip(near)
+        .map(|(rank, mut found)| {
+            found.score = share(rank);
+            (found, false)
+        })
+        .collect();
+    let first = merged.len();
+    for (rank, mut found) in (1..).zip(worded) {
+        // Once each, also where an id is not unique: a row that is in both lists is one row, two rows of a list are two.
+        let mut same = merged.iter_mut().take(first).filter(|(known, met)| !met && known.id == found.id);
+        let known = if found.id.is_null() { None } else { same.find(|(known, _)| known.text == found.text) };
+        match known {
+            Some((known, met)) => {
+                known.score += share(rank);
+                *met = true;
+            }
+            None => {
+                found.score = share(rank);
+                merged.push((found, false));
             }
         }
     }
+    let mut merged: Vec<Match> = merged.into_iter().map(|(found, _)| found).collect();
     merged.sort_by(|a, b| b.score.total_cmp(&a.score));
     merged.truncate(limit);
     merged
@@ -145,5 +157,10 @@ mod tests {
         assert_eq!(ids, [2, 1, 4]);
         let both = fuse(vec![found(1)], vec![found(1)], 3);
         assert!((both[0].score - 1.0).abs() < 1e-9);
+        let twins = fuse(vec![found(1), found(1), found(1)], vec![found(1), found(1)], 9);
+        assert_eq!(twins.len(), 3);
+        assert!(twins.iter().all(|m| m.score <= 1.0 + 1e-9));
+        let nobody = || Match { id: Value::Null, score: 9.0, text: Value::Null, metadata: Map::new() };
+        assert_eq!(fuse(vec![nobody(), nobody()], vec![nobody()], 9).len(), 3);
     }
 }

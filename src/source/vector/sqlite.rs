@@ -1,6 +1,7 @@
 //! A collection in a table of SQLite: vectors compared row by row by sqlite-vec, words by FTS5 or row by row.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -29,8 +30,8 @@ pub(super) struct SqliteTablePlan {
 pub(super) struct SqliteTable {
     plan: SqliteTablePlan,
     database: Sqlite,
-    /// Whether `<table>_fts` is there; looked up once.
-    indexed: tokio::sync::OnceCell<bool>,
+    /// Whether `<table>_fts` was there when it was last looked for.
+    indexed: AtomicBool,
 }
 
 pub(super) fn identifier(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<String> {
@@ -74,8 +75,13 @@ impl SqliteTablePlan {
         match metadata {
             None => "t.*".to_owned(),
             Some(names) => {
-                let names = [id, text].into_iter().chain(names);
-                names.map(|n| format!("t.\"{n}\"")).collect::<Vec<_>>().join(", ")
+                let mut listed: Vec<&String> = vec![id, text];
+                for name in names {
+                    if !listed.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+                        listed.push(name);
+                    }
+                }
+                listed.iter().map(|n| format!("t.\"{n}\"")).collect::<Vec<_>>().join(", ")
             }
         }
     }
@@ -84,7 +90,7 @@ impl SqliteTablePlan {
 impl SqliteTable {
     pub(super) fn open(plan: &SqliteTablePlan) -> Self {
         let database = Sqlite::open(&plan.database);
-        Self { plan: plan.clone(), database, indexed: tokio::sync::OnceCell::new() }
+        Self { plan: plan.clone(), database, indexed: AtomicBool::new(false) }
     }
 
     pub(super) async fn probe(&self) -> Result<(), SourceError> {
@@ -105,10 +111,16 @@ impl SqliteTable {
             .bind(Bind::Vector(vector.into()));
         sql.push(&format!(") AS \"$rank\" FROM \"{table}\" AS t WHERE t.\"{embedding}\" IS NOT NULL"));
         sql.conditions(query.checks);
-        sql.push(&format!(" ORDER BY \"$rank\", t.\"{id}\" LIMIT ")).bind(Bind::Value(query.limit.into()));
-        let rows = self.rows(sql.build(), query.limit, query.attempt).await?;
+        // The angle of a zero vector is NULL, which SQLite puts before all numbers.
+        sql.push(&format!(" ORDER BY \"$rank\" IS NULL, \"$rank\", t.\"{id}\" LIMIT "));
+        sql.bind(Bind::Value(query.limit.into()));
+        let (rows, more) = self.rows(sql.build(), query.limit, query.attempt).await.map_err(|e| match e {
+            // sqlite-vec says both numbers, and writes the word in its own way.
+            SourceError::Internal(text) if text.contains("dimension") => collection::another_length(text),
+            other => other,
+        })?;
         let score = |distance| collection::score(query.distance, distance);
-        Ok(Found { matches: collection::matches(rows, columns, score), more: false })
+        Ok(Found { matches: collection::matches(rows, columns, score), more })
     }
 
     pub(super) async fn worded(&self, question: &str, query: &Query<'_>) -> Result<Found, SourceError> {
@@ -116,19 +128,18 @@ impl SqliteTable {
         if words.is_empty() {
             return Ok(Found::default());
         }
-        let matches = if self.has_index(query.attempt).await? {
-            self.by_index(&words, query).await?
-        } else {
-            self.by_scan(&words, query).await?
-        };
-        Ok(Found { matches, more: false })
+        if !self.has_index(query.attempt).await? {
+            return self.by_scan(&words, query).await;
+        }
+        let found = self.by_index(&words, query).await;
+        if matches!(found, Err(SourceError::Internal(_))) {
+            // It may be gone; the next search looks again.
+            self.indexed.store(false, Ordering::Relaxed);
+        }
+        found
     }
 
-    async fn by_index(
-        &self,
-        words: &[String],
-        query: &Query<'_>,
-    ) -> Result<Vec<collection::Match>, SourceError> {
+    async fn by_index(&self, words: &[String], query: &Query<'_>) -> Result<Found, SourceError> {
         let SqliteTablePlan { table, columns, .. } = &self.plan;
         let (listed, id) = (self.plan.listed(), &columns.id);
         let mut sql = Builder::new(Engine::Sqlite);
@@ -141,40 +152,41 @@ impl SqliteTable {
         sql.push(&head).bind(Bind::Value(Value::from(wanted.join(" OR "))));
         sql.conditions(query.checks);
         sql.push(&format!(" ORDER BY f.rank, t.\"{id}\" LIMIT ")).bind(Bind::Value(query.limit.into()));
-        let rows = self.rows(sql.build(), query.limit, query.attempt).await?;
+        let (rows, more) = self.rows(sql.build(), query.limit, query.attempt).await?;
         // bm25 is negative, better is lower, and its size depends on the whole collection: scores are relative to the best.
         let best = rows.first().and_then(|r| r.get("$rank")).and_then(Value::as_f64).unwrap_or(-1.0);
-        Ok(collection::matches(rows, columns, |rank| if best < 0.0 { rank / best } else { 1.0 }))
+        let score = |rank| if best < 0.0 { rank / best } else { 1.0 };
+        Ok(Found { matches: collection::matches(rows, columns, score), more })
     }
 
-    async fn by_scan(
-        &self,
-        words: &[String],
-        query: &Query<'_>,
-    ) -> Result<Vec<collection::Match>, SourceError> {
+    async fn by_scan(&self, words: &[String], query: &Query<'_>) -> Result<Found, SourceError> {
         let SqliteTablePlan { table, columns, .. } = &self.plan;
         let (listed, text) = (self.plan.listed(), &columns.text);
         let mut sql = Builder::new(Engine::Sqlite);
         sql.push(&format!("SELECT * FROM (SELECT {listed}, -(SELECT count(*) FROM json_each("))
-            .bind(Bind::Value(json!(words)));
+            .bind(Bind::Value(words.iter().map(|word| forms(word)).collect()));
         sql.push(&format!(
-            ") AS w WHERE instr(lower(t.\"{text}\"), w.value) > 0) AS \"$rank\" FROM \"{table}\" AS t WHERE 1"
+            ") AS w WHERE EXISTS (SELECT 1 FROM json_each(w.value) AS f WHERE instr(lower(t.\"{text}\"), f.value) > 0)) \
+             AS \"$rank\" FROM \"{table}\" AS t WHERE 1"
         ));
         sql.conditions(query.checks);
         sql.push(") WHERE \"$rank\" < 0 ORDER BY \"$rank\" LIMIT ").bind(Bind::Value(query.limit.into()));
-        let rows = self.rows(sql.build(), query.limit, query.attempt).await?;
+        let (rows, more) = self.rows(sql.build(), query.limit, query.attempt).await?;
         #[expect(clippy::cast_precision_loss, reason = "at most 32 words")]
         let total = words.len() as f64;
-        Ok(collection::matches(rows, columns, |rank| -rank / total))
+        Ok(Found { matches: collection::matches(rows, columns, |rank| -rank / total), more })
     }
 
     async fn has_index(&self, attempt: Attempt<'_>) -> Result<bool, SourceError> {
-        let look = || async {
-            let text: Arc<str> = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1".into();
-            let name = Bind::Value(Value::from(format!("{}_fts", self.plan.table)));
-            self.rows((text.into(), vec![name]), 1, attempt).await.map(|rows| !rows.is_empty())
-        };
-        self.indexed.get_or_try_init(look).await.copied()
+        if self.indexed.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let text: Arc<str> =
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE".into();
+        let name = Bind::Value(Value::from(format!("{}_fts", self.plan.table)));
+        let (rows, _) = self.rows((text.into(), vec![name]), 1, attempt).await?;
+        self.indexed.store(!rows.is_empty(), Ordering::Relaxed);
+        Ok(!rows.is_empty())
     }
 
     async fn rows(
@@ -182,19 +194,33 @@ impl SqliteTable {
         (text, binds): (SqlText, Vec<Bind>),
         limit: usize,
         attempt: Attempt<'_>,
-    ) -> Result<Vec<Value>, SourceError> {
+    ) -> Result<(Vec<Value>, bool), SourceError> {
         let statement = Statement {
             text,
             binds,
             access: Access::Read,
             count: false,
             max_rows: limit,
-            max_bytes: usize::MAX,
+            max_bytes: attempt.max_bytes,
             limit: attempt.left(Duration::MAX),
             local: Vec::new(),
             session: Vec::new(),
             order: Arc::default(),
         };
-        self.database.run(statement).await.map(|a| a.rows)
+        self.database.run(statement).await.map(|a| (a.rows, a.more))
     }
+}
+
+/// A word as it may stand in a text of which SQLite has made the ASCII letters small, and no others.
+fn forms(word: &str) -> Value {
+    let mut letters = word.chars();
+    let title: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let mut forms = vec![word.to_owned()];
+    for form in [title, word.to_uppercase()] {
+        let form = form.to_ascii_lowercase();
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    json!(forms)
 }

@@ -57,14 +57,18 @@ async fn a_kill_never_meets_the_statement_of_another_call() {
         2,
         &[("edge", "SELECT SLEEP(0.05) AS s", json!({})), ("calm", "SELECT SLEEP(0.02) AS s", json!({}))],
     );
-    // Its deadline comes about when it ends.
-    config["tools"]["edge"]["policy"] = json!({ "timeout": "51ms" });
+    // Their deadlines come about when they end: some before, some after.
+    for ms in 47..55 {
+        config["tools"][format!("edge_{ms}")] = config["tools"]["edge"].clone();
+        config["tools"][format!("edge_{ms}")]["policy"] = json!({ "timeout": format!("{ms}ms") });
+    }
     config["sources"]["db"]["sql"]["pool"]["acquire_timeout"] = json!("5s");
     let gateway = Gateway::start(&config.to_string()).await;
     let (mut late, mut done) = (0, 0);
-    for _ in 0..40 {
+    for round in 0..40 {
+        let edge = format!("edge_{}", 47 + round % 8);
         let (edge, calm, calmer) = tokio::join!(
-            gateway.call("edge", json!({})),
+            gateway.call(&edge, json!({})),
             gateway.call("calm", json!({})),
             gateway.call("calm", json!({}))
         );

@@ -91,7 +91,8 @@ impl Remote {
                 // Between half and all of it, so that those who failed together do not come back together.
                 WAIT.mul_f64(f64::from(1_u32 << retries) * (0.5 + fastrand::f64() / 2.0))
             });
-            if !failure.again || retries == RETRIES || Instant::now() + wait >= until {
+            let left = until.saturating_duration_since(Instant::now());
+            if !failure.again || retries == RETRIES || wait >= left {
                 return Err(failure.error);
             }
             retries += 1;
