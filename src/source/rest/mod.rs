@@ -2,9 +2,11 @@
 
 mod client;
 mod config;
+mod pairs;
 mod plan;
 mod url;
 
 pub use client::Rest;
 pub use config::{ApiKeyConfig, BasicConfig, CredentialsConfig, RestConfig, RestOpConfig};
+pub use pairs::{ListConfig, ListStyle};
 pub use plan::{RestOp, RestPlan};

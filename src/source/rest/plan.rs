@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
-use super::url::{Pairs, PathTemplate};
+use super::pairs::Pairs;
+use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::secret::Secret;
 use crate::source::{OpCx, SourceCx, limit, time_limit};
