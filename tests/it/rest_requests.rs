@@ -100,3 +100,66 @@ async fn a_path_of_several_parts_holds_exactly_those_of_its_argument() {
     let seen = sent(&api, &gateway, json!({ "p": "a b/%2e%2e/c?d/#e" })).await;
     assert_eq!(seen.target, "/base/files/a%20b/%252e%252e/c%3Fd/%23e/end");
 }
+
+#[tokio::test]
+async fn a_cookie_holds_its_argument_or_nothing_is_sent() {
+    let params = "{ v: { type: string }, o: { type: [string, \"null\"], optional: true } }";
+    let request = "get: /x, cookies: { a: \"1\", v: \"{v}\", in: \"p-{v}\", o: \"{o}\" }";
+    let (api, gateway) = sender(params, request).await;
+    let octet = |b: u8| (0x21..=0x7e).contains(&b) && !b"\",;\\".contains(&b);
+    let mut arrived = 0;
+    for value in STRINGS {
+        if !value.bytes().all(octet) {
+            refused(&api, &gateway, json!({ "v": value })).await;
+            continue;
+        }
+        let seen = sent(&api, &gateway, json!({ "v": value })).await;
+        assert_eq!(seen.all("cookie"), [format!("a=1; v={value}; in=p-{value}").as_bytes()]);
+        arrived += 1;
+    }
+    assert!(arrived > 10 && arrived < STRINGS.len(), "{arrived}");
+    for value in ["a; admin=1", "a,b", "a\r\nX-Evil: 1", "\"a\"", "é", "a b", "\u{7f}"] {
+        refused(&api, &gateway, json!({ "v": value })).await;
+    }
+    let seen = sent(&api, &gateway, json!({ "v": "x", "o": "y=z" })).await;
+    assert_eq!(seen.header("cookie").unwrap(), "a=1; v=x; in=p-x; o=y=z");
+}
+
+#[tokio::test]
+async fn without_a_value_there_is_no_cookie_header() {
+    let params = "{ o: { type: [string, \"null\"], optional: true } }";
+    let (api, gateway) = sender(params, "get: /x, cookies: { o: \"{o}\" }").await;
+    for none in [json!({}), json!({ "o": null })] {
+        assert_eq!(sent(&api, &gateway, none).await.header("cookie"), None);
+    }
+    assert_eq!(sent(&api, &gateway, json!({ "o": "" })).await.header("cookie").unwrap(), "o=");
+}
+
+#[tokio::test]
+async fn a_spread_adds_members_and_replaces_none() {
+    let params = "{ f: { type: [object, \"null\"], optional: true }, o: { type: string, optional: true } }";
+    let request = "post: /x, json: { q: { first: 1, \"...\": \"{f}\", last: [{ \"...\": \"{f}\" }], o: \"{o}\" }, tenant: a }";
+    let (api, gateway) = sender(params, request).await;
+    let body = async |arguments: Value| {
+        let body = sent(&api, &gateway, arguments).await.body;
+        String::from_utf8(body).unwrap()
+    };
+    for none in [json!({}), json!({ "f": null }), json!({ "f": {} })] {
+        assert_eq!(body(none).await, r#"{"q":{"first":1,"last":[{}]},"tenant":"a"}"#);
+    }
+    // In its place, with its types, and never over what is written, absent or not.
+    let whole = json!({ "z": 1, "first": 2, "o": "taken", "last": 3, "tenant": "b", "a": [null, 9_007_199_254_740_993_i64] });
+    assert_eq!(
+        body(json!({ "f": whole })).await,
+        r#"{"q":{"first":1,"z":1,"tenant":"b","a":[null,9007199254740993],"last":[{"z":1,"first":2,"o":"taken","last":3,"tenant":"b","a":[null,9007199254740993]}]},"tenant":"a"}"#
+    );
+    for value in STRINGS {
+        let sent: Value =
+            serde_json::from_str(&body(json!({ "f": { *value: value }, "o": value })).await).unwrap();
+        let mut q = json!({ "first": 1, *value: value, "last": [{ *value: value }], "o": value });
+        for (key, written) in [("first", json!(1)), ("o", json!(value))] {
+            q[key] = written;
+        }
+        assert_eq!(sent, json!({ "q": q, "tenant": "a" }), "{value:?}");
+    }
+}

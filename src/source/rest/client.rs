@@ -1,7 +1,7 @@
 //! The live REST source: fills a request, sends it once, and reads what came back.
 
 use percent_encoding::utf8_percent_encode;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::config::{RestConfig, RestOpConfig};
@@ -116,6 +116,9 @@ impl Rest {
                 let (name, value) = header(name, &text)?;
                 headers.insert(name, value);
             }
+        }
+        if let Some(cookies) = op.cookies.header(arguments)? {
+            headers.insert(COOKIE, cookies);
         }
         let body = op.body.as_ref().map(|body| render_body(body, arguments));
         let mut request = self.client.request(method, url);

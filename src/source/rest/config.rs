@@ -90,7 +90,11 @@ pub struct RestOpConfig {
     /// Headers of this request; they win over those of the source. An absent or null argument leaves its header out.
     #[serde(default)]
     pub headers: Entries<Spanned<String>>,
+    /// Cookies of this request. They replace a `Cookie` header of the source. An absent or null argument leaves its cookie out.
+    #[serde(default)]
+    pub cookies: Entries<Spanned<String>>,
     /// A JSON body. A value that is one placeholder keeps its JSON type; an absent argument leaves its entry out.
+    /// The key `...` puts in the members of an object: `{ "...": "{filter}", tenant: a }`; a written member is never replaced.
     pub json: Option<Spanned<JsonNode>>,
     /// A form body (`application/x-www-form-urlencoded`). Entries are as in `query`.
     pub form: Option<Entries<ValueOr<ListConfig>>>,

@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod cookies;
 mod pairs;
 mod plan;
 mod url;

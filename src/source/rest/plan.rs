@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
+use super::cookies::Cookies;
 use super::pairs::Pairs;
 use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
@@ -46,6 +47,8 @@ pub struct RestOp {
     pub(super) path: PathTemplate,
     pub(super) query: Pairs,
     pub(super) headers: Vec<(String, Template)>,
+    #[serde(skip_serializing_if = "Cookies::is_empty")]
+    pub(super) cookies: Cookies,
     pub(super) body: Option<Body>,
 }
 
@@ -242,8 +245,9 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
             _ => headers = None,
         }
     }
+    let cookies = Cookies::compile(&config.cookies, &config.headers, cx.scope, cx.diagnostics);
     let body = body(config, method, cx)?;
-    Some(RestOp { method, path: template?, query: query?, headers: headers?, body })
+    Some(RestOp { method, path: template?, query: query?, headers: headers?, cookies: cookies?, body })
 }
 
 fn method<'a>(
