@@ -53,13 +53,18 @@ const ONE_OF: [(&str, &[&str]); 21] = [
 ];
 
 /// Keys of a request that cannot stand together.
-const NEVER: [[&str; 2]; 9] = [
+const NEVER: [[&str; 2]; 14] = [
     ["json", "form"],
     ["json", "text"],
     ["form", "text"],
+    ["json", "multipart"],
+    ["form", "multipart"],
+    ["text", "multipart"],
     ["get", "json"],
     ["get", "form"],
     ["get", "text"],
+    ["get", "multipart"],
+    ["head", "multipart"],
     ["head", "json"],
     ["head", "form"],
     ["head", "text"],

@@ -13,7 +13,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// A gateway with one tool `send` before a recorder; `params` and `request` are YAML.
-async fn sender(params: &str, request: &str) -> (Upstream, Gateway) {
+pub(crate) async fn sender(params: &str, request: &str) -> (Upstream, Gateway) {
     let api = Upstream::recorder().await;
     let text = format!(
         "sources: {{ api: {{ rest: {{ base_url: \"{}/base\" }} }} }}\n\
@@ -25,7 +25,7 @@ async fn sender(params: &str, request: &str) -> (Upstream, Gateway) {
 }
 
 /// The one request that a call makes.
-async fn sent(api: &Upstream, gateway: &Gateway, arguments: Value) -> Seen {
+pub(crate) async fn sent(api: &Upstream, gateway: &Gateway, arguments: Value) -> Seen {
     structured(&gateway.call("send", arguments.clone()).await);
     let mut seen = api.take();
     assert_eq!(seen.len(), 1, "{arguments}");
@@ -33,7 +33,7 @@ async fn sent(api: &Upstream, gateway: &Gateway, arguments: Value) -> Seen {
 }
 
 /// That a call is refused for its argument, and nothing is sent.
-async fn refused(api: &Upstream, gateway: &Gateway, arguments: Value) {
+pub(crate) async fn refused(api: &Upstream, gateway: &Gateway, arguments: Value) {
     let result = gateway.call("send", arguments.clone()).await;
     let sentence = failure(&result);
     assert_eq!(api.count(), 0, "{arguments} was sent: {:?}", api.take());

@@ -1,5 +1,7 @@
 //! The live REST source: fills a request, sends it once, and reads what came back.
 
+use std::borrow::Cow;
+
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -120,10 +122,16 @@ impl Rest {
         if let Some(cookies) = op.cookies.header(arguments)? {
             headers.insert(COOKIE, cookies);
         }
-        let body = op.body.as_ref().map(|body| render_body(body, arguments));
+        let body = op.body.as_ref().map(|body| render_body(body, arguments)).transpose()?;
         let mut request = self.client.request(method, url);
         if let Some((kind, body)) = body {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+            let kind = HeaderValue::from_str(&kind).map_err(|e| SourceError::Internal(e.to_string()))?;
+            if matches!(op.body, Some(Body::Multipart(_))) {
+                // It names the boundary of this very body.
+                headers.insert(CONTENT_TYPE, kind);
+            } else {
+                headers.entry(CONTENT_TYPE).or_insert(kind);
+            }
             request = request.body(body);
         }
         Ok(request.headers(headers))
@@ -171,19 +179,26 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), SourceErr
     Ok((name, HeaderValue::from_bytes(text.as_bytes()).map_err(|_| bad())?))
 }
 
-fn render_body(body: &Body, arguments: &Arguments) -> (&'static str, String) {
-    match body {
+fn render_body(body: &Body, arguments: &Arguments) -> Result<(Cow<'static, str>, Vec<u8>), SourceError> {
+    Ok(match body {
         Body::Json(template) => {
             let value = template.render(arguments).unwrap_or_default();
-            ("application/json", value.to_string())
+            ("application/json".into(), value.to_string().into_bytes())
         }
         Body::Form(pairs) => {
             let mut text = String::new();
             pairs.write(&mut text, arguments);
-            ("application/x-www-form-urlencoded", text)
+            ("application/x-www-form-urlencoded".into(), text.into_bytes())
         }
-        Body::Text(template) => ("text/plain; charset=utf-8", template.render(arguments).unwrap_or_default()),
-    }
+        Body::Multipart(parts) => {
+            let (kind, body) = parts.render(arguments)?;
+            (kind.into(), body)
+        }
+        Body::Text(template) => {
+            let text = template.render(arguments).unwrap_or_default();
+            ("text/plain; charset=utf-8".into(), text.into_bytes())
+        }
+    })
 }
 
 /// What an answer is: JSON if it says so or says nothing and is; text; bytes; nothing.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::multipart::FileConfig;
 use super::pairs::ListConfig;
 use crate::diag::Spanned;
 use crate::secret::Secret;
@@ -98,6 +99,8 @@ pub struct RestOpConfig {
     pub json: Option<Spanned<JsonNode>>,
     /// A form body (`application/x-www-form-urlencoded`). Entries are as in `query`.
     pub form: Option<Entries<ValueOr<ListConfig>>>,
+    /// A body of fields and files (`multipart/form-data`). A field is as in `form`, without styles.
+    pub multipart: Option<Entries<ValueOr<FileConfig>>>,
     /// A plain text body.
     pub text: Option<Spanned<String>>,
 }

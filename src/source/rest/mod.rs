@@ -3,11 +3,13 @@
 mod client;
 mod config;
 mod cookies;
+mod multipart;
 mod pairs;
 mod plan;
 mod url;
 
 pub use client::Rest;
 pub use config::{ApiKeyConfig, BasicConfig, CredentialsConfig, RestConfig, RestOpConfig};
+pub use multipart::FileConfig;
 pub use pairs::{ListConfig, ListStyle};
 pub use plan::{RestOp, RestPlan};

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
 use super::cookies::Cookies;
+use super::multipart::Multipart;
 use super::pairs::Pairs;
 use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
@@ -69,6 +70,7 @@ pub(super) enum Method {
 pub(super) enum Body {
     Json(JsonTemplate),
     Form(Pairs),
+    Multipart(Multipart),
     Text(Template),
 }
 
@@ -282,15 +284,17 @@ fn method<'a>(
 /// The compiled body; the outer `None` is a mistake.
 #[allow(clippy::option_option, reason = "a mistake, and no body, are different things here")]
 fn body(config: &RestOpConfig, method: Method, cx: &mut OpCx<'_>) -> Option<Option<Body>> {
-    let form_at = config.form.as_ref().map(|f| f.iter().next().map_or(config.source.span, |(n, _)| n.span));
+    let first = |name: Option<&Spanned<String>>| name.map_or(config.source.span, |name| name.span);
+    let form_at = config.form.as_ref().map(|f| first(f.iter().next().map(|(name, _)| name)));
+    let parts_at = config.multipart.as_ref().map(|m| first(m.iter().next().map(|(name, _)| name)));
     let places: Vec<_> =
-        [config.json.as_ref().map(|j| j.span), form_at, config.text.as_ref().map(|t| t.span)]
+        [config.json.as_ref().map(|j| j.span), form_at, parts_at, config.text.as_ref().map(|t| t.span)]
             .into_iter()
             .flatten()
             .collect();
     match (places.as_slice(), method) {
         ([first, second, ..], _) => {
-            let message = "a request has one body: `json`, `form` or `text`";
+            let message = "a request has one body: `json`, `form`, `multipart` or `text`";
             let problem = Diagnostic::error("two-bodies", message);
             cx.diagnostics.push(problem.at(*second, "the second one").at(*first, "the first one"));
             return None;
@@ -304,9 +308,10 @@ fn body(config: &RestOpConfig, method: Method, cx: &mut OpCx<'_>) -> Option<Opti
         }
         _ => {}
     }
-    Some(match (&config.json, &config.form, &config.text) {
+    Some(match (&config.json, &config.form, &config.multipart, &config.text) {
         (Some(json), ..) => Some(Body::Json(JsonTemplate::compile(json, cx.scope, cx.diagnostics)?)),
-        (_, Some(form), _) => Some(Body::Form(Pairs::compile(form, cx.scope, cx.diagnostics)?)),
+        (_, Some(form), ..) => Some(Body::Form(Pairs::compile(form, cx.scope, cx.diagnostics)?)),
+        (_, _, Some(parts), _) => Some(Body::Multipart(Multipart::compile(parts, cx.scope, cx.diagnostics)?)),
         (.., Some(text)) => Some(Body::Text(Template::compile(text, cx.scope, cx.diagnostics)?)),
         _ => None,
     })
