@@ -53,10 +53,16 @@ const ONE_OF: [(&str, &[&str]); 21] = [
 ];
 
 /// Keys of a request that cannot stand together.
-const NEVER: [[&str; 2]; 14] = [
+const NEVER: [[&str; 2]; 20] = [
     ["json", "form"],
     ["json", "text"],
     ["form", "text"],
+    ["json", "body"],
+    ["form", "body"],
+    ["text", "body"],
+    ["multipart", "body"],
+    ["get", "body"],
+    ["head", "body"],
     ["json", "multipart"],
     ["form", "multipart"],
     ["text", "multipart"],

@@ -163,3 +163,29 @@ async fn a_spread_adds_members_and_replaces_none() {
         assert_eq!(sent, json!({ "q": q, "tenant": "a" }), "{value:?}");
     }
 }
+
+#[tokio::test]
+async fn a_program_makes_the_body_of_values_that_stay_values() {
+    let params = "{ v: { type: string }, n: { type: integer, optional: true }, k: { const: me } }";
+    let request = "post: /x, body: { jq: '{v, in: [.v], key: {(.v): 1}, k, rest: (keys - [\"v\"])} + (if .n then {n} else {} end)' }";
+    let (api, gateway) = sender(params, request).await;
+    for value in STRINGS {
+        let seen = sent(&api, &gateway, json!({ "v": value })).await;
+        assert_eq!(seen.header("content-type").unwrap(), "application/json");
+        let body: Value = serde_json::from_slice(&seen.body).unwrap();
+        let wanted = json!({ "v": value, "in": [value], "key": { *value: 1 }, "k": "me", "rest": ["k"] });
+        assert_eq!(body, wanted, "{value:?}");
+    }
+    let body = sent(&api, &gateway, json!({ "v": "a", "n": 9_007_199_254_740_993_i64 })).await.body;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&body["n"], &body["rest"]), (&json!(9_007_199_254_740_993_i64), &json!(["k", "n"])));
+}
+
+#[tokio::test]
+async fn arguments_that_a_program_cannot_work_with_are_refused() {
+    let (api, gateway) = sender("{ a: {} }", "post: /x, body: { jq: \"{n: (.a + 1)}\" }").await;
+    assert_eq!(sent(&api, &gateway, json!({ "a": 1 })).await.body, br#"{"n":2}"#);
+    for wrong in [json!("x"), json!([1]), json!({ "b": 1 })] {
+        refused(&api, &gateway, json!({ "a": wrong })).await;
+    }
+}

@@ -1,13 +1,12 @@
 //! The live REST source: fills a request, sends it once, and reads what came back.
 
-use std::borrow::Cow;
-
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
-use super::plan::{self, Body, Method, RestOp, RestPlan};
+use super::plan::{self, Method, RestOp, RestPlan};
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::secret::Secret;
@@ -122,7 +121,7 @@ impl Rest {
         if let Some(cookies) = op.cookies.header(arguments)? {
             headers.insert(COOKIE, cookies);
         }
-        let body = op.body.as_ref().map(|body| render_body(body, arguments)).transpose()?;
+        let body = op.body.as_ref().map(|body| body.render(arguments)).transpose()?;
         let mut request = self.client.request(method, url);
         if let Some((kind, body)) = body {
             let kind = HeaderValue::from_str(&kind).map_err(|e| SourceError::Internal(e.to_string()))?;
@@ -177,28 +176,6 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), SourceErr
     }
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| SourceError::Internal(e.to_string()))?;
     Ok((name, HeaderValue::from_bytes(text.as_bytes()).map_err(|_| bad())?))
-}
-
-fn render_body(body: &Body, arguments: &Arguments) -> Result<(Cow<'static, str>, Vec<u8>), SourceError> {
-    Ok(match body {
-        Body::Json(template) => {
-            let value = template.render(arguments).unwrap_or_default();
-            ("application/json".into(), value.to_string().into_bytes())
-        }
-        Body::Form(pairs) => {
-            let mut text = String::new();
-            pairs.write(&mut text, arguments);
-            ("application/x-www-form-urlencoded".into(), text.into_bytes())
-        }
-        Body::Multipart(parts) => {
-            let (kind, body) = parts.render(arguments)?;
-            (kind.into(), body)
-        }
-        Body::Text(template) => {
-            let text = template.render(arguments).unwrap_or_default();
-            ("text/plain; charset=utf-8".into(), text.into_bytes())
-        }
-    })
 }
 
 /// What an answer is: JSON if it says so or says nothing and is; text; bytes; nothing.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::body::BodyConfig;
 use super::multipart::FileConfig;
 use super::pairs::ListConfig;
 use crate::diag::Spanned;
@@ -103,4 +104,6 @@ pub struct RestOpConfig {
     pub multipart: Option<Entries<ValueOr<FileConfig>>>,
     /// A plain text body.
     pub text: Option<Spanned<String>>,
+    /// A JSON body that needs logic: `{ jq: "{items: (.ids | map({id: .}))}" }`.
+    pub body: Option<BodyConfig>,
 }
