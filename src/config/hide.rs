@@ -21,7 +21,7 @@ const KEYS: [&str; 14] = [
     "sha256",
 ];
 /// Blocks in which everything is a secret but these.
-const BLOCKS: [&str; 2] = ["credentials", "api_keys"];
+const BLOCKS: [&str; 3] = ["credentials", "api_keys", "cookies"];
 const OPEN: [&str; 7] = ["username", "header", "query", "name", "token_url", "client_id", "scopes"];
 
 fn is_secret_key(name: &str) -> bool {

@@ -53,13 +53,24 @@ const ONE_OF: [(&str, &[&str]); 21] = [
 ];
 
 /// Keys of a request that cannot stand together.
-const NEVER: [[&str; 2]; 9] = [
+const NEVER: [[&str; 2]; 20] = [
     ["json", "form"],
     ["json", "text"],
     ["form", "text"],
+    ["json", "body"],
+    ["form", "body"],
+    ["text", "body"],
+    ["multipart", "body"],
+    ["get", "body"],
+    ["head", "body"],
+    ["json", "multipart"],
+    ["form", "multipart"],
+    ["text", "multipart"],
     ["get", "json"],
     ["get", "form"],
     ["get", "text"],
+    ["get", "multipart"],
+    ["head", "multipart"],
     ["head", "json"],
     ["head", "form"],
     ["head", "text"],

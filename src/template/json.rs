@@ -1,11 +1,11 @@
 //! A JSON value with placeholders. A whole-value placeholder keeps its JSON type; an absent optional one leaves
-//! its entry out. Text is never parsed as JSON, so an argument cannot break out of its place.
+//! its entry out; the key `...` puts in the members of an object. Text is never parsed as JSON, so an argument cannot break out of its place.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Template;
-use crate::diag::{Diagnostics, Spanned};
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::params::{Arguments, Scope};
 use crate::yaml::JsonNode;
 
@@ -23,7 +23,19 @@ pub enum JsonTemplate {
     List(Vec<JsonTemplate>),
     /// A map in written order.
     Map(Vec<(String, JsonTemplate)>),
+    /// A map into which an object argument is spread, whose members never replace a written one.
+    Spread {
+        /// The written members.
+        entries: Vec<(String, JsonTemplate)>,
+        /// The argument.
+        param: usize,
+        /// How many of the written members come before it.
+        at: usize,
+    },
 }
+
+/// The key whose value is an object to be spread.
+const SPREAD: &str = "...";
 
 impl JsonTemplate {
     /// Compiles a value as written.
@@ -47,11 +59,22 @@ impl JsonTemplate {
                 items.into_iter().collect::<Option<_>>().map(Self::List)
             }
             JsonNode::Map(entries) => {
+                let spread = entries.iter().position(|(key, _)| key.value == SPREAD);
+                let spread = spread.and_then(|at| Some((at, entries.get(at)?)));
+                let spread = match spread {
+                    Some((at, (_, value))) => Some((at, spread_param(value, scope, diagnostics)?)),
+                    None => None,
+                };
                 let entries: Vec<_> = entries
                     .iter()
+                    .filter(|(key, _)| key.value != SPREAD)
                     .map(|(k, v)| Some((k.value.clone(), Self::compile(v, scope, diagnostics)?)))
                     .collect();
-                entries.into_iter().collect::<Option<_>>().map(Self::Map)
+                let entries = entries.into_iter().collect::<Option<_>>()?;
+                Some(match spread {
+                    Some((at, param)) => Self::Spread { entries, param, at },
+                    None => Self::Map(entries),
+                })
             }
             other => Some(Self::Literal(other.to_value())),
         }
@@ -67,12 +90,49 @@ impl JsonTemplate {
             Self::List(items) => {
                 Some(Value::Array(items.iter().filter_map(|i| i.render(arguments)).collect()))
             }
-            Self::Map(entries) => Some(Value::Object(
-                entries
-                    .iter()
-                    .filter_map(|(k, v)| Some((k.clone(), v.render(arguments)?)))
-                    .collect::<Map<_, _>>(),
-            )),
+            Self::Map(entries) => Some(Value::Object(members(entries, arguments).collect())),
+            Self::Spread { entries, param, at } => {
+                let (before, after) = entries.split_at_checked(*at).unwrap_or((entries, &[]));
+                let mut map: Map<_, _> = members(before, arguments).collect();
+                if let Some(Value::Object(object)) = arguments.get(*param) {
+                    // A written member keeps its place also when its own argument is absent.
+                    let free = object.iter().filter(|(key, _)| !entries.iter().any(|(k, _)| k == *key));
+                    map.extend(free.map(|(key, value)| (key.clone(), value.clone())));
+                }
+                map.extend(members(after, arguments));
+                Some(Value::Object(map))
+            }
         }
     }
+}
+
+/// The members that have a value.
+fn members<'a>(
+    entries: &'a [(String, JsonTemplate)],
+    arguments: &'a Arguments,
+) -> impl Iterator<Item = (String, Value)> + 'a {
+    entries.iter().filter_map(|(k, v)| Some((k.clone(), v.render(arguments)?)))
+}
+
+/// The parameter in `"...": "{name}"`, which has to be an object whenever it is there.
+fn spread_param(
+    written: &Spanned<JsonNode>,
+    scope: &mut Scope,
+    diagnostics: &mut Diagnostics,
+) -> Option<usize> {
+    let param = match JsonTemplate::compile(written, scope, diagnostics)? {
+        JsonTemplate::Param(index) => Some(index),
+        _ => None,
+    };
+    let object = |index: &usize| {
+        let types = scope.types(*index);
+        types.iter().any(|t| t == "object") && types.iter().all(|t| t == "object" || t == "null")
+    };
+    let param = param.filter(object);
+    if param.is_none() {
+        let message = "`...` takes one placeholder of a parameter of `type: object`";
+        let help = "such as `\"...\": \"{filter}\"`, with `filter: { type: object }`";
+        diagnostics.push(Diagnostic::error("bad-spread", message).at(written.span, "").help(help));
+    }
+    param
 }

@@ -100,6 +100,14 @@ impl Template {
         }
     }
 
+    /// The texts around the placeholders.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|p| match p {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Param(_) => None,
+        })
+    }
+
     /// Whether a call always has every argument it uses; one that may be absent is recorded.
     pub fn always_full(&self, text: &Spanned<String>, scope: &Scope, diagnostics: &mut Diagnostics) -> bool {
         let absent = self.params().find(|index| !scope.always_present(*index));

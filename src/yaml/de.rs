@@ -9,7 +9,7 @@ use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::text_or::{TEXT_OR, VARIANTS};
+use super::text_or::{TEXT_OR, VALUE_OR, VALUE_VARIANTS, VARIANTS};
 use super::{Losses, Node, NodeKind, Scalar};
 use crate::diag::{Diagnostic, Diagnostics, SPANNED, Span};
 use crate::secret::SECRET;
@@ -393,7 +393,14 @@ impl<'de> Deserializer<'de> for De<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if name == TEXT_OR {
-            return self.placed(visitor.visit_enum(TextOrAccess(self)));
+            let [text, block] = VARIANTS;
+            let variant = if matches!(self.node.kind, NodeKind::Scalar(_)) { text } else { block };
+            return self.placed(visitor.visit_enum(TextOrAccess(self, variant)));
+        }
+        if name == VALUE_OR {
+            let [value, block] = VALUE_VARIANTS;
+            let variant = if matches!(self.node.kind, NodeKind::Map(_)) { block } else { value };
+            return self.placed(visitor.visit_enum(TextOrAccess(self, variant)));
         }
         self.placed(
             self.scalar(&choices(variants)).and_then(|s| {
@@ -479,16 +486,14 @@ impl<'de> Deserializer<'de> for KeyDe<'de> {
     }
 }
 
-/// Chooses the variant of a [`super::TextOr`] by what was written.
-struct TextOrAccess<'de>(De<'de>);
+/// Gives the variant of a [`super::TextOr`] or [`super::ValueOr`] that was chosen by what was written.
+struct TextOrAccess<'de>(De<'de>, &'static str);
 
 impl<'de> de::EnumAccess<'de> for TextOrAccess<'de> {
     type Error = Error;
     type Variant = Self;
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Error> {
-        let [text, block] = VARIANTS;
-        let name = if matches!(self.0.node.kind, NodeKind::Scalar(_)) { text } else { block };
-        Ok((seed.deserialize(IntoDeserializer::<Error>::into_deserializer(name))?, self))
+        Ok((seed.deserialize(IntoDeserializer::<Error>::into_deserializer(self.1))?, self))
     }
 }
 

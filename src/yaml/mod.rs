@@ -14,5 +14,5 @@ pub use entries::Entries;
 pub use interpolate::{Environment, interpolate};
 pub use json::JsonNode;
 pub use losses::Losses;
-pub use text_or::TextOr;
+pub use text_or::{TextOr, ValueOr};
 pub use tree::{Node, NodeKind, Scalar, parse};

@@ -40,6 +40,8 @@ mod postgres;
 mod postgres_state;
 mod rest;
 mod rest_faults;
+mod rest_multipart;
+mod rest_requests;
 mod restart;
 mod rmcp_client;
 mod sessions;

@@ -1,11 +1,12 @@
 //! The live REST source: fills a request, sends it once, and reads what came back.
 
 use percent_encoding::utf8_percent_encode;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
-use super::plan::{self, Body, Method, RestOp, RestPlan};
+use super::plan::{self, Method, RestOp, RestPlan};
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::secret::Secret;
@@ -117,10 +118,19 @@ impl Rest {
                 headers.insert(name, value);
             }
         }
-        let body = op.body.as_ref().map(|body| render_body(body, arguments));
+        if let Some(cookies) = op.cookies.header(arguments)? {
+            headers.insert(COOKIE, cookies);
+        }
+        let body = op.body.as_ref().map(|body| body.render(arguments)).transpose()?;
         let mut request = self.client.request(method, url);
         if let Some((kind, body)) = body {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+            let kind = HeaderValue::from_str(&kind).map_err(|e| SourceError::Internal(e.to_string()))?;
+            if matches!(op.body, Some(Body::Multipart(_))) {
+                // It names the boundary of this very body.
+                headers.insert(CONTENT_TYPE, kind);
+            } else {
+                headers.entry(CONTENT_TYPE).or_insert(kind);
+            }
             request = request.body(body);
         }
         Ok(request.headers(headers))
@@ -166,21 +176,6 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), SourceErr
     }
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| SourceError::Internal(e.to_string()))?;
     Ok((name, HeaderValue::from_bytes(text.as_bytes()).map_err(|_| bad())?))
-}
-
-fn render_body(body: &Body, arguments: &Arguments) -> (&'static str, String) {
-    match body {
-        Body::Json(template) => {
-            let value = template.render(arguments).unwrap_or_default();
-            ("application/json", value.to_string())
-        }
-        Body::Form(pairs) => {
-            let mut text = String::new();
-            pairs.write(&mut text, arguments);
-            ("application/x-www-form-urlencoded", text)
-        }
-        Body::Text(template) => ("text/plain; charset=utf-8", template.render(arguments).unwrap_or_default()),
-    }
 }
 
 /// What an answer is: JSON if it says so or says nothing and is; text; bytes; nothing.

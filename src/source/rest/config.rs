@@ -3,10 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::body::BodyConfig;
+use super::multipart::FileConfig;
+use super::pairs::ListConfig;
 use crate::diag::Spanned;
 use crate::secret::Secret;
 use crate::units::{Period, Size};
-use crate::yaml::{Entries, JsonNode};
+use crate::yaml::{Entries, JsonNode, ValueOr};
 
 /// An HTTP API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +73,7 @@ pub struct ApiKeyConfig {
 pub struct RestOpConfig {
     /// Name of a REST source.
     pub source: Spanned<String>,
-    /// GET this path under the base URL; `{name}` fills one segment, percent-encoded.
+    /// GET this path under the base URL; `{name}` fills one segment, percent-encoded. `{name*}` fills as many as its `/` separate.
     pub get: Option<Spanned<String>>,
     /// POST to this path.
     pub post: Option<Spanned<String>>,
@@ -82,16 +85,25 @@ pub struct RestOpConfig {
     pub delete: Option<Spanned<String>>,
     /// HEAD of this path.
     pub head: Option<Spanned<String>>,
-    /// Query parameters. An absent or null argument leaves its entry out; a list repeats it.
+    /// Query parameters. An absent or null argument and an empty list leave their entry out; a list repeats it,
+    /// unless a `style` is given: `tag: { value: "{tags}", style: comma }`.
     #[serde(default)]
-    pub query: Entries<Spanned<JsonNode>>,
+    pub query: Entries<ValueOr<ListConfig>>,
     /// Headers of this request; they win over those of the source. An absent or null argument leaves its header out.
     #[serde(default)]
     pub headers: Entries<Spanned<String>>,
+    /// Cookies of this request. They replace a `Cookie` header of the source. An absent or null argument leaves its cookie out.
+    #[serde(default)]
+    pub cookies: Entries<Spanned<String>>,
     /// A JSON body. A value that is one placeholder keeps its JSON type; an absent argument leaves its entry out.
+    /// The key `...` puts in the members of an object: `{ "...": "{filter}", tenant: a }`; a written member is never replaced.
     pub json: Option<Spanned<JsonNode>>,
-    /// A form body (`application/x-www-form-urlencoded`). An absent or null argument leaves its entry out; a list repeats it.
-    pub form: Option<Entries<Spanned<JsonNode>>>,
+    /// A form body (`application/x-www-form-urlencoded`). Entries are as in `query`.
+    pub form: Option<Entries<ValueOr<ListConfig>>>,
+    /// A body of fields and files (`multipart/form-data`). A field is as in `form`, without styles.
+    pub multipart: Option<Entries<ValueOr<FileConfig>>>,
     /// A plain text body.
     pub text: Option<Spanned<String>>,
+    /// A JSON body that needs logic: `{ jq: "{items: (.ids | map({id: .}))}" }`.
+    pub body: Option<BodyConfig>,
 }

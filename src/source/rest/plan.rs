@@ -5,12 +5,15 @@ use reqwest::header::{HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
 use url::Url;
 
+use super::body::Body;
 use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
-use super::url::{Pairs, PathTemplate};
+use super::cookies::Cookies;
+use super::pairs::Pairs;
+use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::secret::Secret;
 use crate::source::{OpCx, SourceCx, limit, time_limit};
-use crate::template::{JsonTemplate, Template};
+use crate::template::Template;
 use crate::units::{Period, Size};
 
 /// A compiled REST source.
@@ -45,6 +48,8 @@ pub struct RestOp {
     pub(super) path: PathTemplate,
     pub(super) query: Pairs,
     pub(super) headers: Vec<(String, Template)>,
+    #[serde(skip_serializing_if = "Cookies::is_empty")]
+    pub(super) cookies: Cookies,
     pub(super) body: Option<Body>,
 }
 
@@ -58,14 +63,6 @@ pub(super) enum Method {
     Patch,
     Delete,
     Head,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Body {
-    Json(JsonTemplate),
-    Form(Pairs),
-    Text(Template),
 }
 
 impl RestOp {
@@ -241,8 +238,9 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
             _ => headers = None,
         }
     }
-    let body = body(config, method, cx)?;
-    Some(RestOp { method, path: template?, query: query?, headers: headers?, body })
+    let cookies = Cookies::compile(&config.cookies, &config.headers, cx.scope, cx.diagnostics);
+    let body = Body::compile(config, method, cx)?;
+    Some(RestOp { method, path: template?, query: query?, headers: headers?, cookies: cookies?, body })
 }
 
 fn method<'a>(
@@ -272,37 +270,4 @@ fn method<'a>(
             None
         }
     }
-}
-
-/// The compiled body; the outer `None` is a mistake.
-#[allow(clippy::option_option, reason = "a mistake, and no body, are different things here")]
-fn body(config: &RestOpConfig, method: Method, cx: &mut OpCx<'_>) -> Option<Option<Body>> {
-    let form_at = config.form.as_ref().map(|f| f.iter().next().map_or(config.source.span, |(n, _)| n.span));
-    let places: Vec<_> =
-        [config.json.as_ref().map(|j| j.span), form_at, config.text.as_ref().map(|t| t.span)]
-            .into_iter()
-            .flatten()
-            .collect();
-    match (places.as_slice(), method) {
-        ([first, second, ..], _) => {
-            let message = "a request has one body: `json`, `form` or `text`";
-            let problem = Diagnostic::error("two-bodies", message);
-            cx.diagnostics.push(problem.at(*second, "the second one").at(*first, "the first one"));
-            return None;
-        }
-        ([at], Method::Get | Method::Head) => {
-            let message = "GET and HEAD have no body";
-            cx.diagnostics.push(
-                Diagnostic::error("body-on-get", message).at(*at, "").help("put the values under `query:`"),
-            );
-            return None;
-        }
-        _ => {}
-    }
-    Some(match (&config.json, &config.form, &config.text) {
-        (Some(json), ..) => Some(Body::Json(JsonTemplate::compile(json, cx.scope, cx.diagnostics)?)),
-        (_, Some(form), _) => Some(Body::Form(Pairs::compile(form, cx.scope, cx.diagnostics)?)),
-        (.., Some(text)) => Some(Body::Text(Template::compile(text, cx.scope, cx.diagnostics)?)),
-        _ => None,
-    })
 }

@@ -1,18 +1,16 @@
-//! Paths and queries. What an argument may not do to a URL (climb, add a segment, end the path) it cannot: it is
+//! Paths. What an argument may not do to a URL (climb, add a segment, end the path) it cannot: it is
 //! encoded or the call is refused before anything is sent.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::params::{Arguments, Scope};
 use crate::source::SourceError;
-use crate::template::{JsonTemplate, Template, value_text};
-use crate::yaml::{Entries, JsonNode};
+use crate::template::Template;
 
 /// Everything but RFC 3986's unreserved characters.
-const ARGUMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const ARGUMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What a path's own text may hold besides (sub-delims, `:`, `@`, and `%` of what is already encoded).
 const LITERAL: &AsciiSet = &ARGUMENT
     .remove(b'!')
@@ -43,6 +41,8 @@ enum Segment {
     Text(String),
     /// Filled and encoded as one segment.
     Filled(Template),
+    /// Filled, split at `/`, and each part encoded as one segment: `{name*}`.
+    Many(Template),
 }
 
 impl PathTemplate {
@@ -70,11 +70,20 @@ impl PathTemplate {
     }
 
     fn segment(text: &str, span: Span, scope: &mut Scope, diagnostics: &mut Diagnostics) -> Option<Segment> {
-        let spanned = Spanned::new(text.to_owned(), span);
+        let (text, many) = match several(text) {
+            Some(name) => (format!("{{{name}}}"), true),
+            None => (text.to_owned(), false),
+        };
+        if text.split("*}").skip(1).any(|after| !after.starts_with('}')) {
+            let message = "`{name*}` is a whole part of a path: nothing stands beside it up to the next `/`";
+            diagnostics.push(Diagnostic::error("bad-path", message).within(span, "*}", ""));
+            return None;
+        }
+        let spanned = Spanned::new(text, span);
         let template = Template::compile(&spanned, scope, diagnostics)?;
         for index in template.params() {
             let name = scope.names().nth(index).unwrap_or_default().to_owned();
-            let whole = format!("{{{name}}}");
+            let whole = format!("{{{name}{}}}", if many { "*" } else { "" });
             if !scope.always_present(index) {
                 let message = format!("`{name}` may be absent, but a path segment cannot be");
                 let help = "give it a default, or put it under `query:`";
@@ -83,7 +92,7 @@ impl PathTemplate {
                 return None;
             }
             if scope.types(index).iter().any(|t| t == "array" || t == "object") {
-                let message = format!("`{name}` is a list or an object and cannot be one path segment");
+                let message = format!("`{name}` is a list or an object and cannot stand in a path");
                 diagnostics.push(Diagnostic::error("structure-in-path", message).within(span, whole, ""));
                 return None;
             }
@@ -95,6 +104,7 @@ impl PathTemplate {
                 None
             }
             Some(text) => Some(Segment::Text(utf8_percent_encode(text, LITERAL).to_string())),
+            None if many => Some(Segment::Many(template)),
             None => Some(Segment::Filled(template)),
         }
     }
@@ -110,10 +120,23 @@ impl PathTemplate {
                     check_segment(&filled)?;
                     url.extend(utf8_percent_encode(&filled, ARGUMENT));
                 }
+                Segment::Many(template) => {
+                    let filled = template.render(arguments).unwrap_or_default();
+                    for (number, part) in filled.split('/').enumerate() {
+                        check_segment(part)?;
+                        url.push_str(if number == 0 { "" } else { "/" });
+                        url.extend(utf8_percent_encode(part, ARGUMENT));
+                    }
+                }
             }
         }
         Ok(())
     }
+}
+
+/// The name in `{name*}`, if that is the whole text.
+fn several(text: &str) -> Option<&str> {
+    text.strip_prefix('{')?.strip_suffix("*}").filter(|name| !name.contains(['{', '}']))
 }
 
 /// A filled segment that URL software would read as something else is refused.
@@ -126,54 +149,5 @@ fn check_segment(text: &str) -> Result<(), SourceError> {
         "." | ".." => refused("`.` and `..` are not names"),
         _ if text.chars().any(char::is_control) => refused("it holds a control character"),
         _ => Ok(()),
-    }
-}
-
-/// Names with templated values: a query or a form.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Pairs(Vec<(String, JsonTemplate)>);
-
-impl Pairs {
-    pub(super) fn compile(
-        entries: &Entries<Spanned<JsonNode>>,
-        scope: &mut Scope,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
-        let pairs: Vec<_> = entries
-            .iter()
-            .map(|(name, value)| {
-                if matches!(value.value, JsonNode::Map(_)) {
-                    let message = format!("`{}` is one value, not a block", name.value);
-                    diagnostics.push(Diagnostic::error("wrong-type", message).at(name.span, ""));
-                    return None;
-                }
-                let template = JsonTemplate::compile(value, scope, diagnostics)?;
-                Some((utf8_percent_encode(&name.value, ARGUMENT).to_string(), template))
-            })
-            .collect();
-        pairs.into_iter().collect::<Option<_>>().map(Self)
-    }
-
-    /// `a=1&b=2`, percent-encoded; absent and null values leave their entry out, lists repeat it.
-    pub(super) fn write(&self, out: &mut String, arguments: &Arguments) {
-        let start = out.len();
-        let mut push = |name: &str, value: &Value| {
-            if value.is_null() {
-                return;
-            }
-            if out.len() > start {
-                out.push('&');
-            }
-            out.push_str(name);
-            out.push('=');
-            out.extend(utf8_percent_encode(&value_text(value), ARGUMENT));
-        };
-        for (name, template) in &self.0 {
-            match template.render(arguments) {
-                None => {}
-                Some(Value::Array(items)) => items.iter().for_each(|item| push(name, item)),
-                Some(value) => push(name, &value),
-            }
-        }
     }
 }

@@ -196,7 +196,7 @@ impl Operand {
             }
             JsonTemplate::Text(_) => shape == Shape::List,
             JsonTemplate::List(_) => shape != Shape::List,
-            JsonTemplate::Map(_) => true,
+            JsonTemplate::Map(_) | JsonTemplate::Spread { .. } => true,
         };
         if misfit {
             refuse(written, format!("`{column}` is compared with {} here", shape.words()), cx.diagnostics);

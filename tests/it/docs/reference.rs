@@ -98,6 +98,9 @@ impl Blocks {
             {
                 return format!("text or {}", self.reference(block.trim_start_matches("#/$defs/")));
             }
+            if let (true, Some(block)) = (choices[0]["type"].is_array(), choices[1]["$ref"].as_str()) {
+                return format!("value or {}", self.reference(block.trim_start_matches("#/$defs/")));
+            }
             // The other one is "absent", a variable, or a list of the same.
             return self.kind(&choices[0]);
         }
