@@ -40,6 +40,7 @@ mod postgres;
 mod postgres_state;
 mod rest;
 mod rest_faults;
+mod rest_replies;
 mod restart;
 mod rmcp_client;
 mod sessions;

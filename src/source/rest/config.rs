@@ -94,4 +94,9 @@ pub struct RestOpConfig {
     pub form: Option<Entries<Spanned<JsonNode>>>,
     /// A plain text body.
     pub text: Option<Spanned<String>>,
+    /// The statuses that are successes. Default: 200 to 299.
+    pub expect: Option<Spanned<Vec<Spanned<u16>>>>,
+    /// A sentence for the model by status; `4xx` and `5xx` stand for those that are not named. Placeholders are those of the parameters.
+    #[serde(default)]
+    pub errors: Entries<Spanned<String>>,
 }

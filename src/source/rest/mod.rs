@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod plan;
+mod reply;
 mod url;
 
 pub use client::Rest;

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
+use super::reply::Statuses;
 use super::url::{Pairs, PathTemplate};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::secret::Secret;
@@ -46,6 +47,8 @@ pub struct RestOp {
     pub(super) query: Pairs,
     pub(super) headers: Vec<(String, Template)>,
     pub(super) body: Option<Body>,
+    #[serde(flatten)]
+    pub(super) statuses: Statuses,
 }
 
 /// HTTP methods that a route can use.
@@ -241,8 +244,9 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
             _ => headers = None,
         }
     }
+    let statuses = Statuses::compile(config, cx.scope, cx.diagnostics);
     let body = body(config, method, cx)?;
-    Some(RestOp { method, path: template?, query: query?, headers: headers?, body })
+    Some(RestOp { method, path: template?, query: query?, headers: headers?, body, statuses: statuses? })
 }
 
 fn method<'a>(
