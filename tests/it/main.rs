@@ -39,6 +39,7 @@ mod pages;
 mod postgres;
 mod postgres_state;
 mod rest;
+mod rest_encodings;
 mod rest_faults;
 mod rest_replies;
 mod restart;

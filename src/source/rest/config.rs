@@ -22,7 +22,7 @@ pub struct RestConfig {
     pub credentials: Option<Spanned<CredentialsConfig>>,
     /// The most time one attempt may take. Default `10s`; the route's `policy.timeout` bounds the whole call.
     pub timeout: Option<Spanned<Period>>,
-    /// The largest body that is read. Default `8MiB`.
+    /// The largest body that is read, counted as it is once decompressed. Default `8MiB`.
     pub max_response: Option<Spanned<Size>>,
 }
 
