@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::support::upstream::{Seen, reply};
-use crate::support::{Gateway, Step, Upstream, failure, structured};
+use crate::support::{Gateway, Step, Upstream, failure, structured, text};
 
 const TOKEN: &str = "tok-7f3a9c";
 
@@ -170,4 +170,108 @@ async fn a_message_that_repeats_a_credential_is_told_without_it() {
     }
     let result = gateway.call("basic", json!({ "s": 400, "k": "basic" })).await;
     assert!(failure(&result).contains("says: \"*** is no password\""), "{}", failure(&result));
+}
+
+/// Answers `/kind` as a table or a document.
+fn documents(seen: &Seen) -> Vec<Step> {
+    let deep = |n: usize| format!("{}{}", "<a>".repeat(n), "</a>".repeat(n));
+    let (mime, body) = match seen.path().trim_start_matches('/') {
+        "csv" => ("text/csv; charset=utf-8", "\u{feff}id,name\r\n1,\"a, \"\"b\"\"\nc\"\r\n2,\r\n".to_owned()),
+        "csv-many" => ("text/csv", format!("id\n{}", "7\n".repeat(50))),
+        "csv-names-only" => ("text/csv", "id,name\n".to_owned()),
+        "csv-headless" => ("text/csv; header=absent", "1,2\n".to_owned()),
+        "csv-twice" => ("text/csv", "id,id\n1,2\n".to_owned()),
+        "csv-unnamed" => ("text/csv", "id,\n1,2\n".to_owned()),
+        "csv-uneven" => ("text/csv", "id,name\n1\n".to_owned()),
+        "xml" => (
+            "application/xml",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><!-- c --><s:order id=\"7&amp;8\"><item n=\"1\">a &lt; b&#x21;</item>\
+             <item><![CDATA[<raw>]]></item><none/><total> 5 </total></s:order>"
+                .to_owned(),
+        ),
+        "svg" => ("image/svg+xml", "<svg/>".to_owned()),
+        "xml-64" => ("text/xml", deep(64)),
+        "xml-65" => ("text/xml", deep(65)),
+        "xml-many" => ("text/xml", format!("<a>{}</a>", "<b/>".repeat(200_000))),
+        "xml-doctype" => ("text/xml", "<!DOCTYPE a [<!ENTITY e SYSTEM \"file:///etc/hostname\">]><a>&e;</a>".to_owned()),
+        "xml-entity" => ("text/xml", "<a>&e;</a>".to_owned()),
+        "xml-attribute-entity" => ("text/xml", "<a b=\"&e;\"/>".to_owned()),
+        "xml-latin" => ("text/xml", "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a/>".to_owned()),
+        "xml-two" => ("text/xml", "<a/><a/>".to_owned()),
+        "xml-open" => ("text/xml", "<a><b></b>".to_owned()),
+        "xml-crossed" => ("text/xml", "<a><b></a></b>".to_owned()),
+        "xml-none" => ("text/xml", "hello".to_owned()),
+        "wav" => ("audio/wav", "RIFF".to_owned()),
+        other => panic!("no such document: {other}"),
+    };
+    vec![Step::Send(reply("200 OK", mime, body.as_bytes()))]
+}
+
+async fn reader(api: &Upstream) -> Gateway {
+    Gateway::start(&format!(
+        r#"
+sources: {{ api: {{ rest: {{ base_url: "{}" }} }} }}
+tools:
+  get: {{ description: G., params: {{ p: {{ type: string }} }}, rest: {{ source: api, get: "/{{p}}" }}, output: {{ max_rows: 20 }} }}
+  ids: {{ description: I., rest: {{ source: api, get: /csv }}, output: {{ select: "map(.id)" }} }}
+"#,
+        api.url()
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn tables_and_documents_become_json() {
+    let api = Upstream::start(documents).await;
+    let gateway = reader(&api).await;
+    let get = async |p: &str| gateway.call("get", json!({ "p": p })).await;
+    assert_eq!(
+        *structured(&get("csv").await),
+        json!({ "rows": [{ "id": "1", "name": "a, \"b\"\nc" }, { "id": "2", "name": "" }] })
+    );
+    assert_eq!(*structured(&get("csv-names-only").await), json!({ "rows": [] }));
+    let many = get("csv-many").await;
+    assert_eq!(structured(&many)["rows"].as_array().unwrap().len(), 20);
+    assert_eq!(structured(&many)["truncated"], true);
+    assert_eq!(*structured(&gateway.call("ids", json!({})).await), json!(["1", "2"]));
+    assert_eq!(text(&get("csv-headless").await), "1,2\n");
+    assert_eq!(
+        *structured(&get("xml").await),
+        json!({ "s:order": {
+            "@id": "7&8",
+            "item": [{ "@n": "1", "#text": "a < b!" }, "<raw>"],
+            "none": "",
+            "total": "5"
+        } })
+    );
+    assert_eq!(text(&get("svg").await), "<svg/>");
+    assert!(structured(&get("xml-64").await).is_object());
+    assert_eq!(
+        get("wav").await["content"][0],
+        json!({ "type": "audio", "data": "UklGRg==", "mimeType": "audio/wav" })
+    );
+}
+
+#[tokio::test]
+async fn tables_and_documents_that_are_not_sound_are_errors() {
+    let api = Upstream::start(documents).await;
+    let gateway = reader(&api).await;
+    for (path, part) in [
+        ("csv-twice", "header line"),
+        ("csv-unnamed", "header line"),
+        ("csv-uneven", "CSV that is not valid"),
+        ("xml-65", "too deeply nested"),
+        ("xml-many", "too many"),
+        ("xml-doctype", "a document type"),
+        ("xml-entity", "entities of its own"),
+        ("xml-attribute-entity", "XML that is not valid"),
+        ("xml-latin", "not UTF-8"),
+        ("xml-two", "XML that is not valid"),
+        ("xml-open", "XML that is not valid"),
+        ("xml-crossed", "XML that is not valid"),
+        ("xml-none", "XML that is not valid"),
+    ] {
+        let result = gateway.call("get", json!({ "p": path })).await;
+        assert!(failure(&result).contains(part), "{path}: {}", failure(&result));
+    }
 }

@@ -69,7 +69,7 @@ impl SourceKind for Rest {
         let limit = attempt.left(self.plan.timeout.0);
         let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
         let mask = |text| self.without_secrets_in(text);
-        reply(answer, op, arguments, mask).map_err(|error| self.without_secrets(error))
+        reply(answer, op, arguments, attempt.max_rows, mask).map_err(|error| self.without_secrets(error))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod plan;
 mod reply;
+mod table;
 mod url;
 
 pub use client::Rest;

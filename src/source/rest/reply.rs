@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::config::RestOpConfig;
 use super::plan::{Method, RestOp};
+use super::table;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
@@ -107,15 +108,16 @@ fn bad_status(written: &str) -> Diagnostic {
     Diagnostic::error("bad-status", format!("`{written}` is no status that an answer can have"))
 }
 
-/// The reply in an answer. `mask` takes what is secret out of a text.
+/// The reply in an answer, with at most `max_rows` rows where it is a table. `mask` takes what is secret out of a text.
 pub(super) fn reply(
     answer: Answer,
     op: &RestOp,
     arguments: &Arguments,
+    max_rows: usize,
     mask: impl Fn(String) -> String,
 ) -> Result<Reply, SourceError> {
     if op.statuses.succeeds(answer.status) {
-        content(answer, op.method)
+        content(answer, op.method, max_rows)
     } else {
         Err(failure(&answer, op, arguments, mask))
     }
@@ -183,14 +185,17 @@ fn is_json(kind: &str) -> bool {
     kind == "application/json" || kind.ends_with("+json")
 }
 
-/// What a success is: JSON if it says so or says nothing and is; text; bytes; nothing.
-fn content(answer: Answer, method: Method) -> Result<Reply, SourceError> {
+/// What a success is: JSON if it says so or says nothing and is; rows of CSV; XML as JSON; text; bytes; nothing.
+fn content(answer: Answer, method: Method, max_rows: usize) -> Result<Reply, SourceError> {
     let Answer { content_type, body, .. } = answer;
     if body.is_empty() || method == Method::Head {
         return Ok(Reply::Empty);
     }
     let kind = http::media_type(content_type.as_deref());
     let kind = kind.as_deref().unwrap_or("");
+    // RFC 4180 section 3: it says so if the first line holds no names.
+    let mut settings = content_type.iter().flat_map(|t| t.split(';').skip(1));
+    let headless = settings.any(|s| s.trim().eq_ignore_ascii_case("header=absent"));
     let is_json = is_json(kind);
     let textual = kind.is_empty() || kind.starts_with("text/") || kind.ends_with("xml") || is_json;
     if !textual {
@@ -211,6 +216,9 @@ fn content(answer: Answer, method: Method) -> Result<Reply, SourceError> {
                 Err(SourceError::BadReply { reason: "JSON that is not valid", detail: error.to_string() })
             }
         },
+        "text/csv" if !headless => table::csv(&text, max_rows).map(Reply::Rows),
+        "text/xml" | "application/xml" => table::xml(&text).map(Reply::Value),
+        _ if kind.ends_with("+xml") && !kind.starts_with("image/") => table::xml(&text).map(Reply::Value),
         "" if valid().is_ok() => Ok(Reply::Json(text)),
         _ => Ok(Reply::Text { text, mime: (!kind.is_empty()).then(|| kind.to_owned()) }),
     }
