@@ -2,7 +2,7 @@
 
 use crate::output::ShapeError;
 use crate::params::BadArguments;
-use crate::source::SourceError;
+use crate::source::{Said, SourceError};
 use crate::talk::Unanswered;
 
 /// Whose fault a failure is.
@@ -214,6 +214,23 @@ impl CallError {
             SourceError::Status { status, .. } => {
                 Self::new(Code::UpstreamStatus, status_sentence(status, party), detail)
             }
+            SourceError::Answered { status, said: Said::Configured(sentence), .. } => {
+                // Credentials and quotas are no fault of the arguments, whatever is said about them.
+                let code = match status {
+                    404 | 410 => Code::NotFound,
+                    401 | 403 | 407 | 429 => Code::UpstreamStatus,
+                    400..=499 => Code::InvalidArguments,
+                    _ => Code::UpstreamStatus,
+                };
+                Self::new(code, sentence, detail)
+            }
+            SourceError::Answered { status, said: Said::Upstream(words), .. } => {
+                let (code, sentence) = match status {
+                    404 | 410 => (Code::NotFound, "Nothing was found for these arguments.".to_owned()),
+                    _ => (Code::UpstreamStatus, status_sentence(status, party)),
+                };
+                Self::new(code, format!("{sentence} The source says: \"{words}\""), detail)
+            }
             SourceError::BadReply { reason, .. } => {
                 let message = format!("The {party} gave an answer that cannot be used: {reason}.");
                 Self::new(Code::UpstreamReply, message, detail)
@@ -275,6 +292,9 @@ fn status_sentence(status: u16, party: &str) -> String {
         429 => format!("The {party} takes no more requests for now (status 429). Wait before trying again."),
         400..=499 => {
             format!("The {party} refused the request (status {status}). Check the arguments.")
+        }
+        200..=299 => {
+            format!("The {party} answered with status {status}, which is not expected here.")
         }
         300..=399 => {
             format!("The {party} answered with a redirect (status {status}), which is not followed.")

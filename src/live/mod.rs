@@ -43,7 +43,7 @@ pub enum Completion {
     /// Fixed values.
     Values(Vec<String>),
     /// An operation.
-    Route(Route),
+    Route(Box<Route>),
 }
 
 /// A prompt in use.
@@ -100,7 +100,7 @@ impl Live {
             let live = plans.iter().map(|(name, plan)| {
                 let completion = match plan {
                     CompletionPlan::Values(values) => Completion::Values(values.clone()),
-                    CompletionPlan::Route(plan) => Completion::Route(route(plan)?),
+                    CompletionPlan::Route(plan) => Completion::Route(Box::new(route(plan)?)),
                 };
                 Ok((name.clone(), completion))
             });

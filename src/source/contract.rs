@@ -131,6 +131,16 @@ pub enum SourceError {
         /// The start of the body, for the log.
         body: String,
     },
+    /// The same, and there are words about it that the caller may read.
+    #[error("status {status}: {body}")]
+    Answered {
+        /// HTTP status.
+        status: u16,
+        /// The words.
+        said: Said,
+        /// The start of the body, for the log.
+        body: String,
+    },
     /// It answered with something that cannot be used.
     #[error("unusable answer: {reason}: {detail}")]
     BadReply {
@@ -162,6 +172,15 @@ pub enum SourceError {
     /// Our own fault.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+/// Words about a failure that the caller may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The sentence of the configuration.
+    Configured(String),
+    /// The upstream's own: one short line without control characters or double quotes.
+    Upstream(String),
 }
 
 impl From<Unanswered> for SourceError {

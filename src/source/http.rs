@@ -7,6 +7,8 @@ use tokio::time::timeout;
 
 use super::SourceError;
 
+/// The reason of a body in an encoding that is not ours to read.
+const ENCODED: &str = "a body in an encoding that was not asked for";
 /// The reason of an answer that did not come whole.
 pub(super) const BROKE_OFF: &str = "the answer broke off";
 
@@ -36,7 +38,7 @@ pub(super) struct Answer {
     pub body: Bytes,
 }
 
-/// Sends a request and reads its answer, at most `max` bytes of body, within `limit`.
+/// Sends a request and reads its answer, at most `max` bytes of decoded body, within `limit`.
 pub(super) async fn fetch(
     request: reqwest::RequestBuilder,
     max: usize,
@@ -64,12 +66,19 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
     if response.content_length().is_some_and(|n| n > max as u64) {
         return Err(SourceError::TooLarge(max));
     }
+    // What could be decoded no longer says that it is encoded.
+    let encoding = response.headers().get(reqwest::header::CONTENT_ENCODING).cloned();
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_or_bad)? {
         if body.len() + chunk.len() > max {
             return Err(SourceError::TooLarge(max));
         }
         body.extend_from_slice(&chunk);
+    }
+    if let Some(encoding) =
+        encoding.filter(|e| !body.is_empty() && !e.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(SourceError::BadReply { reason: ENCODED, detail: format!("{encoding:?}") });
     }
     Ok(Answer { status, content_type, retry_after, body: body.freeze() })
 }

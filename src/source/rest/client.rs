@@ -1,5 +1,7 @@
 //! The live REST source: fills a request, sends it once, and reads what came back.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -7,10 +9,11 @@ use url::Url;
 use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
 use super::plan::{self, Method, RestOp, RestPlan};
+use super::reply::reply;
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::secret::Secret;
-use crate::source::http::{self, Answer};
+use crate::source::http;
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
@@ -66,7 +69,8 @@ impl SourceKind for Rest {
         let request = self.request(op, arguments)?;
         let limit = attempt.left(self.plan.timeout.0);
         let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
-        reply(answer, op.method).map_err(|error| self.without_secrets(error))
+        let mask = |text| self.without_secrets_in(text);
+        reply(answer, op, arguments, attempt.max_rows, mask).map_err(|error| self.without_secrets(error))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
@@ -80,19 +84,31 @@ impl SourceKind for Rest {
     }
 }
 
-/// Credentials as an upstream might repeat them: whole header values, and their last words.
+/// Credentials as an upstream might repeat them: whole header values, their last words, and a password.
 fn secrets(plan: &RestPlan) -> Vec<Secret> {
     let headers = plan.headers.iter().filter_map(|h| h.value.to_str().ok());
-    let words = headers.flat_map(|v| [Some(v), v.split_once(' ').map(|(_, token)| token)]).flatten();
+    let passwords = headers.clone().filter_map(|value| {
+        let pair = STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
+        String::from_utf8(pair).ok()?.split_once(':').map(|(_, password)| password.to_owned())
+    });
+    let words = headers.clone().flat_map(|v| [Some(v), v.split_once(' ').map(|(_, token)| token)]).flatten();
     let key = plan.query_key.iter().map(|(_, key)| key.expose());
     // Short values such as `en` are no secrets, and would tear every excerpt apart.
-    words.chain(key).filter(|s| s.len() >= 6).map(|s| Secret::new(s.to_owned())).collect()
+    let all = words.chain(key).map(str::to_owned).chain(passwords);
+    all.filter(|s| s.len() >= 6).map(Secret::new).collect()
 }
 
 impl Rest {
+    fn without_secrets_in(&self, text: String) -> String {
+        self.secrets.iter().fold(text, |t, s| t.replace(s.expose(), "***"))
+    }
+
     fn without_secrets(&self, error: SourceError) -> SourceError {
-        let mask = |text: String| self.secrets.iter().fold(text, |t, s| t.replace(s.expose(), "***"));
+        let mask = |text| self.without_secrets_in(text);
         match error {
+            SourceError::Answered { status, said, body } => {
+                SourceError::Answered { status, said, body: mask(body) }
+            }
             SourceError::Status { status, body } => SourceError::Status { status, body: mask(body) },
             SourceError::BadReply { reason, detail } => {
                 SourceError::BadReply { reason, detail: mask(detail) }
@@ -176,42 +192,4 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), SourceErr
     }
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| SourceError::Internal(e.to_string()))?;
     Ok((name, HeaderValue::from_bytes(text.as_bytes()).map_err(|_| bad())?))
-}
-
-/// What an answer is: JSON if it says so or says nothing and is; text; bytes; nothing.
-fn reply(answer: Answer, method: Method) -> Result<Reply, SourceError> {
-    let Answer { status, content_type, body, .. } = answer;
-    match status {
-        200..=299 => {}
-        404 | 410 => return Err(SourceError::NotFound),
-        _ => return Err(SourceError::Status { status, body: http::excerpt(&body) }),
-    }
-    if body.is_empty() || method == Method::Head {
-        return Ok(Reply::Empty);
-    }
-    let kind = http::media_type(content_type.as_deref());
-    let kind = kind.as_deref().unwrap_or("");
-    let is_json = kind == "application/json" || kind.ends_with("+json");
-    let textual = kind.is_empty() || kind.starts_with("text/") || kind.ends_with("xml") || is_json;
-    if !textual {
-        return Ok(Reply::Bytes { data: body, mime: kind.to_owned() });
-    }
-    let Ok(text) = String::from_utf8(body.into()) else {
-        return Err(SourceError::BadReply { reason: "text that is not UTF-8", detail: kind.to_owned() });
-    };
-    let valid = || serde_json::from_str::<serde::de::IgnoredAny>(&text).map(drop);
-    match kind {
-        "text/html" | "application/xhtml+xml" => {
-            let detail = http::excerpt(text.as_bytes());
-            Err(SourceError::BadReply { reason: "an HTML page instead of data", detail })
-        }
-        _ if is_json => match valid() {
-            Ok(()) => Ok(Reply::Json(text)),
-            Err(error) => {
-                Err(SourceError::BadReply { reason: "JSON that is not valid", detail: error.to_string() })
-            }
-        },
-        "" if valid().is_ok() => Ok(Reply::Json(text)),
-        _ => Ok(Reply::Text { text, mime: (!kind.is_empty()).then(|| kind.to_owned()) }),
-    }
 }

@@ -25,7 +25,7 @@ pub struct RestConfig {
     pub credentials: Option<Spanned<CredentialsConfig>>,
     /// The most time one attempt may take. Default `10s`; the route's `policy.timeout` bounds the whole call.
     pub timeout: Option<Spanned<Period>>,
-    /// The largest body that is read. Default `8MiB`.
+    /// The largest body that is read, counted as it is once decompressed. Default `8MiB`.
     pub max_response: Option<Spanned<Size>>,
 }
 
@@ -106,4 +106,9 @@ pub struct RestOpConfig {
     pub text: Option<Spanned<String>>,
     /// A JSON body that needs logic: `{ jq: "{items: (.ids | map({id: .}))}" }`.
     pub body: Option<BodyConfig>,
+    /// The statuses that are successes. Default: 200 to 299.
+    pub expect: Option<Spanned<Vec<Spanned<u16>>>>,
+    /// A sentence for the model by status; `4xx` and `5xx` stand for those that are not named. Placeholders are those of the parameters.
+    #[serde(default)]
+    pub errors: Entries<Spanned<String>>,
 }

@@ -7,6 +7,8 @@ mod cookies;
 mod multipart;
 mod pairs;
 mod plan;
+mod reply;
+mod table;
 mod url;
 
 pub use body::BodyConfig;

@@ -9,6 +9,7 @@ use super::body::Body;
 use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
 use super::cookies::Cookies;
 use super::pairs::Pairs;
+use super::reply::Statuses;
 use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::secret::Secret;
@@ -51,6 +52,8 @@ pub struct RestOp {
     #[serde(skip_serializing_if = "Cookies::is_empty")]
     pub(super) cookies: Cookies,
     pub(super) body: Option<Body>,
+    #[serde(flatten)]
+    pub(super) statuses: Statuses,
 }
 
 /// HTTP methods that a route can use.
@@ -239,8 +242,17 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
         }
     }
     let cookies = Cookies::compile(&config.cookies, &config.headers, cx.scope, cx.diagnostics);
+    let statuses = Statuses::compile(config, cx.scope, cx.diagnostics);
     let body = Body::compile(config, method, cx)?;
-    Some(RestOp { method, path: template?, query: query?, headers: headers?, cookies: cookies?, body })
+    Some(RestOp {
+        method,
+        path: template?,
+        query: query?,
+        headers: headers?,
+        cookies: cookies?,
+        body,
+        statuses: statuses?,
+    })
 }
 
 fn method<'a>(
