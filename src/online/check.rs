@@ -135,7 +135,7 @@ fn suggestions<'a>(
     add: &mut impl FnMut(String, Option<&'a SqlOpConfig>, Option<&'a Entries<ParamConfig>>, Option<&'a Route>),
 ) {
     let route = live.iter().find_map(|(n, completion)| match completion {
-        Completion::Route(route) if *n == name.value => Some(route),
+        Completion::Route(route) if *n == name.value => Some(&**route),
         _ => None,
     });
     add(format!("the suggestions for `{}`", name.value), complete.sql.as_ref(), None, route);
