@@ -2,6 +2,7 @@
 //! that also ends the statement on the server, and a mode in which nothing can be written.
 
 mod describe;
+pub(in crate::source) mod ending;
 pub(in crate::source) mod exact;
 mod server;
 

@@ -15,11 +15,9 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::pool::PoolOptions;
 
 use super::SourceError;
+use super::database::ending::{CANCEL, in_a_task};
 use super::database::{Answer, ServerPlan, Statement, Tls};
 use session::Server;
-
-/// How long a statement has to end after it was killed.
-const CANCEL: Duration = Duration::from_secs(2);
 
 /// A live MySQL or MariaDB database.
 #[derive(Clone, Debug)]
@@ -30,8 +28,6 @@ struct Shared {
     pool: Pool<sqlx::MySql>,
     /// Kills what runs on the other.
     side: Pool<sqlx::MySql>,
-    max: u32,
-    acquire_timeout: Duration,
     server: Arc<Server>,
 }
 
@@ -57,13 +53,7 @@ impl Mysql {
             .acquire_timeout(CANCEL)
             .idle_timeout(Duration::from_secs(30))
             .connect_lazy_with(options);
-        Self(Arc::new(Shared {
-            pool,
-            side,
-            max: plan.pool.max,
-            acquire_timeout: plan.pool.acquire_timeout.0,
-            server,
-        }))
+        Self(Arc::new(Shared { pool, side, server }))
     }
 
     /// Whether a connection can be had and answers.
@@ -74,18 +64,8 @@ impl Mysql {
 
     /// Runs one statement. When the caller goes away or the time is up, it is ended on the server.
     pub(in crate::source) async fn run(&self, statement: Statement) -> Result<Answer, SourceError> {
-        let limit = statement.limit;
-        // Dropped with this future, which the work takes for the sign to stop.
-        let (alive, gone) = tokio::sync::oneshot::channel::<()>();
         let shared = self.0.clone();
-        let work = tokio::spawn(async move { shared.work(&statement, gone).await });
-        let result = tokio::time::timeout(limit, work).await;
-        drop(alive);
-        match result {
-            Ok(Ok(Err(SourceError::Timeout(_)))) | Err(_) => Err(SourceError::Timeout(limit)),
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => Err(SourceError::Internal(error.to_string())),
-        }
+        in_a_task(statement.limit, |gone| async move { shared.work(&statement, gone).await }).await
     }
 }
 

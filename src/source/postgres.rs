@@ -14,11 +14,9 @@ use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::SourceError;
+use super::database::ending::{CANCEL, in_a_task};
 use super::database::{Answer, ServerPlan, Statement, Tls};
 use known::{Key, Known};
-
-/// How long a statement has to end after it was cancelled.
-const CANCEL: Duration = Duration::from_secs(2);
 
 /// A live PostgreSQL database.
 #[derive(Clone, Debug)]
@@ -71,18 +69,8 @@ impl Postgres {
 
     /// Runs one statement. When the caller goes away or the time is up, it is ended on the server.
     pub(in crate::source) async fn run(&self, statement: Statement) -> Result<Answer, SourceError> {
-        let limit = statement.limit;
-        // Dropped with this future, which the work takes for the sign to stop.
-        let (alive, gone) = tokio::sync::oneshot::channel::<()>();
         let shared = self.0.clone();
-        let work = tokio::spawn(async move { shared.work(&statement, gone).await });
-        let result = tokio::time::timeout(limit, work).await;
-        drop(alive);
-        match result {
-            Ok(Ok(Err(SourceError::Timeout(_)))) | Err(_) => Err(SourceError::Timeout(limit)),
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => Err(SourceError::Internal(error.to_string())),
-        }
+        in_a_task(statement.limit, |gone| async move { shared.work(&statement, gone).await }).await
     }
 }
 

@@ -1,9 +1,8 @@
 //! One statement in a transaction of its own, which is undone unless it was to write and did. The task that holds the connection
 //! also kills what runs on it, and a connection on which something was killed is closed, so that no other call's statement is met.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
@@ -14,16 +13,14 @@ use tokio::sync::oneshot;
 
 use super::session::State;
 use super::text::{bind, set};
-use super::{CANCEL, Shared, fault, row, unreachable};
+use super::{Shared, fault, row, unreachable};
 use crate::source::SourceError;
+use crate::source::database::ending::{self, CANCEL};
 use crate::source::database::{Access, Answer, Statement};
 
 /// After this much more time the server ends a statement by itself: should the kill not reach it. Not at the deadline, as a function
 /// like `SLEEP` takes its end for a result.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// How long a kill may take before it is tried again.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// A connection that is closed unless it is known to be as it was.
 struct Held<'a> {
@@ -53,17 +50,7 @@ struct Reading {
 impl Shared {
     /// A connection from the pool.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<MySql>, SourceError> {
-        match self.pool.acquire().await {
-            Ok(connection) => Ok(connection),
-            // The pool also waits for a server that is down; it is full only if it could grow to its size.
-            Err(sqlx::Error::PoolTimedOut) if self.pool.size() >= self.max => {
-                Err(SourceError::Busy(self.acquire_timeout))
-            }
-            Err(sqlx::Error::PoolTimedOut) => {
-                Err(SourceError::Unavailable("no connection could be made".to_owned()))
-            }
-            Err(error) => Err(unreachable(error)),
-        }
+        ending::acquire(&self.pool, unreachable).await
     }
 
     /// Runs a statement until it ends or nobody waits for it.
@@ -89,7 +76,9 @@ impl Shared {
             tokio::select! {
                 result = &mut running => Ok(result),
                 _ = &mut gone => {
-                    self.kill_all_of(number, running).await;
+                    let text: Arc<str> = format!("KILL QUERY {number}").into();
+                    let kill = || sqlx::raw_sql(AssertSqlSafe(text.clone())).execute(&self.side);
+                    ending::end_all_of(running, kill).await;
                     Err(())
                 }
             }
@@ -156,28 +145,6 @@ impl Shared {
             })?;
         }
         number.parse().map_err(|_| SourceError::Internal("a connection number that is none".to_owned()))
-    }
-
-    /// Kills until it has ended: a kill that comes before the server has begun the statement does nothing.
-    async fn kill_all_of(&self, number: u64, mut running: Pin<&mut impl Future>) {
-        let until = Instant::now() + CANCEL;
-        loop {
-            self.kill(number).await;
-            if tokio::time::timeout(AGAIN, running.as_mut()).await.is_ok() || Instant::now() > until {
-                return;
-            }
-        }
-    }
-
-    /// Ends what another connection runs.
-    async fn kill(&self, number: u64) {
-        let text = AssertSqlSafe(format!("KILL QUERY {number}"));
-        let kill = sqlx::raw_sql(text).execute(&self.side);
-        match tokio::time::timeout(CANCEL, kill).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a statement could not be ended"),
-            Err(_) => tracing::warn!("a statement could not be ended in time"),
-        }
     }
 
     /// Reads the rows up to the caps.

@@ -1,9 +1,7 @@
 //! One statement in a transaction of its own, which is undone unless it was to write and did. The task that holds the connection
 //! also ends what runs on it, so that a cancel never meets another call's statement.
 
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use sqlx::pool::PoolConnection;
@@ -12,12 +10,10 @@ use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _};
 use tokio::sync::oneshot;
 
 use super::known::{self, Key, Known};
-use super::{CANCEL, Shared, fault, json};
+use super::{Shared, fault, json};
 use crate::source::SourceError;
+use crate::source::database::ending;
 use crate::source::database::{Access, Answer, Bind, Statement};
-
-/// How long a cancel may take before it is tried again.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// A connection that is closed unless it is known to be as it was.
 pub(super) struct Held {
@@ -60,21 +56,12 @@ impl Shared {
 
     /// A connection from the pool, which may have broken there.
     async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, SourceError> {
-        match self.pool.acquire().await {
-            Ok(connection) => Ok(connection),
-            // The pool also waits for a server that is down; it is full only if it could grow to its size.
-            Err(sqlx::Error::PoolTimedOut) if self.pool.size() >= self.max => {
-                Err(SourceError::Busy(self.acquire_timeout))
-            }
-            Err(sqlx::Error::PoolTimedOut) => {
-                Err(SourceError::Unavailable("no connection could be made".to_owned()))
-            }
-            // One that is stopping ends in the middle of the first words, which is no fault of ours.
-            Err(error) => Err(match fault(error) {
-                SourceError::Internal(text) => SourceError::Unavailable(text),
-                other => other,
-            }),
-        }
+        // One that is stopping ends in the middle of the first words, which is no fault of ours.
+        let fault = |error| match fault(error) {
+            SourceError::Internal(text) => SourceError::Unavailable(text),
+            other => other,
+        };
+        ending::acquire(&self.pool, fault).await
     }
 
     /// Runs a statement until it ends or nobody waits for it.
@@ -99,7 +86,9 @@ impl Shared {
             tokio::select! {
                 result = &mut running => (result, true),
                 _ = &mut gone => {
-                    let ended = self.cancel_all_of(process, running).await;
+                    let cancel =
+                        || sqlx::query("SELECT pg_cancel_backend($1)").bind(process).execute(&self.side);
+                    let ended = ending::end_all_of(running, cancel).await;
                     (ended.unwrap_or(Err(SourceError::Timeout(statement.limit))), false)
                 }
             }
@@ -116,29 +105,6 @@ impl Shared {
         let clean = end(&mut held.connection, keep).await?;
         held.settled = clean && !seeds(&statement.text.whole);
         result.map(|r| r.answer)
-    }
-
-    /// Cancels until it has ended: a cancel that comes before the server has begun the statement does nothing.
-    async fn cancel_all_of<F: Future>(&self, process: i32, mut running: Pin<&mut F>) -> Option<F::Output> {
-        let until = Instant::now() + CANCEL;
-        loop {
-            self.cancel(process).await;
-            match tokio::time::timeout(AGAIN, running.as_mut()).await {
-                Ok(result) => return Some(result),
-                Err(_) if Instant::now() > until => return None,
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Ends what another connection runs.
-    async fn cancel(&self, process: i32) {
-        let cancel = sqlx::query("SELECT pg_cancel_backend($1)").bind(process).execute(&self.side);
-        match tokio::time::timeout(CANCEL, cancel).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a statement could not be cancelled"),
-            Err(_) => tracing::warn!("a statement could not be cancelled in time"),
-        }
     }
 
     /// Reads the rows up to the caps.

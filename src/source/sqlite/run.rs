@@ -17,6 +17,7 @@ use super::guard::{Guard, limit_length};
 use super::{SqlitePlan, fill, row};
 use crate::output::json_len;
 use crate::source::SourceError;
+use crate::source::database::ending;
 use crate::source::database::{Access, Answer, Bind, Statement};
 
 /// Rows that are read before they are asked for: fewer than the driver's own 50, as each may be as long as the longest.
@@ -147,17 +148,7 @@ pub(super) fn options(file: &Path) -> SqliteConnectOptions {
 }
 
 pub(super) async fn acquire(pool: &Pool<sqlx::Sqlite>) -> Result<PoolConnection<sqlx::Sqlite>, SourceError> {
-    match pool.acquire().await {
-        Ok(connection) => Ok(connection),
-        // It may also have waited for a file; it is full only if it could grow to its size.
-        Err(sqlx::Error::PoolTimedOut) if pool.size() >= pool.options().get_max_connections() => {
-            Err(SourceError::Busy(pool.options().get_acquire_timeout()))
-        }
-        Err(sqlx::Error::PoolTimedOut) => {
-            Err(SourceError::Unavailable("no connection could be made".to_owned()))
-        }
-        Err(error) => Err(fault(error)),
-    }
+    ending::acquire(pool, fault).await
 }
 
 /// Lets SQLite stop by itself at the deadline, or when nobody waits any more, and gives the connection's guard.
