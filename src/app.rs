@@ -89,7 +89,7 @@ pub async fn check_online(checked: &mut Checked, progress: impl Fn(usize, usize)
 /// [`AppError::Open`] if a source cannot be made.
 pub async fn describe(live: &LiveHandle) -> Result<(), AppError> {
     let current = live.load();
-    let plan = online::describe(&current, DESCRIBE).await;
+    let Some(plan) = online::describe(&current, DESCRIBE).await else { return Ok(()) };
     let mut described = Live::open(plan, Some(&current))?;
     // The same configuration, told in more detail.
     described.generation = current.generation;

@@ -103,6 +103,14 @@ impl CallerField {
         }
     }
 
+    /// What a caller is told whose identity does not have it, or not as it is needed: `why` says which.
+    #[must_use]
+    pub fn missing(&self, why: &str) -> String {
+        format!(
+            "This works for callers whose identity has a `{self}`, and {why}. Tell the person who runs this server."
+        )
+    }
+
     /// Its value as one text: a list of texts with spaces between them, as OAuth writes scopes; other structures as JSON.
     #[must_use]
     pub fn text_of(&self, caller: &Caller) -> Option<String> {

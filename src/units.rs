@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `250ms`, `30s`, `64KiB`.
+//! Durations, sizes and bytes as people write them: `250ms`, `30s`, `64KiB`, `ff00`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,6 +12,14 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number = text.get(..digits)?.parse().ok()?;
     Some((number, text.get(digits..)?))
+}
+
+/// Reads bytes in hexadecimal.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 /// A length of time: a whole number with `ms`, `s`, `m`, `h` or `d`.

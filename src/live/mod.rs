@@ -157,9 +157,7 @@ impl Live {
         }
         self.templates.iter().find_map(|r| r.plan.template.matches(uri).map(|values| (r, values)))
     }
-}
 
-impl Live {
     /// The resource or template that is written with exactly this URI.
     #[must_use]
     pub fn exactly(&self, uri: &str) -> Option<&Resource> {

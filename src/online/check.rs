@@ -81,7 +81,7 @@ async fn reach(source: &Source) -> Result<Option<Diagnostic>, SourceError> {
     let asked = async {
         source.probe().await?;
         Ok(match source {
-            Source::Sql(sql) => sql.advice(PATIENCE).await?.map(|text| {
+            Source::Sql(sql) => sql.advice().await?.map(|text| {
                 let problem = Diagnostic::warning("role-can-write", text);
                 problem.help("a role that can only read is the better lock")
             }),

@@ -10,29 +10,31 @@ use crate::live::{Live, Tool};
 use crate::plan::{Noun, Plan};
 use crate::source::Backend;
 
-/// The plan with what the databases say of its tools' results within `limit`. What could not be asked keeps its general schema.
-pub async fn describe(live: &Live, limit: Duration) -> Plan {
+/// The plan with what the databases say of its tools' results within `limit`; nothing if they say nothing new. What could not be asked
+/// keeps its general schema.
+pub async fn describe(live: &Live, limit: Duration) -> Option<Plan> {
     let until = tokio::time::Instant::now() + limit;
     let asked = live.plan.tools.iter().enumerate().filter_map(|(index, plan)| {
         let tool = live.tool(&plan.route.name)?;
         Some(async move { Some((index, schema(tool, limit).await?)) })
     });
     let mut answers = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
-    let mut plan = Plan::clone(&live.plan);
-    let mut found = false;
+    let mut found = Vec::new();
     while let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await {
-        if let Some((index, schema)) = answer
-            && let Some(tool) = plan.tools.get_mut(index)
-        {
-            found |= tool.output_schema.as_ref() != Some(&schema);
+        found.extend(answer);
+    }
+    drop(answers);
+    if found.is_empty() {
+        return None;
+    }
+    let mut plan = Plan::clone(&live.plan);
+    for (index, schema) in found {
+        if let Some(tool) = plan.tools.get_mut(index) {
             tool.output_schema = Some(schema);
         }
     }
-    drop(answers);
-    if found {
-        plan.relist();
-    }
-    plan
+    plan.relist();
+    Some(plan)
 }
 
 async fn schema(tool: &Tool, limit: Duration) -> Option<Value> {

@@ -130,12 +130,7 @@ impl ParamsPlan {
 
 /// A parameter's value from who calls. One that is missing or unfit refuses the call: nothing runs with a part of its bounds gone.
 fn from_caller(from: &CallerParam, caller: &Caller) -> Result<Value, BadArguments> {
-    let refuse = |why: &str| {
-        BadArguments(format!(
-            "This works for callers whose identity has a `{}`, and {why}. Tell the person who runs this server.",
-            from.field
-        ))
-    };
+    let refuse = |why: &str| BadArguments(from.field.missing(why));
     let value = from.field.of(caller).ok_or_else(|| refuse("yours has none"))?;
     if from.schema.validator().is_valid(&value) {
         return Ok(value);

@@ -10,6 +10,7 @@ use serde_json::Map;
 use crate::caller::Identity;
 use crate::config::{ApiKeyConfig, Config};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::units::from_hex;
 use crate::yaml::{Entries, TextOr};
 
 /// Who may call over HTTP.
@@ -111,16 +112,18 @@ fn key(written: &Spanned<ApiKeyConfig>, diagnostics: &mut Diagnostics) -> Option
             return refuse("bad-key", "a key is made of printable ASCII characters", key.span);
         }
         (Some(key), None) => digest::digest(&digest::SHA256, key.expose().as_bytes()).as_ref().to_vec(),
-        (None, Some(text)) => match from_hex(text.expose()) {
-            Some(digest) => digest,
-            None => {
-                return refuse(
-                    "bad-key",
-                    "a SHA-256 is 64 hexadecimal digits: `printf %s KEY | sha256sum`",
-                    text.span,
-                );
+        (None, Some(text)) => {
+            match from_hex(text.expose()).filter(|digest| digest.len() == digest::SHA256_OUTPUT_LEN) {
+                Some(digest) => digest,
+                None => {
+                    return refuse(
+                        "bad-key",
+                        "a SHA-256 is 64 hexadecimal digits: `printf %s KEY | sha256sum`",
+                        text.span,
+                    );
+                }
             }
-        },
+        }
         _ => return refuse("one-of", "a key is exactly one of `key`, `sha256`", name.span),
     };
     let claims: Map<_, _> =
@@ -153,11 +156,4 @@ pub(super) fn check_unknown(config: &Config, diagnostics: &mut Diagnostics) {
         let help = "give `auth.api_keys`; until then such calls are refused over HTTP, and over stdio the caller is `local`";
         diagnostics.push(Diagnostic::warning("no-identity", message).at(first.span, "").help(help));
     }
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let pairs = text.as_bytes().chunks(2);
-    let bytes = pairs.map(|pair| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?));
-    bytes.collect::<Option<Vec<u8>>>().filter(|b| b.len() == 32)
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sqlx::pool::PoolOptions;
 
 use super::mysql::Mysql;
 use super::postgres::Postgres;
@@ -183,6 +184,22 @@ pub(in crate::source) struct Statement {
 const LONGEST: usize = 4 << 20;
 
 impl Statement {
+    /// A read of our own: no variables, no order, one row and the bytes of a small answer unless more is said.
+    pub fn read((text, binds): (SqlText, Vec<Bind>), limit: Duration) -> Self {
+        Self {
+            text,
+            binds,
+            session: Vec::new(),
+            order: Arc::default(),
+            access: Access::Read,
+            count: false,
+            max_rows: 1,
+            max_bytes: 1024,
+            limit,
+            local: Vec::new(),
+        }
+    }
+
     /// The longest row that is taken from the engine. A larger one would have to be held before it could be left out; one that is
     /// somewhat larger than the cap may still be made small by the route's `select`.
     pub const fn longest(&self) -> usize {
@@ -241,6 +258,16 @@ pub(in crate::source) struct PoolPlan {
 }
 
 impl PoolPlan {
+    /// The options of a pool of any engine.
+    pub(in crate::source) fn options<D: sqlx::Database>(&self) -> PoolOptions<D> {
+        PoolOptions::new()
+            .max_connections(self.max)
+            .min_connections(self.min)
+            .acquire_timeout(self.acquire_timeout.0)
+            .idle_timeout(self.idle_timeout.0)
+            .max_lifetime(self.max_lifetime.0)
+    }
+
     pub(in crate::source) fn compile(config: &PoolConfig, diagnostics: &mut Diagnostics) -> Option<Self> {
         let max = config.max.map_or(10, |m| m.value);
         let min = config.min.map_or(0, |m| m.value);
@@ -328,30 +355,26 @@ impl Database {
         access: Access,
         limit: Duration,
     ) -> Result<Described, Undescribed> {
-        match self {
-            Self::Sqlite(database) => database.describe(text, access, limit).await,
-            Self::Postgres(database) => database.describe(text, limit).await,
-            Self::Mysql(database) => database.describe(text, limit).await,
-        }
+        let work = async {
+            match self {
+                Self::Sqlite(database) => database.describe(text, access).await,
+                Self::Postgres(database) => database.describe(text, limit).await,
+                Self::Mysql(database) => database.describe(text).await,
+            }
+        };
+        let late = Err(Undescribed::Source(SourceError::Timeout(limit)));
+        tokio::time::timeout(limit, work).await.unwrap_or(late)
     }
 
     /// What the role of a source that only reads may do beyond that, as a sentence.
     ///
     /// # Errors
     /// Why it could not be asked.
-    pub(in crate::source) async fn can_write(&self, limit: Duration) -> Result<Option<String>, SourceError> {
+    pub(in crate::source) async fn can_write(&self) -> Result<Option<&'static str>, SourceError> {
         match self {
             Self::Sqlite(_) => Ok(None),
-            Self::Postgres(database) => Ok(match database.powers(limit).await? {
-                (_, true) => {
-                    Some("the role of this source is a superuser, and the source only reads".to_owned())
-                }
-                (false, false) => None,
-                (true, false) => {
-                    Some("the role of this source may change tables, and the source only reads".to_owned())
-                }
-            }),
-            Self::Mysql(database) => database.powers(limit).await.map(|p| p.map(str::to_owned)),
+            Self::Postgres(database) => database.powers().await,
+            Self::Mysql(database) => database.powers().await,
         }
     }
 

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use sqlx::Pool;
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
-use sqlx::pool::PoolOptions;
 
 use super::SourceError;
-use super::database::ending::{CANCEL, in_a_task};
+use super::database::ending::{in_a_task, side};
 use super::database::{Answer, ServerPlan, Statement, Tls};
 use session::Server;
 
@@ -37,22 +36,15 @@ impl Mysql {
         let options = options(plan);
         let server = Arc::new(Server::default());
         let of_pool = server.clone();
-        let pool = PoolOptions::new()
-            .max_connections(plan.pool.max)
-            .min_connections(plan.pool.min)
-            .acquire_timeout(plan.pool.acquire_timeout.0)
-            .idle_timeout(plan.pool.idle_timeout.0)
-            .max_lifetime(plan.pool.max_lifetime.0)
+        let pool = plan
+            .pool
+            .options()
             .after_connect(move |connection, _| {
                 let server = of_pool.clone();
                 Box::pin(async move { server.prepare(connection).await })
             })
             .connect_lazy_with(options.clone());
-        let side = PoolOptions::new()
-            .max_connections(2)
-            .acquire_timeout(CANCEL)
-            .idle_timeout(Duration::from_secs(30))
-            .connect_lazy_with(options);
+        let side = side().connect_lazy_with(options);
         Self(Arc::new(Shared { pool, side, server }))
     }
 

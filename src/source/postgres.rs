@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::Pool;
-use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::SourceError;
-use super::database::ending::{CANCEL, in_a_task};
+use super::database::ending::{in_a_task, side};
 use super::database::{Answer, ServerPlan, Statement, Tls};
 use known::{Key, Known};
 
@@ -37,20 +36,13 @@ impl Postgres {
     /// Opens nothing yet: connections are made when they are needed, so that a server that is down heals when it comes back.
     pub(in crate::source) fn open(plan: &ServerPlan) -> Self {
         let options = options(plan);
-        let pool = PoolOptions::new()
-            .max_connections(plan.pool.max)
-            .min_connections(plan.pool.min)
-            .acquire_timeout(plan.pool.acquire_timeout.0)
-            .idle_timeout(plan.pool.idle_timeout.0)
-            .max_lifetime(plan.pool.max_lifetime.0)
+        let pool = plan
+            .pool
+            .options()
             // The first words of a call ask it anyway.
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
-        let side = PoolOptions::new()
-            .max_connections(2)
-            .acquire_timeout(CANCEL)
-            .idle_timeout(Duration::from_secs(30))
-            .connect_lazy_with(options);
+        let side = side().connect_lazy_with(options);
         Self(Arc::new(Shared {
             pool,
             side,

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::message::{modern, modern_headers};
 use crate::support::{Connection, Gateway, failure, structured};
 use crate::{mysql, postgres};
 
@@ -86,18 +85,7 @@ async fn ends_at_the_limit(url: &str, sleep: &str, mut own: Own) {
 }
 
 async fn clients_leave(gateway: &Gateway, own: &mut Own) {
-    let call = modern("tools/call", json!({ "name": "slow" })).to_string();
-    let mut head = "POST /mcp HTTP/1.1\r\n".to_owned();
-    for (name, value) in modern_headers("tools/call", Some("slow")) {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    let bytes = format!("{head}Content-Length: {}\r\n\r\n{call}", call.len());
-    let clients: Vec<Connection> = join_all((0..CALLS).map(|_| async {
-        let mut client = gateway.connect().await;
-        client.write(bytes.as_bytes()).await.unwrap();
-        client
-    }))
-    .await;
+    let clients: Vec<Connection> = join_all((0..CALLS).map(|_| gateway.call_and_hold("slow"))).await;
     seen(own, POOL.try_into().unwrap()).await;
     drop(clients);
     let start = Instant::now();

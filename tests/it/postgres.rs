@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::message::{modern, modern_headers};
 use crate::support::{Gateway, failure, structured};
 
 fn url() -> Option<String> {
@@ -355,13 +354,7 @@ async fn a_statement_ends_on_the_server_with_its_deadline_and_its_client() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(own.running("late_one").await, 0);
 
-    let mut leaving = gateway.connect().await;
-    let call = modern("tools/call", json!({ "name": "left" })).to_string();
-    let mut bytes = "POST /mcp HTTP/1.1\r\n".to_owned();
-    for (name, value) in modern_headers("tools/call", Some("left")) {
-        bytes.push_str(&format!("{name}: {value}\r\n"));
-    }
-    leaving.write(format!("{bytes}Content-Length: {}\r\n\r\n{call}", call.len()).as_bytes()).await.unwrap();
+    let leaving = gateway.call_and_hold("left").await;
     while own.running("left_one").await == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -469,6 +462,13 @@ async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
         }
     });
     let gateway = Gateway::start(&config.to_string()).await;
+    each_lack_has_its_message(&gateway, &open).await;
+    own.gone().await;
+}
+
+/// `quick` beside `slow` (two seconds) on a pool of one connection that is waited for half a second, through a gate that closes and
+/// opens.
+pub async fn each_lack_has_its_message(gateway: &Gateway, open: &AtomicBool) {
     structured(&gateway.call("quick", json!({})).await);
     let (slow, busy) = tokio::join!(gateway.call("slow", json!({})), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -487,7 +487,6 @@ async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
         healed = healed || gateway.call("quick", json!({})).await.get("isError").is_none();
     }
     assert!(healed);
-    own.gone().await;
 }
 
 #[tokio::test]

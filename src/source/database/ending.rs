@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use sqlx::Pool;
-use sqlx::pool::PoolConnection;
+use sqlx::pool::{PoolConnection, PoolOptions};
 use tokio::sync::oneshot;
 
 use super::Answer;
@@ -15,6 +15,11 @@ use crate::source::SourceError;
 pub(in crate::source) const CANCEL: Duration = Duration::from_secs(2);
 /// How long a cancel may take before it is tried again.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// The options of the connections that end what runs on others.
+pub(in crate::source) fn side<D: sqlx::Database>() -> PoolOptions<D> {
+    PoolOptions::new().max_connections(2).acquire_timeout(CANCEL).idle_timeout(Duration::from_secs(30))
+}
 
 /// Does the work in a task, for as long as `limit`. It is handed what tells it that nobody waits.
 pub(in crate::source) async fn in_a_task<F>(

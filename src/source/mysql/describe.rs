@@ -1,7 +1,5 @@
 //! What MySQL and MariaDB say of a statement without running it, and of the account that would run it. Parameters have no types there.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlColumn, MySqlDatabaseError, MySqlStatement};
 use sqlx::{
@@ -18,48 +16,34 @@ impl Mysql {
     ///
     /// # Errors
     /// What the server does not take in it, or why it was not asked.
-    pub(in crate::source) async fn describe(
-        &self,
-        text: &SqlText,
-        limit: Duration,
-    ) -> Result<Described, Undescribed> {
-        let work = async {
-            let mut connection = self.0.acquire().await.map_err(Undescribed::Source)?;
-            // The driver keeps what it was told of a text on each connection; a table may have changed since.
-            connection.clear_cached_statements().await.map_err(asked)?;
-            let whole = AssertSqlSafe(text.whole.clone()).into_sql_str();
-            let known = (&mut *connection).prepare(whole).await;
-            let known: MySqlStatement = known.map_err(|error| wrong(error, &text.whole))?;
-            // Before its values are known the server guesses what an expression gives.
-            let bound = !text.parts.is_empty();
-            let columns = sqlx::Statement::columns(&known);
-            let names = unique(columns.iter().map(MySqlColumn::name));
-            let columns = names.into_iter().zip(columns).map(|(name, column)| {
-                let sure = !bound || column.origin().table_column().is_some();
-                let schema = if sure { schema(column) } else { json!({}) };
-                Column { name, schema, ordered: !sure || ordered(column.type_info()) }
-            });
-            Ok(Described { columns: columns.collect(), ..Described::default() })
-        };
-        let late = Err(Undescribed::Source(SourceError::Timeout(limit)));
-        tokio::time::timeout(limit, work).await.unwrap_or(late)
+    pub(in crate::source) async fn describe(&self, text: &SqlText) -> Result<Described, Undescribed> {
+        let mut connection = self.0.acquire().await.map_err(Undescribed::Source)?;
+        // The driver keeps what it was told of a text on each connection; a table may have changed since.
+        connection.clear_cached_statements().await.map_err(asked)?;
+        let whole = AssertSqlSafe(text.whole.clone()).into_sql_str();
+        let known = (&mut *connection).prepare(whole).await;
+        let known: MySqlStatement = known.map_err(|error| wrong(error, &text.whole))?;
+        // Before its values are known the server guesses what an expression gives.
+        let bound = !text.parts.is_empty();
+        let columns = sqlx::Statement::columns(&known);
+        let names = unique(columns.iter().map(MySqlColumn::name));
+        let columns = names.into_iter().zip(columns).map(|(name, column)| {
+            let sure = !bound || column.origin().table_column().is_some();
+            let schema = if sure { schema(column) } else { json!({}) };
+            Column { name, schema, ordered: !sure || ordered(column.type_info()) }
+        });
+        Ok(Described { columns: columns.collect(), ..Described::default() })
     }
 
     /// What the account may do beyond reading, as a sentence.
     ///
     /// # Errors
     /// Why it could not be asked.
-    pub(in crate::source) async fn powers(
-        &self,
-        limit: Duration,
-    ) -> Result<Option<&'static str>, SourceError> {
-        let work = async {
-            let mut connection = self.0.acquire().await?;
-            let rows = (&mut *connection).fetch_all("SHOW GRANTS").await.map_err(fault)?;
-            let grants = rows.iter().filter_map(|row| row.try_get::<String, _>(0).ok());
-            Ok(powers(&grants.collect::<Vec<_>>()))
-        };
-        tokio::time::timeout(limit, work).await.unwrap_or(Err(SourceError::Timeout(limit)))
+    pub(in crate::source) async fn powers(&self) -> Result<Option<&'static str>, SourceError> {
+        let mut connection = self.0.acquire().await?;
+        let rows = (&mut *connection).fetch_all("SHOW GRANTS").await.map_err(fault)?;
+        let grants = rows.iter().filter_map(|row| row.try_get::<String, _>(0).ok());
+        Ok(powers(&grants.collect::<Vec<_>>()))
     }
 }
 

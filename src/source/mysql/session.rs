@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
+use crate::source::database::Engine;
+
 /// Once per connection. The mode is the server's strictest for values, and one in which its texts are read as `sql::statement` reads
 /// them (no `ANSI_QUOTES`, no `NO_BACKSLASH_ESCAPES`).
 const SETTINGS: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'; \
@@ -147,8 +149,8 @@ impl Server {
     /// `SHOW CREATE TABLE` needs no more than the right to read it. Of a view, or without that right, nothing is JSON.
     async fn ask(connection: &mut MySqlConnection, table: &str) -> Option<HashSet<String>> {
         let (database, table) = table.split_once('.')?;
-        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
-        let show = format!("SHOW CREATE TABLE {}.{}", quoted(database), quoted(table));
+        let show =
+            format!("SHOW CREATE TABLE {}.{}", Engine::Mysql.quote(database), Engine::Mysql.quote(table));
         let rows = sqlx::raw_sql(AssertSqlSafe(show)).fetch_all(connection).await.ok()?;
         let text: String = rows.first()?.try_get(1).ok()?;
         let checks = text.split("json_valid(`").skip(1);

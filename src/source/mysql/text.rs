@@ -29,7 +29,6 @@ impl Shared {
         if statement.access == Access::Write || plan || self.server.is_closed(&whole) {
             return Ok((whole, false));
         }
-        let inner = whole.trim_end().trim_end_matches(';');
         // The line breaks end comments.
         let text = if statement.count {
             let asked = AssertSqlSafe(whole.clone()).into_sql_str();
@@ -37,9 +36,9 @@ impl Shared {
             // With names of its own, as columns of one name cannot stand beside each other.
             let names = (1..=sqlx::Statement::columns(&known).len()).map(|n| format!("c{n}"));
             let names = names.collect::<Vec<_>>().join(", ");
-            format!("WITH q ({names}) AS (\n{inner}\n) SELECT COUNT(*) FROM q")
+            format!("WITH q ({names}) AS (\n{whole}\n) SELECT COUNT(*) FROM q")
         } else {
-            format!("{inner}\nLIMIT {}", statement.max_rows.saturating_add(1))
+            format!("{whole}\nLIMIT {}", statement.max_rows.saturating_add(1))
         };
         let text: Arc<str> = text.into();
         match (&mut **connection).prepare(AssertSqlSafe(text.clone()).into_sql_str()).await {

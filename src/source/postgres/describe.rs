@@ -21,34 +21,30 @@ impl Postgres {
         text: &SqlText,
         limit: Duration,
     ) -> Result<Described, Undescribed> {
-        let work = async {
-            let begin =
-                format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}", limit.as_millis().max(1));
-            let (mut held, _) = self.0.opened(&begin).await.map_err(Undescribed::Source)?;
-            let result = describe(&mut held.connection, text).await;
-            held.settled = sqlx::raw_sql("ROLLBACK").execute(&mut *held.connection).await.is_ok();
-            result
-        };
-        let late = Err(Undescribed::Source(SourceError::Timeout(limit)));
-        tokio::time::timeout(limit, work).await.unwrap_or(late)
+        let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}", limit.as_millis().max(1));
+        let (mut held, _) = self.0.opened(&begin).await.map_err(Undescribed::Source)?;
+        let result = describe(&mut held.connection, text).await;
+        held.settled = sqlx::raw_sql("ROLLBACK").execute(&mut *held.connection).await.is_ok();
+        result
     }
 
-    /// Whether the role may change a table, and whether it may do everything.
+    /// What the role may do beyond reading, as a sentence.
     ///
     /// # Errors
     /// Why it could not be asked.
-    pub(in crate::source) async fn powers(&self, limit: Duration) -> Result<(bool, bool), SourceError> {
+    pub(in crate::source) async fn powers(&self) -> Result<Option<&'static str>, SourceError> {
         let text = "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
             WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' \
             AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')), \
             (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)";
-        let work = async {
-            let (mut held, _) = self.0.opened("SELECT 1").await?;
-            let row = (&mut *held.connection).fetch_one(text).await.map_err(fault)?;
-            held.settled = true;
-            Ok((row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?))
-        };
-        tokio::time::timeout(limit, work).await.unwrap_or(Err(SourceError::Timeout(limit)))
+        let (mut held, _) = self.0.opened("SELECT 1").await?;
+        let row = (&mut *held.connection).fetch_one(text).await.map_err(fault)?;
+        held.settled = true;
+        Ok(match (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?) {
+            (_, true) => Some("the role of this source is a superuser, and the source only reads"),
+            (true, false) => Some("the role of this source may change tables, and the source only reads"),
+            (false, false) => None,
+        })
     }
 }
 

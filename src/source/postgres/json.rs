@@ -4,6 +4,7 @@ use base64::Engine as _;
 use serde_json::Value;
 
 use crate::source::database::exact;
+use crate::units::from_hex;
 
 /// Reads one row; `bytes` are its columns of bytes.
 pub(super) fn row(text: &str, bytes: &[String]) -> Result<Value, serde_json::Error> {
@@ -18,12 +19,6 @@ pub(super) fn row(text: &str, bytes: &[String]) -> Result<Value, serde_json::Err
         }
     }
     Ok(row)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 #[cfg(test)]

@@ -47,11 +47,8 @@ impl Sql {
             let fits = |value: &String| {
                 !(value.is_empty() || name.eq_ignore_ascii_case("role") && value.eq_ignore_ascii_case("none"))
             };
-            let value = field.text_of(caller).filter(fits).ok_or_else(|| {
-                SourceError::Argument(format!(
-                    "This works for callers whose identity has a `{field}`, and yours has none. Tell the person who runs this server."
-                ))
-            });
+            let value = field.text_of(caller).filter(fits);
+            let value = value.ok_or_else(|| SourceError::Argument(field.missing("yours has none")));
             Ok((name.clone(), value?))
         });
         variables.collect()
@@ -74,18 +71,8 @@ impl Sql {
         let session = statement.session.clone();
         let rows = plan.rows(self.database.run(statement).await?, page.size)?;
         let Some(nulls) = page.nulls.filter(|_| !rows.more) else { return Ok(rows) };
-        let nulls = Statement {
-            text: nulls,
-            binds: values,
-            session,
-            local: Vec::new(),
-            order: Arc::default(),
-            access: Access::Read,
-            count: false,
-            max_rows: 1,
-            max_bytes: 1024,
-            limit: attempt.left(self.plan.statement_timeout.0),
-        };
+        let limit = attempt.left(self.plan.statement_timeout.0);
+        let nulls = Statement { session, ..Statement::read((nulls, values), limit) };
         if self.database.run(nulls).await?.rows.is_empty() { Ok(rows) } else { Err(plan.lost()) }
     }
 
@@ -93,8 +80,8 @@ impl Sql {
     ///
     /// # Errors
     /// Why it could not be asked.
-    pub async fn advice(&self, limit: Duration) -> Result<Option<String>, SourceError> {
-        if self.plan.read_only { self.database.can_write(limit).await } else { Ok(None) }
+    pub async fn advice(&self) -> Result<Option<&'static str>, SourceError> {
+        if self.plan.read_only { self.database.can_write().await } else { Ok(None) }
     }
 }
 
@@ -129,16 +116,15 @@ impl SourceKind for Sql {
         let page = page.transpose().map_err(SourceError::Argument)?;
         let values = op.binds.iter().map(|i| Bind::Value(arguments.get(*i).cloned().unwrap_or_default()));
         let statement = Statement {
-            text: op.text.clone(),
-            binds: values.collect(),
             session: self.session(attempt.caller)?,
-            order: Arc::default(),
             access: if op.write { Access::Write } else { Access::Read },
             count: op.row == RowConfig::Count,
             max_rows: if op.row == RowConfig::One { 1 } else { attempt.max_rows },
             max_bytes: attempt.max_bytes,
-            limit: attempt.left(self.plan.statement_timeout.0),
-            local: Vec::new(),
+            ..Statement::read(
+                (op.text.clone(), values.collect()),
+                attempt.left(self.plan.statement_timeout.0),
+            )
         };
         if let Some((plan, page)) = page {
             return Box::pin(self.page(plan, page, statement, attempt)).await.map(Reply::Rows);

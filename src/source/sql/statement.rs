@@ -55,7 +55,6 @@ pub(super) fn prepare(
         }
     };
     one_statement(&pieces, text, query, diagnostics)?;
-    let mut out = String::with_capacity(text.len());
     let mut parts = Vec::new();
     // Inside `[ ]` of PostgreSQL a colon after something stands between the bounds of a slice.
     let mut brackets = 0_usize;
@@ -96,16 +95,12 @@ pub(super) fn prepare(
             binds.push(index);
             binds.len() - 1
         });
-        let part = text.get(copied..first.start).unwrap_or("");
-        out.push_str(part);
-        parts.push((part.to_owned(), number));
-        out.push_str(&engine.mark(number));
+        parts.push((text.get(copied..first.start).unwrap_or("").to_owned(), number));
         copied = second.end;
     }
     // Without its semicolon and what may stand behind it, so that it can stand inside another statement.
     let end = pieces.last().filter(|p| p.token == Token::SemiColon).map_or(text.len(), |p| p.start);
-    let tail = text.get(copied..end).unwrap_or("").to_owned();
-    out.push_str(&tail);
+    let prepared = SqlText::new(engine, parts, text.get(copied..end).unwrap_or("").to_owned());
     if let Some(piece) = pieces.iter().find(|p| matches!(&p.token, Token::Placeholder(_))) {
         sound = false;
         let shown = text.get(piece.start..piece.end).unwrap_or("?");
@@ -116,12 +111,8 @@ pub(super) fn prepare(
                 .help("write `:name` with the name of a parameter"),
         );
     }
-    let effect = effect(&out, &pieces, engine);
-    sound.then_some(Prepared {
-        text: SqlText { whole: out.into(), parts: parts.into(), tail: tail.into(), binary: Vec::new() },
-        binds,
-        effect,
-    })
+    let effect = effect(&prepared.whole, &pieces, engine);
+    sound.then_some(Prepared { text: prepared, binds, effect })
 }
 
 /// Tokens with byte ranges; comments and spaces are left out. The error is a sentence and its offset.

@@ -1,14 +1,11 @@
 //! What SQLite says of a statement without running it.
 
-use std::time::Duration;
-
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Column as _, Connection as _, Executor as _, SqlSafeStr as _};
 
 use super::Sqlite;
 use super::guard::Guard;
 use super::run::fault;
-use crate::source::SourceError;
 use crate::source::database::{Access, Column, Described, SqlText, Undescribed, Wrong};
 
 impl Sqlite {
@@ -20,34 +17,28 @@ impl Sqlite {
         &self,
         text: &SqlText,
         access: Access,
-        limit: Duration,
     ) -> Result<Described, Undescribed> {
-        let work = async {
-            let mut connection = self.reading().await.map_err(Undescribed::Source)?;
-            let whole = AssertSqlSafe(text.whole.clone()).into_sql_str();
-            let mut handle = connection.lock_handle().await.map_err(|e| Undescribed::Source(fault(e)))?;
-            let guard = Guard::of(&mut handle).map_err(Undescribed::Source)?;
-            drop(handle);
-            guard.let_route(access);
-            let prepared = (&mut *connection).prepare(whole).await;
-            // The driver keeps it, but this is a connection of reads.
-            let cleared = connection.clear_cached_statements().await;
-            cleared.map_err(|e| Undescribed::Source(fault(e)))?;
-            let prepared = match prepared {
-                // What begins as a read and is refused as a whole is none.
-                Err(error) if access == Access::Read && code(&error).as_deref() == Some(AUTH) => {
-                    return Ok(Described { writes: true, ..Described::default() });
-                }
-                prepared => prepared.map_err(wrong)?,
-            };
-            // Columns have no type that binds their values, so none is promised.
-            let columns = sqlx::Statement::columns(&prepared).iter();
-            let columns =
-                columns.map(|c| Column { name: c.name().to_owned(), schema: json!({}), ordered: true });
-            Ok(Described { columns: columns.collect(), ..Described::default() })
+        let mut connection = self.reading().await.map_err(Undescribed::Source)?;
+        let whole = AssertSqlSafe(text.whole.clone()).into_sql_str();
+        let mut handle = connection.lock_handle().await.map_err(|e| Undescribed::Source(fault(e)))?;
+        let guard = Guard::of(&mut handle).map_err(Undescribed::Source)?;
+        drop(handle);
+        guard.let_route(access);
+        let prepared = (&mut *connection).prepare(whole).await;
+        // The driver keeps it, but this is a connection of reads.
+        let cleared = connection.clear_cached_statements().await;
+        cleared.map_err(|e| Undescribed::Source(fault(e)))?;
+        let prepared = match prepared {
+            // What begins as a read and is refused as a whole is none.
+            Err(error) if access == Access::Read && code(&error).as_deref() == Some(AUTH) => {
+                return Ok(Described { writes: true, ..Described::default() });
+            }
+            prepared => prepared.map_err(wrong)?,
         };
-        let late = Err(Undescribed::Source(SourceError::Timeout(limit)));
-        tokio::time::timeout(limit, work).await.unwrap_or(late)
+        // Columns have no type that binds their values, so none is promised.
+        let columns = sqlx::Statement::columns(&prepared).iter();
+        let columns = columns.map(|c| Column { name: c.name().to_owned(), schema: json!({}), ordered: true });
+        Ok(Described { columns: columns.collect(), ..Described::default() })
     }
 }
 

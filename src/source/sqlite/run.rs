@@ -47,28 +47,23 @@ impl Sqlite {
     /// Opens nothing yet: connections are made when they are needed, so that a missing file heals when it appears.
     pub(in crate::source) fn open(plan: &SqlitePlan) -> Self {
         super::register_extensions();
-        let pool = |max: u32| {
-            PoolOptions::<sqlx::Sqlite>::new()
-                .max_connections(max)
-                // There is no server that could have gone away, and it would take a turn of the connection's thread.
-                .test_before_acquire(false)
-                .acquire_timeout(plan.pool.acquire_timeout.0)
+        // There is no server that could have gone away, and a test would take a turn of the connection's thread.
+        let many = || plan.pool.options::<sqlx::Sqlite>().test_before_acquire(false);
+        let one = || {
+            let pool = PoolOptions::<sqlx::Sqlite>::new().max_connections(1).test_before_acquire(false);
+            pool.acquire_timeout(plan.pool.acquire_timeout.0)
         };
         let (read, write) = match &plan.file {
             Some(file) => {
                 let options = options(file);
-                let read = pool(plan.pool.max)
-                    .min_connections(plan.pool.min)
-                    .idle_timeout(plan.pool.idle_timeout.0)
-                    .max_lifetime(plan.pool.max_lifetime.0)
-                    .connect_lazy_with(options.clone().read_only(true));
-                let write = pool(1).idle_timeout(plan.pool.idle_timeout.0).connect_lazy_with(options);
+                let read = many().connect_lazy_with(options.clone().read_only(true));
+                let write = one().idle_timeout(plan.pool.idle_timeout.0).connect_lazy_with(options);
                 (read, Some(write))
             }
             // One connection that is never closed is the database.
             None => {
                 let options = SqliteConnectOptions::new().in_memory(true).row_buffer_size(ROWS_AHEAD);
-                (pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options), None)
+                (one().idle_timeout(None).max_lifetime(None).connect_lazy_with(options), None)
             }
         };
         Self { plan: plan.clone(), read, write, ready: Arc::default() }

@@ -160,9 +160,7 @@ impl Collection {
             Self::Qdrant(collection) => collection.probe(length, distance).await,
         }
     }
-}
 
-impl Collection {
     /// Searches as a call does, so that what would fail there fails here.
     pub(super) async fn try_out(&self, vector: &[f32], query: &Query<'_>) -> Result<(), SourceError> {
         self.nearest(vector, query).await?;

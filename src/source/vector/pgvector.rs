@@ -16,7 +16,7 @@ use super::config::DistanceConfig;
 use super::plan::MAX_LIMIT;
 use super::search::MAX_WORDS;
 use super::statement::{Builder, quoted};
-use crate::source::database::{Access, Answer, Bind, Engine, Statement};
+use crate::source::database::{Answer, Bind, Engine, Statement};
 use crate::source::postgres::Postgres;
 use crate::source::{Attempt, SourceError};
 use facts::Facts;
@@ -132,19 +132,12 @@ impl Pgvector {
         query: &Query<'_>,
         score: impl Fn(f64) -> f64,
     ) -> Result<Found, SourceError> {
-        let (text, binds) = sql.build();
         let statement = Statement {
-            text,
-            binds,
-            access: Access::Read,
-            count: false,
             // The text says how many; this is the same for all calls, as what is known of a text depends on it.
             max_rows: MAX_LIMIT,
             max_bytes: query.attempt.max_bytes,
-            limit: self.left(query.attempt),
             local,
-            session: Vec::new(),
-            order: Arc::default(),
+            ..Statement::read(sql.build(), self.left(query.attempt))
         };
         let result = self.database.run(statement).await;
         if matches!(result, Err(SourceError::Internal(_) | SourceError::Argument(_))) {

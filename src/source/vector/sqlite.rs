@@ -12,7 +12,7 @@ use super::config::{DistanceConfig, SqliteCollectionConfig};
 use super::search::words;
 use super::statement::Builder;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
-use crate::source::database::{Access, Bind, Engine, PoolPlan, SqlText, Statement};
+use crate::source::database::{Bind, Engine, PoolPlan, SqlText, Statement};
 use crate::source::sql::PoolConfig;
 use crate::source::sqlite::{Sqlite, SqlitePlan};
 use crate::source::{Attempt, SourceCx, SourceError};
@@ -191,21 +191,14 @@ impl SqliteTable {
 
     async fn rows(
         &self,
-        (text, binds): (SqlText, Vec<Bind>),
+        text: (SqlText, Vec<Bind>),
         limit: usize,
         attempt: Attempt<'_>,
     ) -> Result<(Vec<Value>, bool), SourceError> {
         let statement = Statement {
-            text,
-            binds,
-            access: Access::Read,
-            count: false,
             max_rows: limit,
             max_bytes: attempt.max_bytes,
-            limit: attempt.left(Duration::MAX),
-            local: Vec::new(),
-            session: Vec::new(),
-            order: Arc::default(),
+            ..Statement::read(text, attempt.left(Duration::MAX))
         };
         self.database.run(statement).await.map(|a| (a.rows, a.more))
     }

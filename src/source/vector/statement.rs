@@ -14,9 +14,9 @@ pub(super) struct Builder {
     binds: Vec<Bind>,
 }
 
-/// A name of any letters.
+/// A name of any letters, for PostgreSQL and SQLite.
 pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    Engine::Postgres.quote(name)
 }
 
 impl Builder {

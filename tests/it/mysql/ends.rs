@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Own, one};
-use crate::support::message::{modern, modern_headers};
 use crate::support::{Gateway, failure, structured};
 
 #[tokio::test]
@@ -33,13 +32,7 @@ async fn a_statement_ends_on_the_server_with_its_deadline_and_its_client() {
     }
     assert_eq!(own.number("SELECT COUNT(*) FROM t").await, 0);
 
-    let mut leaving = gateway.connect().await;
-    let call = modern("tools/call", json!({ "name": "left" })).to_string();
-    let mut bytes = "POST /mcp HTTP/1.1\r\n".to_owned();
-    for (name, value) in modern_headers("tools/call", Some("left")) {
-        bytes.push_str(&format!("{name}: {value}\r\n"));
-    }
-    leaving.write(format!("{bytes}Content-Length: {}\r\n\r\n{call}", call.len()).as_bytes()).await.unwrap();
+    let leaving = gateway.call_and_hold("left").await;
     while own.running("left_one").await == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

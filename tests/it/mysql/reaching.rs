@@ -1,7 +1,6 @@
 //! How MySQL and MariaDB are reached: through a socket, by an account that may only read, again after they were away; and what is
 //! said where they are not.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use super::{Own, one};
 use crate::support::client::Connection;
 use crate::support::message::{modern, modern_headers};
 use crate::support::process::Process;
-use crate::support::{Gateway, failure, structured};
+use crate::support::{Gateway, failure};
 
 #[tokio::test]
 async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
@@ -25,24 +24,7 @@ async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
         own.config(1, &[("quick", "SELECT 1 AS one", json!({})), ("slow", "SELECT SLEEP(2)", json!({}))]);
     config["sources"]["db"]["sql"]["url"] = json!(through.as_str());
     let gateway = Gateway::start(&config.to_string()).await;
-    structured(&gateway.call("quick", json!({})).await);
-    let (slow, busy) = tokio::join!(gateway.call("slow", json!({})), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        gateway.call("quick", json!({})).await
-    });
-    structured(&slow);
-    assert!(failure(&busy).contains("no connection became free within 500ms"), "{busy}");
-
-    open.store(false, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(failure(&gateway.call("quick", json!({})).await).contains("cannot be reached"));
-    assert_eq!(gateway.get("/readyz").await.status, 503);
-    open.store(true, Ordering::Relaxed);
-    let mut healed = false;
-    for _ in 0..20 {
-        healed = healed || gateway.call("quick", json!({})).await.get("isError").is_none();
-    }
-    assert!(healed);
+    crate::postgres::each_lack_has_its_message(&gateway, &open).await;
     own.gone().await;
 }
 

@@ -56,7 +56,24 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// Sends a request whose only own header is `Content-Length`.
+    /// Writes a request whose only own header is `Content-Length`, and reads nothing.
+    pub async fn begin(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> std::io::Result<()> {
+        let mut bytes = format!("{method} {path} HTTP/1.1\r\n").into_bytes();
+        for (name, value) in headers {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
+        bytes.extend_from_slice(body);
+        self.write(&bytes).await
+    }
+
+    /// Sends a request and reads its reply.
     pub async fn send(
         &mut self,
         method: &str,
@@ -64,25 +81,13 @@ impl Connection {
         headers: &[(String, String)],
         body: &[u8],
     ) -> std::io::Result<Reply> {
-        let mut bytes = format!("{method} {path} HTTP/1.1\r\n").into_bytes();
-        for (name, value) in headers {
-            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-        bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
-        bytes.extend_from_slice(body);
-        self.write(&bytes).await?;
+        self.begin(method, path, headers, body).await?;
         self.reply().await
     }
 
     /// Sends a request whose reply is read event by event; gives its head.
     pub async fn open_stream(&mut self, method: &str, headers: &[(String, String)], body: &[u8]) -> Reply {
-        let mut bytes = format!("{method} /mcp HTTP/1.1\r\n").into_bytes();
-        for (name, value) in headers {
-            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-        bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
-        bytes.extend_from_slice(body);
-        self.write(&bytes).await.unwrap();
+        self.begin(method, "/mcp", headers, body).await.unwrap();
         tokio::time::timeout(PATIENCE, self.read_head()).await.unwrap().unwrap()
     }
 

@@ -124,6 +124,15 @@ impl Gateway {
         headers
     }
 
+    /// A call of a tool that nobody reads the answer of: it is left when the connection is dropped.
+    pub async fn call_and_hold(&self, tool: &str) -> Connection {
+        let mut connection = self.connect().await;
+        let headers = message::modern_headers("tools/call", Some(tool));
+        let call = message::modern("tools/call", json!({ "name": tool })).to_string();
+        connection.begin("POST", "/mcp", &headers, call.as_bytes()).await.unwrap();
+        connection
+    }
+
     /// The result of a tool.
     pub async fn call(&self, tool: &str, arguments: Value) -> Value {
         let reply = self.modern("tools/call", json!({ "name": tool, "arguments": arguments })).await;

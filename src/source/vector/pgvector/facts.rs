@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Columns, PgvectorPlan, quoted};
 use crate::source::SourceError;
-use crate::source::database::{Access, Bind, Engine, Statement};
+use crate::source::database::{Bind, Engine, Statement};
 use crate::source::vector::config::DistanceConfig;
 use crate::source::vector::statement::Builder;
 
@@ -103,19 +103,7 @@ impl Facts {
 }
 
 fn statement(sql: Builder, limit: Duration, max_bytes: usize) -> Statement {
-    let (text, binds) = sql.build();
-    Statement {
-        text,
-        binds,
-        access: Access::Read,
-        count: false,
-        max_rows: 1600,
-        max_bytes,
-        limit,
-        local: Vec::new(),
-        session: Vec::new(),
-        order: std::sync::Arc::default(),
-    }
+    Statement { max_rows: 1600, max_bytes, ..Statement::read(sql.build(), limit) }
 }
 
 fn version(text: &str) -> (u32, u32) {
