@@ -43,6 +43,15 @@ impl Caller {
             Self::Known(identity) => &identity.key,
         }
     }
+
+    /// What it may do.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        match self {
+            Self::Known(identity) => &identity.scopes,
+            Self::Local | Self::Anonymous => &[],
+        }
+    }
 }
 
 /// A part of an identity that a configuration names.

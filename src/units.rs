@@ -1,4 +1,4 @@
-//! Durations, sizes and bytes as people write them: `250ms`, `30s`, `64KiB`, `ff00`.
+//! Durations, sizes, rates and bytes as people write them: `250ms`, `30s`, `64KiB`, `120/m`, `ff00`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -110,6 +110,43 @@ impl fmt::Display for Size {
     }
 }
 
+/// How often: a whole number of times in a second, minute, hour or day.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// How many times.
+    pub count: u32,
+    /// In how long.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// Reads `10/s`, `120/m`, `1000/h`, `5000/d`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = number_and_unit(text)?;
+        let per = match unit {
+            "/s" => 1,
+            "/m" => 60,
+            "/h" => 3600,
+            "/d" => 86400,
+            _ => return None,
+        };
+        Some(Self { count: u32::try_from(number).ok()?, per: Duration::from_secs(per) })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per.as_secs() {
+            1 => "s",
+            60 => "m",
+            3600 => "h",
+            _ => "d",
+        };
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
 macro_rules! unit {
     ($type:ty, $name:literal, $about:literal, $expected:literal, $pattern:literal, $example:literal) => {
         impl fmt::Debug for $type {
@@ -155,6 +192,14 @@ unit!(
     r"^([0-9]+(B|KiB|MiB|GiB)|.*\$\{.*)$",
     "64KiB"
 );
+unit!(
+    Rate,
+    "Rate",
+    "A whole number of times in a second, minute, hour or day: `10/s`, `120/m`, `1000/h`, `5000/d`.",
+    "expected a rate such as `10/s`, `120/m` or `1000/h`",
+    r"^([0-9]+/(s|m|h|d)|.*\$\{.*)$",
+    "120/m"
+);
 
 #[cfg(test)]
 mod tests {
@@ -167,6 +212,16 @@ mod tests {
         }
         for text in ["", "5", "s", "-1s", "1.5s", "5 s", "5S", "99999999999999999999s", "400d"] {
             assert_eq!(Period::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_read_and_print_the_same() {
+        for text in ["10/s", "120/m", "1000/h", "5000/d"] {
+            assert_eq!(Rate::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "120", "/m", "120m", "120/min", "1.5/s", "-1/s", "5000000000/s", "10 / s"] {
+            assert_eq!(Rate::parse(text), None, "{text}");
         }
     }
 

@@ -1,6 +1,10 @@
 //! Policies of a route: what stands between a caller and the source. Each policy is a file with its configuration,
 //! its compiled form and its tests; this one holds the block they are written in.
 
+pub mod cache;
+pub mod flight;
+pub mod rate_limit;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
