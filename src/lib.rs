@@ -21,7 +21,7 @@
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`policy`]: siblings that do not know each other |
 //! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client |
-//! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`name`], [`secret`], [`units`], [`telemetry`] |
+//! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`name`], [`net`], [`secret`], [`units`], [`telemetry`] |
 
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.
 #![recursion_limit = "256"]
@@ -37,6 +37,7 @@ pub mod file;
 pub mod live;
 pub mod mcp;
 pub mod name;
+pub mod net;
 pub mod online;
 pub mod output;
 pub mod params;

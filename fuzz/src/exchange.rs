@@ -56,6 +56,7 @@ pub fn hold(headers: Option<&HeaderMap>, body: &[u8]) {
     let cx = Context {
         live: live(),
         caller: Caller::Anonymous,
+        ip: None,
         headers: headers.map(|h| -> &dyn mcp::Headers { h }),
         outlet: Some(&outlet),
         place: None,
@@ -71,7 +72,7 @@ pub fn hold(headers: Option<&HeaderMap>, body: &[u8]) {
     told(&said, era, &tree);
     match answer {
         Answer::Accepted => assert!(is_silent(&message, era), "a request without an answer"),
-        Answer::Reply { status, body } => {
+        Answer::Reply { status, body, .. } => {
             // What answers a response answers no request.
             laws::reply(&body, message.id.as_deref().filter(|_| message.method.is_some()));
             replied(status, &body, era, &tree, headers);

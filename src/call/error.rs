@@ -1,7 +1,10 @@
 //! Why a call failed: a stable code, whose fault it was, a sentence for the caller, and the detail for the log.
 
+use std::time::Duration;
+
 use crate::output::ShapeError;
 use crate::params::BadArguments;
+use crate::policy::cache::Failed;
 use crate::source::{Said, SourceError};
 use crate::talk::Unanswered;
 
@@ -19,6 +22,8 @@ pub enum Origin {
 /// Stable codes, for logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
+    /// Called too often.
+    RateLimited,
     /// The arguments were refused.
     InvalidArguments,
     /// There is nothing for these arguments.
@@ -46,10 +51,28 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::RateLimited,
+        Self::InvalidArguments,
+        Self::NotFound,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::UpstreamStatus,
+        Self::UpstreamReply,
+        Self::TooLarge,
+        Self::Refused,
+        Self::InputRequired,
+        Self::CannotAsk,
+        Self::Declined,
+        Self::Internal,
+    ];
+
     /// The code as a word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::RateLimited => "rate_limited",
             Self::InvalidArguments => "invalid_arguments",
             Self::NotFound => "not_found",
             Self::Unavailable => "unavailable",
@@ -69,7 +92,8 @@ impl Code {
     #[must_use]
     pub const fn origin(self) -> Origin {
         match self {
-            Self::InvalidArguments
+            Self::RateLimited
+            | Self::InvalidArguments
             | Self::NotFound
             | Self::InputRequired
             | Self::CannotAsk
@@ -95,11 +119,48 @@ pub struct CallError {
     pub detail: String,
     /// What the client has to be asked, or cannot be.
     pub unanswered: Option<Box<Unanswered>>,
+    /// When another try can pass.
+    pub retry_after: Option<Duration>,
+}
+
+/// A wait in whole seconds, as `Retry-After` says it: not a moment too early.
+#[must_use]
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl CallError {
     fn new(code: Code, message: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: detail.into(), unanswered: None }
+        Self { code, message: message.into(), detail: detail.into(), unanswered: None, retry_after: None }
+    }
+
+    /// Called too often; the next call passes after `wait`.
+    #[must_use]
+    pub fn rate_limited(wait: Duration) -> Self {
+        let seconds = whole_seconds(wait);
+        let plural = if seconds == 1 { "" } else { "s" };
+        let message = format!("This was called too often. Try again in {seconds} second{plural}.");
+        Self { retry_after: Some(wait), ..Self::new(Code::RateLimited, message, "") }
+    }
+
+    /// What happened to the call of somebody else for the same answer.
+    #[must_use]
+    pub fn shared(failed: Failed) -> Self {
+        let code = Code::ALL.into_iter().find(|code| code.as_str() == failed.code);
+        Self::new(code.unwrap_or(Code::Internal), failed.message, failed.detail)
+    }
+
+    /// The same, for others who want the same answer.
+    #[must_use]
+    pub fn share(&self) -> Failed {
+        let Self { code, message, detail, .. } = self;
+        Failed { code: code.as_str(), message: message.clone(), detail: detail.clone() }
+    }
+
+    /// Nothing found, in the words of the first time.
+    #[must_use]
+    pub fn not_found(sentence: String) -> Self {
+        Self::new(Code::NotFound, sentence, "")
     }
 
     /// Refused arguments.
@@ -276,11 +337,11 @@ impl CallError {
 }
 
 /// Whole milliseconds below a second, whole seconds above.
-fn round(limit: std::time::Duration) -> std::time::Duration {
+fn round(limit: Duration) -> Duration {
     if limit.as_millis() < 990 {
-        std::time::Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(0))
+        Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(0))
     } else {
-        std::time::Duration::from_secs_f64(limit.as_secs_f64().round())
+        Duration::from_secs_f64(limit.as_secs_f64().round())
     }
 }
 

@@ -1,12 +1,13 @@
 //! One call: a caller, a route, arguments, and what becomes of it. `run` is the whole path, read top to bottom.
 
+mod cached;
 mod confirm;
 mod error;
 mod run;
 
 pub use crate::output::{Content, Outcome};
-pub use error::{CallError, Code, Origin};
-pub use run::{Call, Input, run};
+pub use error::{CallError, Code, Origin, whole_seconds};
+pub use run::{Call, Input, admit, run};
 
 pub use crate::caller::Caller;
 pub use crate::talk::{Said, Talk, Unanswered};

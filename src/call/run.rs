@@ -1,17 +1,20 @@
 //! The path of a call, in its order; the reason stands beside each step.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::cached::cached;
 use super::confirm::confirm;
 use super::{CallError, Caller, Origin, Outcome, RequestId};
 use crate::live::Route;
 use crate::output;
 use crate::params::Arguments;
 use crate::policy::PolicyPlan;
+use crate::policy::rate_limit::{Counted, RateLimit};
 use crate::source::{Attempt, SourceError};
 use crate::talk::Talk;
 use crate::telemetry::one_line;
@@ -32,6 +35,8 @@ pub enum Input<'a> {
 pub struct Call<'a> {
     /// Who.
     pub caller: &'a Caller,
+    /// From where; nowhere over stdio.
+    pub ip: Option<IpAddr>,
     /// The id in the log and in messages.
     pub id: RequestId,
     /// Where it says how far it is.
@@ -63,12 +68,14 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
 async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
     let Call { caller, talk, .. } = call;
     let plan = &*route.plan;
+    // Counts what is answered from the cache too: it protects us, not only the source.
+    admit(route.limit.as_deref(), call)?;
+
     // A rehearsal reports for itself.
     let reports = if plan.op.talks() { &Talk::silent() } else { talk };
     reports.stage(0, 3, "started").await;
 
-    let PolicyPlan { timeout } = &plan.policy;
-    let source = plan.op.source().unwrap_or("static");
+    let PolicyPlan { timeout, cache, rate_limit: _, invalidates: _ } = &plan.policy;
 
     // Bind first: nothing below sees an argument that was not checked.
     let bound;
@@ -87,31 +94,74 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     // A person is asked about checked arguments, and before anything runs.
     confirm(plan.confirm.as_ref(), arguments, talk).await?;
 
-    reports.stage(1, 3, "waiting for the source").await;
-
     // The deadline bounds everything below. A person who is asked while it runs has their own time.
     let patience = if plan.op.asks() { talk.patience() } else { Duration::ZERO };
-    let attempt = Attempt {
-        talk,
-        caller,
-        deadline: Instant::now() + timeout.0 + patience,
-        max_rows: plan.output.max_rows,
-        max_bytes: plan.output.max_bytes,
+    let deadline = Instant::now() + timeout.0 + patience;
+    let fetch = Fetch { route, arguments, caller, talk, reports, deadline };
+    let outcome = match cache {
+        // A hit ends here; those who miss the same answer fetch it once.
+        Some(policy) => cached(policy, fetch).await?,
+        None => fetch.run().await?,
     };
-    let execute = route.backend.execute(arguments, attempt);
-    let reply = match tokio::time::timeout_at(attempt.deadline, execute).await {
-        Ok(Ok(reply)) => reply,
-        // A source that was given what was left of the time names that; the caller knows the whole.
-        Ok(Err(SourceError::Timeout(_))) if Instant::now() >= attempt.deadline => {
-            return Err(CallError::source(SourceError::Timeout(timeout.0), source));
-        }
-        Ok(Err(error)) => return Err(CallError::source(error, source)),
-        Err(_) => return Err(CallError::source(SourceError::Timeout(timeout.0), source)),
-    };
-
-    // Shape last: what leaves is small and says what was left out.
-    reports.stage(2, 3, "shaping the answer").await;
-    let outcome = output::shape(reply, &plan.output).map_err(CallError::shape)?;
+    // Answers that this call made wrong are not given again.
+    route.invalidates.iter().for_each(|shelf| shelf.clear());
     reports.stage(3, 3, "done").await;
     Ok(outcome)
+}
+
+/// Counts a call.
+///
+/// # Errors
+/// If it is one too many.
+pub fn admit(limit: Option<&RateLimit>, call: &Call<'_>) -> Result<(), CallError> {
+    let Some(limit) = limit else { return Ok(()) };
+    let caller = match call.caller {
+        Caller::Anonymous => None,
+        known => Some(known.key()),
+    };
+    limit.take(Counted { caller, ip: call.ip }).map_err(CallError::rate_limited)
+}
+
+/// Everything that fetching one answer needs.
+#[derive(Clone, Copy)]
+pub(super) struct Fetch<'a> {
+    pub route: &'a Route,
+    pub arguments: &'a Arguments,
+    pub caller: &'a Caller,
+    pub talk: &'a Talk,
+    /// Where it says how far it is.
+    pub reports: &'a Talk,
+    pub deadline: Instant,
+}
+
+impl Fetch<'_> {
+    /// Asks the source and shapes what it gives.
+    pub async fn run(self) -> Result<Outcome, CallError> {
+        let Self { route, arguments, caller, talk, reports, deadline } = self;
+        let plan = &*route.plan;
+        let source = plan.op.source().unwrap_or("static");
+        reports.stage(1, 3, "waiting for the source").await;
+        let attempt = Attempt {
+            talk,
+            caller,
+            deadline,
+            max_rows: plan.output.max_rows,
+            max_bytes: plan.output.max_bytes,
+        };
+        let timeout = plan.policy.timeout.0;
+        let execute = route.backend.execute(arguments, attempt);
+        let reply = match tokio::time::timeout_at(deadline, execute).await {
+            Ok(Ok(reply)) => reply,
+            // A source that was given what was left of the time names that; the caller knows the whole.
+            Ok(Err(SourceError::Timeout(_))) if Instant::now() >= deadline => {
+                return Err(CallError::source(SourceError::Timeout(timeout), source));
+            }
+            Ok(Err(error)) => return Err(CallError::source(error, source)),
+            Err(_) => return Err(CallError::source(SourceError::Timeout(timeout), source)),
+        };
+
+        // Shape last: what leaves is small and says what was left out.
+        reports.stage(2, 3, "shaping the answer").await;
+        output::shape(reply, &plan.output).map_err(CallError::shape)
+    }
 }

@@ -49,6 +49,7 @@ impl Call {
         let cx = Context {
             live: live.load(),
             caller: Caller::Local,
+            ip: None,
             headers: None,
             outlet: None,
             session: None,

@@ -12,7 +12,7 @@ pub use load::{Environment, Loaded, load, load_text};
 pub use schema::schema;
 pub use server::{
     ApiKeyConfig, AuthConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig,
-    ServerConfig, SessionsConfig,
+    ServerCacheConfig, ServerConfig, SessionsConfig,
 };
 
 use std::path::PathBuf;

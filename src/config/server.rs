@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::IconConfig;
 use crate::diag::Spanned;
+use crate::policy::rate_limit::RateLimitConfig;
 use crate::secret::Secret;
 use crate::units::{Period, Size};
-use crate::yaml::{Entries, JsonNode};
+use crate::yaml::{Entries, JsonNode, TextOr};
 
 /// The server itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +33,10 @@ pub struct ServerConfig {
     pub http: HttpConfig,
     /// The lists of tools, resources and prompts.
     pub lists: ListsConfig,
+    /// Answers that routes keep (`policy.cache`).
+    pub cache: ServerCacheConfig,
+    /// Networks of proxies that say in `X-Forwarded-For` for whom they ask, such as `10.0.0.0/8`. Nobody else is believed.
+    pub trusted_proxies: Vec<Spanned<String>>,
     /// The log.
     pub log: LogConfig,
 }
@@ -81,6 +86,17 @@ pub struct ListsConfig {
     /// Entries on one page. Default 1000.
     #[schemars(range(min = 1))]
     pub page: Option<Spanned<u32>>,
+    /// How often lists and fixed suggestions may be asked for. Default: the `rate_limit` of `defaults.policy`. `none` takes it back.
+    pub rate_limit: Option<Spanned<TextOr<RateLimitConfig>>>,
+}
+
+/// Answers that routes keep. One store for all of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ServerCache")]
+pub struct ServerCacheConfig {
+    /// How much memory they take at most. What was used least goes first. Default `64MiB`.
+    pub max: Option<Spanned<Size>>,
 }
 
 /// The log. It goes to stderr unless a file is given; in stdio mode stdout carries the protocol and nothing else.

@@ -1,12 +1,16 @@
 //! Live: a plan with its open sources, and the pointer through which everybody sees the current one.
 
+mod open;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::plan::{CompletionPlan, Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
-use crate::source::{Backend, OpenError, Source, SourcePlan};
+use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
+use crate::policy::cache::{Answer, Cache, Shelf};
+use crate::policy::rate_limit::RateLimit;
+use crate::source::{Backend, Source, SourcePlan};
 
 /// A compiled route bound to its live source.
 #[derive(Clone, Debug)]
@@ -15,6 +19,14 @@ pub struct Route {
     pub plan: Arc<RoutePlan>,
     /// What an attempt executes.
     pub backend: Backend,
+    /// How often it may be called.
+    pub limit: Option<Arc<RateLimit>>,
+    /// Its part of the cache, whether it keeps answers or not.
+    pub shelf: Arc<Shelf>,
+    /// The cache of the process.
+    pub cache: Arc<Cache<Answer>>,
+    /// What a success makes wrong.
+    pub invalidates: Vec<Arc<Shelf>>,
 }
 
 /// A tool in use.
@@ -51,6 +63,8 @@ pub enum Completion {
 pub struct Prompt {
     /// Its plan.
     pub plan: PromptPlan,
+    /// How often it may be asked for.
+    pub limit: Option<Arc<RateLimit>>,
     /// Its data routes by name.
     pub data: Vec<(String, Route)>,
     /// Suggestions for its arguments.
@@ -66,6 +80,10 @@ pub struct Live {
     pub plan: Arc<Plan>,
     /// Open sources by name.
     pub sources: HashMap<String, (SourcePlan, Source)>,
+    /// Kept answers, of all generations.
+    pub cache: Arc<Cache<Answer>>,
+    /// How often lists and fixed suggestions may be asked for.
+    pub lists_limit: Option<Arc<RateLimit>>,
     tools: HashMap<String, Tool>,
     /// Resources by URI.
     resources: HashMap<String, Resource>,
@@ -74,68 +92,6 @@ pub struct Live {
 }
 
 impl Live {
-    /// Opens a plan. Sources that are equal to those of `previous` go on with their pools.
-    ///
-    /// # Errors
-    /// If a source cannot be made at all; one that is merely down opens and heals.
-    pub fn open(plan: Plan, previous: Option<&Self>) -> Result<Self, OpenError> {
-        let mut sources = HashMap::new();
-        for (name, source) in &plan.sources {
-            let kept = previous.and_then(|p| p.sources.get(name)).filter(|(known, _)| known == source);
-            let live = match kept {
-                Some((_, live)) => live.clone(),
-                None => source.open(name)?,
-            };
-            sources.insert(name.clone(), (source.clone(), live));
-        }
-        let route = |plan: &Arc<RoutePlan>| {
-            let source = plan.op.source().and_then(|name| sources.get(name)).map(|(_, s)| s);
-            let backend = plan.op.bind(source).ok_or_else(|| OpenError {
-                name: plan.op.source().unwrap_or_default().to_owned(),
-                reason: format!("`{}` cannot be bound to it", plan.name),
-            })?;
-            Ok(Route { plan: plan.clone(), backend })
-        };
-        let completions = |plans: &[(String, CompletionPlan)]| {
-            let live = plans.iter().map(|(name, plan)| {
-                let completion = match plan {
-                    CompletionPlan::Values(values) => Completion::Values(values.clone()),
-                    CompletionPlan::Route(plan) => Completion::Route(Box::new(route(plan)?)),
-                };
-                Ok((name.clone(), completion))
-            });
-            live.collect::<Result<Vec<_>, OpenError>>()
-        };
-        let mut tools = HashMap::with_capacity(plan.tools.len());
-        for tool in &plan.tools {
-            let live = Tool { plan: tool.clone(), route: route(&tool.route)? };
-            tools.insert(tool.route.name.clone(), live);
-        }
-        let mut resources = HashMap::new();
-        let mut templates = Vec::new();
-        for resource in &plan.resources {
-            let live = Resource {
-                route: route(&resource.route)?,
-                completions: completions(&resource.completions)?,
-                plan: resource.clone(),
-            };
-            if resource.is_template() {
-                templates.push(live);
-            } else {
-                resources.insert(resource.uri.clone(), live);
-            }
-        }
-        let mut prompts = HashMap::new();
-        for prompt in &plan.prompts {
-            let data = prompt.data.iter().map(|(name, plan)| Ok((name.clone(), route(plan)?)));
-            let data = data.collect::<Result<_, OpenError>>()?;
-            let completions = completions(&prompt.completions)?;
-            prompts.insert(prompt.name.clone(), Prompt { plan: prompt.clone(), data, completions });
-        }
-        let generation = previous.map_or(1, |p| p.generation + 1);
-        Ok(Self { generation, plan: Arc::new(plan), sources, tools, resources, templates, prompts })
-    }
-
     /// A tool by name.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&Tool> {

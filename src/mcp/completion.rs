@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::method::admit_list;
 use super::{Context, Era, Params, RpcError};
 use crate::call::{self, Call, Input, Outcome, RequestId, Talk};
 use crate::live::Completion;
@@ -62,14 +63,17 @@ pub(super) async fn complete(params: &Params<'_>, era: Era, cx: &Context<'_>) ->
     let found = completions.iter().find(|(name, _)| *name == argument.name).map(|(_, c)| c);
     let values = match found {
         None => Vec::new(),
-        Some(Completion::Values(all)) => beginning_with(all, &argument.value),
+        Some(Completion::Values(all)) => {
+            admit_list(cx)?;
+            beginning_with(all, &argument.value)
+        }
         Some(Completion::Route(route)) => {
             let id = RequestId::fresh();
             let names = route.plan.params.params.iter().map(|p| p.name.as_str()).skip(1);
             let others = names.filter_map(|n| known.arguments.get_key_value(n));
             let mut texts = vec![("value", argument.value.as_str())];
             texts.extend(others.map(|(name, value)| (name.as_str(), value.as_str())));
-            let this = Call { caller: &cx.caller, id, talk: Talk::silent() };
+            let this = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
             let outcome = call::run(route, Input::Texts(texts), &this).await;
             suggestions(&outcome.map_err(|e| RpcError::from_call(&e, id))?)
         }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Era;
-use crate::call::{CallError, Code, Origin, RequestId};
+use crate::call::{self, CallError, Code, Origin, RequestId};
 
 /// A JSON-RPC error with the HTTP status it travels with in the modern era (MCP 2026-07-28, basic/index and
 /// transports/streamable-http).
@@ -18,11 +18,13 @@ pub struct RpcError {
     pub data: Option<Value>,
     /// HTTP status.
     pub status: u16,
+    /// After how many seconds another try can pass.
+    pub retry_after: Option<u64>,
 }
 
 impl RpcError {
     fn new(code: i32, status: u16, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), data: None, status }
+        Self { code, message: message.into(), data: None, status, retry_after: None }
     }
 
     /// -32700: not JSON.
@@ -50,6 +52,16 @@ impl RpcError {
     /// Too much at once. The code is outside JSON-RPC's reserved range (MCP 2026-07-28, basic/index).
     pub fn overloaded(message: impl Into<String>) -> Self {
         Self::new(1503, 503, message)
+    }
+
+    /// Called too often: HTTP 429 with `Retry-After`.
+    #[must_use]
+    pub fn rate_limited(error: &CallError) -> Self {
+        let wait = error.retry_after.unwrap_or_default();
+        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let seconds = call::whole_seconds(wait).max(1);
+        let data = json!({ "retryAfter": seconds, "retryAfterMs": milliseconds });
+        Self { data: Some(data), retry_after: Some(seconds), ..Self::new(1429, 429, &error.message) }
     }
 
     /// -32602 about the values of a call: HTTP 200.
@@ -98,6 +110,7 @@ impl RpcError {
     #[must_use]
     pub fn from_call(error: &CallError, id: RequestId) -> Self {
         match error.code {
+            Code::RateLimited => Self::rate_limited(error),
             Code::InvalidArguments | Code::NotFound => Self::invalid_params(&error.message),
             _ => Self::internal(sentence(error, id)),
         }

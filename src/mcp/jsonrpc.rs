@@ -195,7 +195,7 @@ pub fn is_batch(bytes: &[u8]) -> bool {
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
     let refuse = |error: RpcError, id: Option<&str>| {
         let body = error.body(id);
-        Answer::Reply { status: 400, body }
+        Answer::Reply { status: 400, body, retry_after: None }
     };
     let text =
         std::str::from_utf8(bytes).map_err(|_| refuse(RpcError::parse("the message is not UTF-8"), None))?;
@@ -283,14 +283,15 @@ impl RpcError {
         }
     }
 
-    /// The whole answer. Legacy errors travel with 200, as clients of that era expect.
+    /// The whole answer. Legacy errors travel with 200, as clients of that era expect, unless HTTP itself has a word for them.
     #[must_use]
     pub fn answer(&self, id: Option<&str>, era: Era) -> Answer {
         let status = match era {
             Era::Modern => self.status,
+            Era::Legacy if self.retry_after.is_some() => self.status,
             Era::Legacy => 200,
         };
-        Answer::Reply { status, body: self.body(id) }
+        Answer::Reply { status, body: self.body(id), retry_after: self.retry_after }
     }
 }
 
@@ -301,7 +302,7 @@ mod tests {
     fn code(text: &[u8]) -> i64 {
         match parse(text) {
             Ok(_) => 0,
-            Err(Answer::Reply { status, body }) => {
+            Err(Answer::Reply { status, body, .. }) => {
                 assert_eq!(status, 400);
                 serde_json::from_slice::<serde_json::Value>(&body).unwrap()["error"]["code"].as_i64().unwrap()
             }

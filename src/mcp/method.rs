@@ -3,19 +3,38 @@
 use serde_json::value::RawValue;
 
 use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, tools};
+use crate::call::{self, Call, RequestId, Talk};
 use crate::live::Live;
+use crate::output::Cached;
 use crate::plan::List;
 
 impl Era {
     /// Closes a result object that is open so far: adds what the era wants on every result.
     pub(super) fn close(self, out: &mut Vec<u8>, live: &Live) {
-        match self {
-            Self::Legacy => {}
-            Self::Modern => {
-                if out.len() > 1 {
-                    out.push(b',');
-                }
-                out.extend_from_slice(live.plan.catalog.complete.as_bytes());
+        self.close_saying(out, live, None);
+    }
+
+    /// The same, saying in `_meta` where the answer comes from.
+    pub(super) fn close_saying(self, out: &mut Vec<u8>, live: &Live, cached: Option<Cached>) {
+        if out.len() > 1 && (self == Self::Modern || cached.is_some()) {
+            out.push(b',');
+        }
+        let note = cached.map(|Cached { state, age }| {
+            format!("\"sidegate/cache\":\"{}\",\"sidegate/age\":{}}}", state.as_str(), age.as_secs())
+        });
+        // It ends with the object of `_meta`.
+        let complete = live.plan.catalog.complete.as_bytes();
+        match (self, note) {
+            (Self::Modern, None) => out.extend_from_slice(complete),
+            (Self::Modern, Some(note)) => {
+                out.extend_from_slice(complete.strip_suffix(b"}").unwrap_or(complete));
+                out.push(b',');
+                out.extend_from_slice(note.as_bytes());
+            }
+            (Self::Legacy, None) => {}
+            (Self::Legacy, Some(note)) => {
+                out.extend_from_slice(b"\"_meta\":{");
+                out.extend_from_slice(note.as_bytes());
             }
         }
         out.push(b'}');
@@ -47,7 +66,15 @@ pub(super) async fn shared(
         }
         _ => return None,
     };
-    Some(page(list.as_ref()?, params))
+    let list = list.as_ref()?;
+    Some(admit_list(cx).and_then(|()| page(list, params)))
+}
+
+/// Counts a request for a list, or for suggestions that are one.
+pub(super) fn admit_list(cx: &Context<'_>) -> Result<(), RpcError> {
+    let id = RequestId::fresh();
+    let call = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
+    call::admit(cx.live.lists_limit.as_deref(), &call).map_err(|e| RpcError::from_call(&e, id))
 }
 
 /// The first page of a list, or that of the cursor.

@@ -27,6 +27,7 @@ pub use session::{Begin, Session, SessionStream};
 pub use states::random_text;
 pub use talking::{Outlet, may_talk};
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -62,6 +63,8 @@ pub enum Answer {
         status: u16,
         /// One JSON object without line breaks.
         body: Vec<u8>,
+        /// After how many seconds another try can pass.
+        retry_after: Option<u64>,
     },
     /// A notification was taken; nothing goes back (HTTP 202).
     Accepted,
@@ -101,6 +104,8 @@ pub struct Context<'a> {
     pub live: Arc<Live>,
     /// Who calls.
     pub caller: Caller,
+    /// From where; nowhere over stdio.
+    pub ip: Option<IpAddr>,
     /// The HTTP headers; `None` over stdio, where the header rules do not apply.
     pub headers: Option<&'a dyn Headers>,
     /// Where notifications of this request go before its answer; without one they are not sent.
@@ -172,7 +177,7 @@ async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
         Era::Legacy => legacy::handle(method, message, cx).await,
     };
     match result {
-        Ok(result) => Answer::Reply { status: 200, body: jsonrpc::response(id, &result) },
+        Ok(result) => Answer::Reply { status: 200, body: jsonrpc::response(id, &result), retry_after: None },
         Err(error) => error.answer(Some(id), era),
     }
 }

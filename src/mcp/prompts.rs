@@ -6,7 +6,7 @@ use super::asking::Round;
 use super::method::{push_string, required};
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content};
-use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
+use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId, Talk};
 use crate::live::{Prompt, Route};
 use crate::params::Arguments;
 use crate::plan::Role;
@@ -18,15 +18,17 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
         let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
         return Err(RpcError::invalid_params(format!("there is no prompt `{shown}`")));
     };
+    let id = RequestId::fresh();
+    let counted = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
+    call::admit(prompt.limit.as_deref(), &counted).map_err(|e| RpcError::from_call(&e, id))?;
     let arguments =
         prompt.plan.params.bind(params.arguments, &cx.caller).map_err(|e| RpcError::invalid_params(e.0))?;
-    let id = RequestId::fresh();
     let routes: Vec<&Route> = prompt.data.iter().map(|(_, route)| route).collect();
     let mut round = Round::of(&routes, "prompts/get", &name, params, era, cx)?;
     let asking = round.as_mut().and_then(|r| r.asking.take());
     let result = talking::run(&Wanted::default(), asking, true, cx, async |talk| {
         let limit = prompt.plan.policy.timeout.0 + talk.patience();
-        let this = Call { caller: &cx.caller, id, talk };
+        let this = Call { caller: &cx.caller, ip: cx.ip, id, talk };
         tokio::time::timeout(limit, messages(prompt, &arguments, &this)).await
     })
     .await;

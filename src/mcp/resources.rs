@@ -10,7 +10,7 @@ pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         return Err(RpcError::resource_not_found(&uri, era));
     };
     let id = RequestId::fresh();
-    let this = Call { caller: &cx.caller, id, talk: Talk::silent() };
+    let this = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
     let texts = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let outcome = call::run(&resource.route, Input::Texts(texts), &this).await.map_err(|e| match e.code {
         // A URI whose variables nothing answers to is a resource that is not there.
@@ -39,6 +39,6 @@ pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         out.push(b',');
         out.extend_from_slice(cx.live.plan.catalog.cache.as_bytes());
     }
-    era.close(&mut out, &cx.live);
+    era.close_saying(&mut out, &cx.live, outcome.cached);
     Ok(out)
 }

@@ -5,7 +5,7 @@ use super::error::sentence;
 use super::method::required;
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
-use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
+use crate::call::{self, Call, CallError, Code, Content, Input, Outcome, RequestId};
 
 pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let name = required(params.name, "name")?;
@@ -29,12 +29,13 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
     let mut round = Round::of(&[&tool.route], "tools/call", &name, params, era, cx)?;
     let asking = round.as_mut().and_then(|r| r.asking.take());
     let result = talking::run(&wanted, asking, talks, cx, async |talk| {
-        let this = Call { caller: &cx.caller, id, talk };
+        let this = Call { caller: &cx.caller, ip: cx.ip, id, talk };
         call::run(&tool.route, Input::Json(params.arguments), &this).await
     })
     .await;
     match (result, round, era) {
         (Err(CallError { unanswered: Some(why), .. }), Some(round), Era::Modern) => round.unanswered(*why),
+        (Err(error), ..) if error.code == Code::RateLimited => Err(RpcError::rate_limited(&error)),
         (result, ..) => Ok(write(&name, result, id, era, cx)),
     }
 }
@@ -47,6 +48,7 @@ fn write(
     cx: &Context<'_>,
 ) -> Vec<u8> {
     let mut out = b"{\"content\":[".to_vec();
+    let cached = result.as_ref().ok().and_then(|outcome| outcome.cached);
     match result {
         Ok(outcome) => {
             for (index, content) in outcome.content.iter().enumerate() {
@@ -69,7 +71,7 @@ fn write(
             out.extend_from_slice(b"],\"isError\":true");
         }
     }
-    era.close(&mut out, &cx.live);
+    era.close_saying(&mut out, &cx.live, cached);
     out
 }
 

@@ -13,6 +13,8 @@ pub use jq::Jq;
 pub use next::{NEXT, values};
 pub use shape::{ShapeError, shape};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -75,6 +77,42 @@ pub struct Outcome {
     pub structured: Option<String>,
     /// Whether it tells the model of a failure.
     pub is_error: bool,
+    /// Where it comes from, on routes that keep answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached: Option<Cached>,
+}
+
+/// Where an answer of a route that keeps answers comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Cached {
+    /// From the source, or kept.
+    pub state: CacheState,
+    /// How old it is.
+    pub age: Duration,
+}
+
+/// Whether an answer was fetched or kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheState {
+    /// Kept, and fresh.
+    Hit,
+    /// Kept, and no longer fresh.
+    Stale,
+    /// Fetched for this call, or for one that asked the same at the same time.
+    Miss,
+}
+
+impl CacheState {
+    /// The state as a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+        }
+    }
 }
 
 /// One piece of content.
@@ -103,6 +141,22 @@ pub enum Content {
     },
     /// A resource that is only named: a `resource_link` object of MCP.
     Link(Value),
+}
+
+impl Content {
+    /// About how many bytes it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Blob { data, mime } => data.len() + mime.len(),
+            Self::Resource { uri, mime, text, blob } => {
+                let all = [mime, text, blob].into_iter().flatten();
+                uri.len() + all.map(String::len).sum::<usize>()
+            }
+            Self::Link(link) => json_len(link),
+        }
+    }
 }
 
 impl Outcome {

@@ -30,7 +30,7 @@ pub fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
             None if plan.format == FormatConfig::Json && text.len() <= plan.max_bytes => Ok(Outcome {
                 content: vec![Content::Text(text.clone())],
                 structured: Some(text),
-                is_error: false,
+                ..Outcome::default()
             }),
             None => value_outcome(parse(&text)?, plan),
             Some(select) => value_outcome(select.run(&text).map_err(ShapeError::Select)?, plan),
@@ -76,7 +76,7 @@ fn value_outcome(value: Value, plan: &OutputPlan) -> Result<Outcome, ShapeError>
         (None, Value::String(text)) => text.clone(),
         (None, _) => structured.clone(),
     };
-    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), is_error: false })
+    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), ..Outcome::default() })
 }
 
 /// As JSON text, in one go; a value's `Display` writes piece by piece.
@@ -172,7 +172,7 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
         (Some(table), None) => table,
         (None, _) => structured.clone(),
     };
-    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), is_error: false })
+    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), ..Outcome::default() })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod capabilities;
 mod catalog;
 mod complete;
 mod confirm;
+mod invalidates;
 mod listed;
 mod pages;
 mod portable;
@@ -29,7 +30,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::OutputConfig;
-use crate::policy::PolicyConfig;
+use crate::policy::{PolicyConfig, Traits};
 use crate::source::{SourcePlan, SourcePlans};
 use crate::yaml::Entries;
 
@@ -96,6 +97,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
         })
         .collect();
     auth::check_unknown(config, diagnostics);
+    invalidates::check(config, &tools, &resources, diagnostics);
     announced::check(config, &resources, diagnostics);
     portable::check_server(config, server.as_ref(), diagnostics);
     if config.losses.lost(&["sources"]) {
@@ -151,7 +153,12 @@ fn part<T>(
 /// What is wrong in `defaults` is told also where no route takes it.
 fn check_defaults(config: &Config, diagnostics: &mut Diagnostics) {
     let defaults = &config.defaults;
-    let _ = defaults.policy.compile(&PolicyConfig::default(), diagnostics);
+    let reads = Traits { reads_only: true, ..Traits::default() };
+    let _ = defaults.policy.compile(&PolicyConfig::default(), &reads, diagnostics);
+    if let Some(first) = defaults.policy.invalidates.first() {
+        let message = "`invalidates` belongs on the route that makes kept answers wrong";
+        diagnostics.push(Diagnostic::error("not-in-defaults", message).at(first.span, ""));
+    }
     let _ = defaults.output.compile(&OutputConfig::default(), diagnostics);
 }
 

@@ -12,7 +12,7 @@ use crate::config::{Config, MessageConfig, PromptConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::output::Content;
 use crate::params::{self, ParamsPlan};
-use crate::policy::PolicyPlan;
+use crate::policy::{PolicyPlan, Traits};
 use crate::source::SourcePlans;
 use crate::source::fixed::{self, FixedConfig};
 use crate::template::Jinja;
@@ -137,6 +137,7 @@ pub(super) fn compile(
     let completions = complete::compile(&prompt.complete, &of, config, sources, diagnostics);
     let names: Vec<&str> = prompt.params.names().chain(prompt.data.names()).collect();
     let messages: Vec<_> = prompt.messages.iter().map(|m| message(m, &names, &owner, diagnostics)).collect();
+    let reads = Traits { reads_only: true, ..Traits::default() };
     Some(PromptPlan {
         name: name.value.clone(),
         title: prompt.title.clone(),
@@ -146,7 +147,7 @@ pub(super) fn compile(
         data,
         completions,
         messages: messages.into_iter().collect::<Option<_>>()?,
-        policy: prompt.policy.compile(&config.defaults.policy, diagnostics),
+        policy: prompt.policy.compile(&config.defaults.policy, &reads, diagnostics),
         listed,
     })
 }

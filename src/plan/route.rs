@@ -13,14 +13,15 @@ use crate::config::{Config, ResourceConfig, ToolConfig};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::{NEXT, OutputConfig, OutputPlan};
 use crate::params::{self, ParamConfig, ParamsPlan, Scope};
-use crate::policy::{PolicyConfig, PolicyPlan};
-use crate::source::{self, OpConfigs, OpPlan, SourcePlans};
+use crate::policy::cache::Identifies;
+use crate::policy::{PolicyConfig, PolicyPlan, Traits};
+use crate::source::{self, OpConfigs, OpPlan, SourcePlan, SourcePlans};
 use crate::template::UriTemplate;
 use crate::units::Size;
 use crate::yaml::{Entries, JsonNode};
 
 /// What a route is exposed as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Noun {
     /// A tool.
@@ -181,8 +182,28 @@ pub(super) fn compile_route(
         let help = "give `text`, `json`, `blob` or `file`, without `steps`";
         diagnostics.push(Diagnostic::error("tool-content", message).at(at, "").help(help));
     }
-    let policy = policy.compile(&config.defaults.policy, diagnostics);
+    let traits = traits(op.as_ref(), &params, sources);
+    let mut policy = policy.compile(&config.defaults.policy, &traits, diagnostics);
+    if noun == Noun::PromptData {
+        // The prompt itself is counted.
+        policy.rate_limit = None;
+    }
     Some(RoutePlan { noun, name: name.to_owned(), params, op: op?, output: output_plan, policy, confirm })
+}
+
+/// What the policies of a route have to know of its operation. One that did not compile is taken for whatever its policies need.
+fn traits(op: Option<&OpPlan>, params: &ParamsPlan, sources: &SourcePlans) -> Traits {
+    let Some(op) = op else { return Traits { reads_only: true, ..Traits::default() } };
+    let source = sources.iter().find(|(name, _)| Some(name.value.as_str()) == op.source());
+    let source = source.and_then(|(_, plan)| plan.as_ref());
+    let bound = params.params.iter().filter_map(|p| p.from.as_ref()).map(|from| from.field.clone());
+    let mut fields = source.map(SourcePlan::identity).unwrap_or_default();
+    fields.extend(bound);
+    Traits {
+        reads_only: op.reads_only(),
+        personal: op.talks() || op.asks(),
+        identifies: Identifies { fields, whole: false },
+    }
 }
 
 pub(super) fn compile_tool(

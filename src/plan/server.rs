@@ -9,6 +9,9 @@ use super::auth::{self, AuthPlan};
 use super::listed::{self, IconPlan};
 use crate::config::{Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::net::Network;
+use crate::policy;
+use crate::policy::rate_limit::RateLimitPlan;
 use crate::units::{Period, Size};
 
 /// `server:` and `auth:` with every default in place.
@@ -53,6 +56,14 @@ pub struct ServerPlan {
     pub list_ttl: Period,
     /// Entries on one page of a list.
     pub list_page: usize,
+    /// How often lists may be asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lists_limit: Option<RateLimitPlan>,
+    /// How much memory kept answers take.
+    pub cache_max: Size,
+    /// Proxies that are believed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
     /// The log.
     pub log: LogPlan,
     /// Who may call.
@@ -74,6 +85,27 @@ pub struct LogPlan {
     pub keep: usize,
 }
 
+/// The limit of lists: their own, else that of every route.
+fn lists_limit(config: &Config, diagnostics: &mut Diagnostics) -> Option<RateLimitPlan> {
+    let own = policy::block(config.server.lists.rate_limit.as_ref(), "rate_limit", diagnostics);
+    if let Some(own) = own {
+        return own?.compile(diagnostics);
+    }
+    // What is wrong with it is told with the defaults.
+    let told = &mut Diagnostics::default();
+    policy::block(config.defaults.policy.rate_limit.as_ref(), "rate_limit", told).flatten()?.compile(told)
+}
+
+fn network(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Network> {
+    let network = Network::parse(written);
+    if network.is_none() {
+        let message = format!("`{}` is no network", written.value);
+        let help = "an address with the length of its prefix, and nothing beyond that: `10.0.0.0/8`, `2001:db8::/32`";
+        diagnostics.push(Diagnostic::error("bad-network", message).at(written.span, "").help(help));
+    }
+    network
+}
+
 pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<ServerPlan> {
     let server = &config.server;
     let http = &server.http;
@@ -86,6 +118,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         http.max_body.map(|s| (s.value.0 as u64, s.span, "max_body")),
         http.max_concurrent_calls.map(|c| (u64::from(c.value), c.span, "max_concurrent_calls")),
         server.lists.page.map(|p| (u64::from(p.value), p.span, "page")),
+        server.cache.max.map(|s| (s.value.0 as u64 / 1024, s.span, "max")),
         server.log.max_size.map(|s| (s.value.0 as u64 / 1024, s.span, "max_size")),
         http.sessions.idle.map(|i| (i.value.0.as_secs(), i.span, "idle")),
     ]
@@ -98,6 +131,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         }
     }
     let icons = icons(config, diagnostics);
+    let trusted_proxies = server.trusted_proxies.iter().filter_map(|n| network(n, diagnostics)).collect();
     let website = server.website.as_ref().map(|w| website(w, diagnostics));
     let log = &server.log;
     Some(ServerPlan {
@@ -117,6 +151,9 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         drain: http.drain.unwrap_or(Period::seconds(20)),
         max_sessions: http.sessions.max.map_or(4096, |m| m as usize),
         session_idle: http.sessions.idle.map_or(Period::seconds(1800), |i| i.value),
+        lists_limit: lists_limit(config, diagnostics),
+        cache_max: server.cache.max.map_or(Size::mib(64), |s| s.value),
+        trusted_proxies,
         list_ttl: server.lists.ttl.unwrap_or(Period::seconds(30)),
         list_page: server.lists.page.map_or(1000, |p| p.value as usize),
         log: LogPlan {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::flight::{Flights, Turn};
 use crate::caller::{Caller, CallerField};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::output::{Content, Outcome};
 use crate::params::Arguments;
 use crate::units::Period;
 
@@ -123,6 +124,42 @@ pub trait Kept: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn is_missing(&self) -> bool;
 }
 
+/// An answer as it is kept.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// What the caller gets.
+    Found(Arc<Outcome>),
+    /// The sentence that says that nothing was found.
+    Missing(String),
+}
+
+impl Kept for Answer {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Found(outcome) => {
+                let structured = outcome.structured.as_ref().map_or(0, String::len);
+                structured + outcome.content.iter().map(Content::bytes).sum::<usize>()
+            }
+            Self::Missing(sentence) => sentence.len(),
+        }
+    }
+
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing(_))
+    }
+}
+
+/// Why an answer could not be fetched, for those who waited for it.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// The code of the failure.
+    pub code: &'static str,
+    /// The sentence for the caller.
+    pub message: String,
+    /// For the log.
+    pub detail: String,
+}
+
 /// A route and the arguments of a call on it, with what of the caller the answer depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key(Arc<[u8]>);
@@ -199,8 +236,8 @@ struct Entry<T> {
 #[derive(Debug)]
 pub struct Cache<T: Kept> {
     entries: moka::sync::Cache<Key, Arc<Entry<T>>>,
-    flights: Flights<Key, Option<T>>,
-    refreshes: Semaphore,
+    flights: Flights<Key, Result<T, Failed>>,
+    refreshes: Arc<Semaphore>,
 }
 
 /// What the cache has for a key.
@@ -236,12 +273,12 @@ impl<T> moka::Expiry<Key, Arc<Entry<T>>> for Lives {
 
 /// The right to fetch an answer anew in the background. Dropped without a new answer, the next try waits a moment.
 #[derive(Debug)]
-pub struct Refresh<'a, T> {
+pub struct Refresh<T> {
     entry: Arc<Entry<T>>,
-    _place: SemaphorePermit<'a>,
+    _place: OwnedSemaphorePermit,
 }
 
-impl<T> Drop for Refresh<'_, T> {
+impl<T> Drop for Refresh<T> {
     fn drop(&mut self) {
         let after = u64::try_from(self.entry.stored.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.entry.failed.store(after.max(1), Ordering::Relaxed);
@@ -258,7 +295,7 @@ impl<T: Kept> Cache<T> {
         };
         let entries =
             moka::sync::Cache::builder().max_capacity(max as u64).weigher(weigh).expire_after(Lives).build();
-        Self { entries, flights: Flights::default(), refreshes: Semaphore::new(REFRESHES) }
+        Self { entries, flights: Flights::default(), refreshes: Arc::new(Semaphore::new(REFRESHES)) }
     }
 
     /// What there is for a key.
@@ -297,20 +334,20 @@ impl<T: Kept> Cache<T> {
     /// The right to fetch an answer anew; nobody else has it then. None if somebody does already, if that failed just now, or if
     /// too many are being fetched.
     #[must_use]
-    pub fn refresh(&self, key: &Key) -> Option<Refresh<'_, T>> {
+    pub fn refresh(&self, key: &Key) -> Option<Refresh<T>> {
         let entry = self.entries.get(key)?;
         let failed = entry.failed.load(Ordering::Relaxed);
         let waits = Duration::from_millis(failed) + AFTER_FAILURE;
         if failed > 0 && entry.stored.elapsed() < waits {
             return None;
         }
-        let place = self.refreshes.try_acquire().ok()?;
+        let place = self.refreshes.clone().try_acquire_owned().ok()?;
         let mine = !entry.refreshing.swap(true, Ordering::AcqRel);
         mine.then(|| Refresh { entry, _place: place })
     }
 
-    /// Takes part in fetching an answer: those who follow get what the leader tells, which is nothing where its own try failed.
-    pub fn join(&self, key: &Key) -> Turn<'_, Key, Option<T>> {
+    /// Takes part in fetching an answer: those who follow get what the leader tells.
+    pub fn join(&self, key: &Key) -> Turn<'_, Key, Result<T, Failed>> {
         self.flights.join(key)
     }
 

@@ -1,5 +1,6 @@
 //! The accept loop: connection limits, time limits before and between requests, and the drain at the end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
             () = &mut shutdown => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
+        let Some((stream, peer, place)) = accepted else { continue };
         let _ = stream.set_nodelay(true);
         let watcher = graceful.watcher();
         let (builder, server, mut stopping) = (builder.clone(), server.clone(), stopping.clone());
@@ -93,7 +94,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
             }
             let service = service_fn(move |request| {
                 let server = server.clone();
-                async move { Ok::<_, std::convert::Infallible>(http::respond(request, &server).await) }
+                async move { Ok::<_, std::convert::Infallible>(http::respond(request, peer, &server).await) }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             if let Err(error) = watcher.watch(connection).await {
@@ -115,10 +116,10 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = connections.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, peer)) => Some((stream, peer.ip(), place)),
         Err(error) => {
             // Out of descriptors, mostly: a moment later there may be some.
             warn!(%error, "a connection could not be accepted");

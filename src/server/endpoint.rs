@@ -1,6 +1,7 @@
 //! The MCP endpoint: the checks in their order (host, origin, key, method, place, type, size), then the message, with its session if
 //! it is of the era that has them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::{Server, auth, cors, guard, stream};
 use crate::call::Caller;
 use crate::live::Live;
 use crate::mcp::{self, Answer, Context, Era, Headers as _, Message, Peers, RpcError, Session};
+use crate::net::{self, Network};
 use crate::plan::ServerPlan;
 use crate::talk::Place;
 
@@ -30,7 +32,12 @@ const SESSION: &str = "mcp-session-id";
 const ID_LENGTH: usize = 24;
 
 /// Answers one request.
-pub(super) async fn respond(request: Request<Incoming>, server: &Server, live: Arc<Live>) -> Reply {
+pub(super) async fn respond(
+    request: Request<Incoming>,
+    peer: IpAddr,
+    server: &Server,
+    live: Arc<Live>,
+) -> Reply {
     let plan = &live.plan.server;
     let caller = match check(&request, plan) {
         Ok(caller) => caller,
@@ -48,7 +55,8 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server, live: A
     };
     drop(reading);
     let (headers, peers) = (parts.headers, server.peers.clone());
-    Post { live, caller, headers, body, place: None, peers, session: None }.answer(server).await
+    let ip = client(peer, &headers, &live.plan.server.trusted_proxies);
+    Post { live, caller, ip, headers, body, place: None, peers, session: None }.answer(server).await
 }
 
 fn overloaded() -> Reply {
@@ -56,6 +64,16 @@ fn overloaded() -> Reply {
     let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, error.code, &error.message);
     reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     reply
+}
+
+/// Where a request comes from, by what the proxies say that are trusted.
+fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    if trusted.is_empty() {
+        return peer.to_canonical();
+    }
+    let said = headers.get_all("x-forwarded-for").iter().map(|v| v.to_str().unwrap_or_default());
+    let said: Vec<&str> = said.flat_map(|list| list.split(',')).collect();
+    net::client(peer, said.into_iter(), trusted)
 }
 
 /// Everything that can be refused, or answered, before the body is read.
@@ -187,6 +205,7 @@ fn session(
 struct Post {
     live: Arc<Live>,
     caller: Caller,
+    ip: IpAddr,
     headers: HeaderMap,
     body: Bytes,
     /// Its place among the calls, held to its end; what is no call has none.
@@ -315,6 +334,7 @@ impl Post {
         Context {
             live: self.live.clone(),
             caller: self.caller.clone(),
+            ip: Some(self.ip),
             headers: Some(&self.headers),
             outlet,
             session: self.session.as_deref(),

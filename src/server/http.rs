@@ -1,5 +1,7 @@
 //! One HTTP request: its path, and the forms of replies.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -26,7 +28,7 @@ impl Headers for HeaderMap {
 }
 
 /// Answers one request.
-pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Reply {
+pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &Server) -> Reply {
     let live = server.live.load();
     let plan = &live.plan.server;
     match request.uri().path() {
@@ -44,7 +46,7 @@ pub(super) async fn respond(request: Request<Incoming>, server: &Server) -> Repl
         }
         path if path == plan.path => {
             let reader = cors::reader(request.headers(), plan);
-            cors::open(endpoint::respond(request, server, live.clone()).await, reader)
+            cors::open(endpoint::respond(request, peer, server, live.clone()).await, reader)
         }
         _ => refuse(
             StatusCode::NOT_FOUND,
@@ -63,7 +65,13 @@ fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
 
 /// An error without an id: the request was not read.
 pub(super) fn refuse(status: StatusCode, code: i32, message: &str) -> Reply {
-    let error = RpcError { code, message: message.to_owned(), data: None, status: status.as_u16() };
+    let error = RpcError {
+        code,
+        message: message.to_owned(),
+        data: None,
+        status: status.as_u16(),
+        retry_after: None,
+    };
     json(status, error.body(None))
 }
 
@@ -77,8 +85,13 @@ fn plain(method: &Method, status: StatusCode, body: String) -> Reply {
 
 pub(super) fn reply(answer: Answer) -> Reply {
     match answer {
-        Answer::Reply { status, body } => {
-            json(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body)
+        Answer::Reply { status, body, retry_after } => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut reply = json(status, body);
+            if let Some(seconds) = retry_after {
+                reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            reply
         }
         Answer::Accepted => empty(StatusCode::ACCEPTED),
     }

@@ -101,6 +101,7 @@ impl Client {
         let cx = Context {
             live: self.live.load(),
             caller: Caller::Local,
+            ip: None,
             headers: None,
             outlet: Some(&self.answers),
             session: Some(&self.session),

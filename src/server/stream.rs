@@ -56,7 +56,7 @@ pub(super) fn detached(task: JoinHandle<Answer>) -> Running {
             Err(error) if error.is_cancelled() => Answer::Accepted,
             Err(_) => {
                 let error = RpcError::internal("this server failed on its side");
-                Answer::Reply { status: 200, body: error.body(None) }
+                Answer::Reply { status: 200, body: error.body(None), retry_after: None }
             }
         }
     })
@@ -171,7 +171,8 @@ impl State {
             return None;
         };
         if let Ok(message) = self.notifications.try_recv() {
-            self.running = Some(Box::pin(std::future::ready(Answer::Reply { status: 200, body })));
+            self.running =
+                Some(Box::pin(std::future::ready(Answer::Reply { status: 200, body, retry_after: None })));
             return Some(event(&message));
         }
         self.running = None;

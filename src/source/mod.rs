@@ -22,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::caller::CallerField;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
@@ -228,6 +229,15 @@ impl SourcePlan {
             Self::Rest(_) => "rest",
             Self::Sql(_) => "sql",
             Self::Vector(_) => "vector",
+        }
+    }
+
+    /// What of the caller every operation on it uses, whatever its parameters are: parts of its identity.
+    #[must_use]
+    pub fn identity(&self) -> Vec<CallerField> {
+        match self {
+            Self::Sql(plan) => plan.session_fields().cloned().collect(),
+            Self::Rest(_) | Self::Vector(_) => Vec::new(),
         }
     }
 

@@ -13,6 +13,7 @@
 )]
 
 mod asking;
+mod caching;
 mod callers;
 mod cli;
 mod config;
@@ -38,6 +39,7 @@ mod online;
 mod pages;
 mod postgres;
 mod postgres_state;
+mod rate_limits;
 mod rest;
 mod rest_encodings;
 mod rest_faults;

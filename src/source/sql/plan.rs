@@ -27,6 +27,13 @@ pub struct SqlPlan {
     pub(super) session: Vec<(Arc<str>, CallerField)>,
 }
 
+impl SqlPlan {
+    /// What of the caller is put into every session.
+    pub fn session_fields(&self) -> impl Iterator<Item = &CallerField> {
+        self.session.iter().map(|(_, field)| field)
+    }
+}
+
 /// A compiled statement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SqlOp {

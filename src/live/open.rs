@@ -1,0 +1,193 @@
+//! Opening a plan: sources, limits and kept answers that are the same as before go on, everything else is new.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Completion, Live, Prompt, Resource, Route, Tool};
+use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan};
+use crate::policy::cache::{Answer, Cache, Shelf};
+use crate::policy::rate_limit::{Per, RateLimit, RateLimitPlan};
+use crate::source::{OpenError, Source, SourcePlan};
+
+impl Live {
+    /// Opens a plan. What is equal in `previous` goes on: sources with their pools, limits with their counts, kept answers.
+    ///
+    /// # Errors
+    /// If a source cannot be made at all; one that is merely down opens and heals.
+    pub fn open(plan: Plan, previous: Option<&Self>) -> Result<Self, OpenError> {
+        let opening = Opening::new(&plan, previous)?;
+        let mut tools = HashMap::with_capacity(plan.tools.len());
+        for tool in &plan.tools {
+            let live = Tool { plan: tool.clone(), route: opening.route(&tool.route)? };
+            tools.insert(tool.route.name.clone(), live);
+        }
+        let mut resources = HashMap::new();
+        let mut templates = Vec::new();
+        for resource in &plan.resources {
+            let live = Resource {
+                route: opening.route(&resource.route)?,
+                completions: opening.completions(&resource.completions)?,
+                plan: resource.clone(),
+            };
+            if resource.is_template() {
+                templates.push(live);
+            } else {
+                resources.insert(resource.uri.clone(), live);
+            }
+        }
+        let mut prompts = HashMap::new();
+        for prompt in &plan.prompts {
+            let data = prompt.data.iter().map(|(name, plan)| Ok((name.clone(), opening.route(plan)?)));
+            let live = Prompt {
+                plan: prompt.clone(),
+                limit: opening
+                    .limit(prompt.policy.rate_limit, || previous?.prompts.get(&prompt.name)?.limit.clone()),
+                data: data.collect::<Result<_, OpenError>>()?,
+                completions: opening.completions(&prompt.completions)?,
+            };
+            prompts.insert(prompt.name.clone(), live);
+        }
+        let generation = previous.map_or(1, |p| p.generation + 1);
+        let lists_limit = opening.limit(plan.server.lists_limit, || previous?.lists_limit.clone());
+        let Opening { sources, cache, .. } = opening;
+        let plan = Arc::new(plan);
+        Ok(Self { generation, plan, sources, cache, lists_limit, tools, resources, templates, prompts })
+    }
+
+    /// Every route.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        let resources = || self.resources.values().chain(&self.templates);
+        let completions = resources().flat_map(|r| &r.completions);
+        let completions = completions.chain(self.prompts.values().flat_map(|p| &p.completions));
+        let suggesting = completions.filter_map(|(_, completion)| match completion {
+            Completion::Route(route) => Some(&**route),
+            Completion::Values(_) => None,
+        });
+        let data = self.prompts.values().flat_map(|p| &p.data).map(|(_, route)| route);
+        let tools = self.tools.values().map(|t| &t.route);
+        tools.chain(resources().map(|r| &r.route)).chain(data).chain(suggesting)
+    }
+}
+
+struct Opening<'a> {
+    sources: HashMap<String, (SourcePlan, Source)>,
+    cache: Arc<Cache<Answer>>,
+    /// The routes before, by what they are exposed as.
+    before: HashMap<(Noun, &'a str), Vec<&'a Route>>,
+    /// The sources before, to see which go on.
+    old_sources: Option<&'a HashMap<String, (SourcePlan, Source)>>,
+    /// Where tools and resources keep their answers, by name.
+    shelves: HashMap<&'a str, Arc<Shelf>>,
+    /// Limits that several routes share.
+    shared: RefCell<Vec<Arc<RateLimit>>>,
+}
+
+impl<'a> Opening<'a> {
+    fn new(plan: &'a Plan, previous: Option<&'a Live>) -> Result<Self, OpenError> {
+        let mut sources = HashMap::new();
+        for (name, source) in &plan.sources {
+            let kept = previous.and_then(|p| p.sources.get(name)).filter(|(known, _)| known == source);
+            let live = match kept {
+                Some((_, live)) => live.clone(),
+                None => source.open(name)?,
+            };
+            sources.insert(name.clone(), (source.clone(), live));
+        }
+        let mut before: HashMap<(Noun, &str), Vec<&Route>> = HashMap::new();
+        for route in previous.into_iter().flat_map(Live::routes) {
+            before.entry((route.plan.noun, route.plan.name.as_str())).or_default().push(route);
+        }
+        let same_size = previous.filter(|p| p.plan.server.cache_max == plan.server.cache_max);
+        let cache = same_size.map(|p| p.cache.clone());
+        let shared = previous.into_iter().flat_map(Live::routes).filter_map(|r| r.limit.clone());
+        let mut opening = Self {
+            sources,
+            cache: cache.unwrap_or_else(|| Arc::new(Cache::new(plan.server.cache_max.0))),
+            before,
+            old_sources: previous.map(|p| &p.sources),
+            shelves: HashMap::new(),
+            shared: RefCell::new(shared.filter(|limit| limit.plan().per == Per::Global).collect()),
+        };
+        let routes = plan.tools.iter().map(|t| &t.route).chain(plan.resources.iter().map(|r| &r.route));
+        for route in routes {
+            let shelf = opening.shelf(route);
+            opening.shelves.insert(route.name.as_str(), shelf);
+        }
+        Ok(opening)
+    }
+
+    /// The same route on the same source as before.
+    fn unchanged(&self, plan: &RoutePlan) -> Option<&'a Route> {
+        let routes = self.before.get(&(plan.noun, plan.name.as_str()))?;
+        let same = routes.iter().find(|route| *route.plan == *plan)?;
+        let source = match plan.op.source() {
+            None => true,
+            Some(name) => {
+                let old = self.old_sources.and_then(|s| s.get(name));
+                old.map(|(plan, _)| plan) == self.sources.get(name).map(|(plan, _)| plan)
+            }
+        };
+        source.then_some(*same)
+    }
+
+    fn shelf(&self, plan: &RoutePlan) -> Arc<Shelf> {
+        self.unchanged(plan).map(|route| route.shelf.clone()).unwrap_or_default()
+    }
+
+    fn route(&self, plan: &Arc<RoutePlan>) -> Result<Route, OpenError> {
+        let source = plan.op.source().and_then(|name| self.sources.get(name)).map(|(_, s)| s);
+        let backend = plan.op.bind(source).ok_or_else(|| OpenError {
+            name: plan.op.source().unwrap_or_default().to_owned(),
+            reason: format!("`{}` cannot be bound to it", plan.name),
+        })?;
+        let exposed = matches!(plan.noun, Noun::Tool | Noun::Resource);
+        let shelf = self.shelves.get(plan.name.as_str()).filter(|_| exposed);
+        let invalidates = plan.policy.invalidates.iter();
+        Ok(Route {
+            plan: plan.clone(),
+            backend,
+            limit: self.limit(plan.policy.rate_limit, || {
+                let routes = self.before.get(&(plan.noun, plan.name.as_str()))?;
+                routes.first()?.limit.clone()
+            }),
+            shelf: shelf.cloned().unwrap_or_else(|| self.shelf(plan)),
+            cache: self.cache.clone(),
+            invalidates: invalidates.filter_map(|name| self.shelves.get(name.as_str()).cloned()).collect(),
+        })
+    }
+
+    fn completions(
+        &self,
+        plans: &[(String, CompletionPlan)],
+    ) -> Result<Vec<(String, Completion)>, OpenError> {
+        let live = plans.iter().map(|(name, plan)| {
+            let completion = match plan {
+                CompletionPlan::Values(values) => Completion::Values(values.clone()),
+                CompletionPlan::Route(plan) => Completion::Route(Box::new(self.route(plan)?)),
+            };
+            Ok((name.clone(), completion))
+        });
+        live.collect()
+    }
+
+    /// The limit of a plan: the one that counted before if it is the same, one that others have where it is shared.
+    fn limit(
+        &self,
+        plan: Option<RateLimitPlan>,
+        before: impl FnOnce() -> Option<Arc<RateLimit>>,
+    ) -> Option<Arc<RateLimit>> {
+        let plan = plan?;
+        if plan.per == Per::Global {
+            let mut shared = self.shared.borrow_mut();
+            if let Some(limit) = shared.iter().find(|limit| *limit.plan() == plan) {
+                return Some(limit.clone());
+            }
+            let limit = Arc::new(RateLimit::new(plan));
+            shared.push(limit.clone());
+            return Some(limit);
+        }
+        let kept = before().filter(|limit| *limit.plan() == plan);
+        Some(kept.unwrap_or_else(|| Arc::new(RateLimit::new(plan))))
+    }
+}
