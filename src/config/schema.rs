@@ -15,11 +15,21 @@ pub fn schema() -> Value {
     join_lines(&mut value);
     exactly_one(&mut value);
     names(&mut value);
-    if let Some(word) = value.pointer_mut("/properties/auth/anyOf/0/anyOf/0") {
-        *word = json!({ "const": "none" });
+    for place in NONE_OR_BLOCK {
+        if let Some(word) = value.pointer_mut(&format!("{place}/anyOf/0/anyOf/0")) {
+            *word = json!({ "const": "none" });
+        }
     }
     value
 }
+
+/// Keys that take a block, or the word `none`.
+const NONE_OR_BLOCK: [&str; 4] = [
+    "/properties/auth",
+    "/$defs/Policy/properties/rate_limit",
+    "/$defs/Policy/properties/cache",
+    "/$defs/Lists/properties/rate_limit",
+];
 
 /// Blocks that hold exactly one of some keys, whatever else they hold.
 const ONE_OF: [(&str, &[&str]); 21] = [

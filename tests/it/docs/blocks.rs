@@ -100,7 +100,7 @@ impl Block {
                 "tools:\n  a_tool:\n    description: A tool.\n    static: {{ text: x }}\n    params:\n{}",
                 indented(6)
             ),
-            Some(key @ ("sources" | "server")) => format!("{key}:\n{}{TOOL}", indented(2)),
+            Some(key @ ("sources" | "server" | "defaults")) => format!("{key}:\n{}{TOOL}", indented(2)),
             Some(key) => format!("{SOURCES}{key}:\n{}", indented(2)),
         }
     }

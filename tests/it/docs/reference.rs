@@ -98,6 +98,9 @@ impl Blocks {
             {
                 return format!("text or {}", self.reference(block.trim_start_matches("#/$defs/")));
             }
+            if let (Some(word), Some(block)) = (choices[0]["const"].as_str(), choices[1]["$ref"].as_str()) {
+                return format!("`{word}` or {}", self.reference(block.trim_start_matches("#/$defs/")));
+            }
             if let (true, Some(block)) = (choices[0]["type"].is_array(), choices[1]["$ref"].as_str()) {
                 return format!("value or {}", self.reference(block.trim_start_matches("#/$defs/")));
             }
@@ -130,7 +133,7 @@ impl Blocks {
             {
                 "`{}`".to_owned()
             }
-            "File" | "Size" | "Duration" => name.to_lowercase(),
+            "File" | "Size" | "Duration" | "Rate" => name.to_lowercase(),
             _ => match (self.places.get(name), self.choices(name)) {
                 (Some(place), _) => format!("[{}](#{place})", words(name)),
                 (None, Some(choices)) => {
