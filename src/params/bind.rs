@@ -61,7 +61,9 @@ fn push_canonical(value: &Value, out: &mut Vec<u8>) {
         }
         Value::Array(items) => {
             out.push(b'[');
-            items.iter().for_each(|item| push_canonical(item, out));
+            for item in items {
+                push_canonical(item, out);
+            }
             out.push(b']');
         }
         scalar => out.extend_from_slice(scalar.to_string().as_bytes()),

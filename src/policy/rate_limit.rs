@@ -173,13 +173,13 @@ where
 
     fn key(&self, who: Counted<'_>) -> u64 {
         match (self.plan.per, who) {
-            (Per::Route | Per::Global, _) => 0,
             (Per::Caller, Counted { caller: Some(caller), .. }) => self.hasher.hash_one((0, caller)),
             (Per::Caller | Per::ClientIp, Counted { ip: Some(ip), .. }) => {
                 self.hasher.hash_one((1, network(ip)))
             }
             (Per::ClientIp, Counted { caller: Some(caller), .. }) => self.hasher.hash_one((0, caller)),
-            (Per::Caller | Per::ClientIp, Counted { caller: None, ip: None }) => 0,
+            // Of a route or of all; or nothing is known of whoever calls.
+            _ => 0,
         }
     }
 
@@ -214,7 +214,7 @@ where
 fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 => v4,
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!((0..100).filter(|_| limit.take(named("a")).is_ok()).count(), 30);
         let wait = limit.take(named("a")).unwrap_err();
         assert!(wait <= Duration::from_millis(500) && wait > Duration::ZERO, "{wait:?}");
-        clock.advance(wait - Duration::from_millis(1));
+        clock.advance(wait.saturating_sub(Duration::from_millis(1)));
         assert!(limit.take(named("a")).is_err());
         clock.advance(Duration::from_millis(1));
         assert!(limit.take(named("a")).is_ok());

@@ -231,7 +231,7 @@ async fn callers_never_read_what_was_meant_for_another() {
     config["tools"]["put"]["policy"] = json!({});
     let gateway = Gateway::start(&config.to_string()).await;
     let call = async |n: usize| {
-        let (key, tenant) = if n % 2 == 0 { ("key-of-ada", "t1") } else { ("key-of-bob", "t2") };
+        let (key, tenant) = if n.is_multiple_of(2) { ("key-of-ada", "t1") } else { ("key-of-bob", "t2") };
         let mut headers = modern_headers("tools/call", Some("get"));
         headers.push(("X-API-Key".to_owned(), key.to_owned()));
         let message =
