@@ -23,6 +23,7 @@ mod docs;
 mod faults;
 mod faults_leaving;
 mod faults_memory;
+mod faults_redirects;
 mod fuzz_seeds;
 mod handbook_sql;
 mod http;
