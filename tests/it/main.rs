@@ -42,6 +42,7 @@ mod online;
 mod pages;
 mod postgres;
 mod postgres_state;
+mod powerdns;
 mod rest;
 mod rest_encodings;
 mod rest_faults;
