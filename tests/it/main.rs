@@ -49,6 +49,7 @@ mod rest_faults;
 mod rest_multipart;
 mod rest_replies;
 mod rest_requests;
+mod rest_slots;
 mod restart;
 mod rmcp_client;
 mod sessions;
