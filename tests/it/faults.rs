@@ -1,5 +1,5 @@
 //! Upstreams that fail in every way, one row a fault: the call ends in time with the row's sentence, nothing of the upstream shows in
-//! it, and what came over a broken connection never reaches the next call (H1 and H3 of the reliability reference).
+//! it, and what came over a broken connection never reaches the next call.
 
 use std::time::{Duration, Instant};
 

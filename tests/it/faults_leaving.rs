@@ -1,5 +1,5 @@
 //! Clients that give up: whatever they do, in whichever era and over whichever transport, the upstream's connection is closed within a
-//! second and nothing more is said of the call (H6 of the reliability reference).
+//! second and nothing more is said of the call.
 
 use std::time::{Duration, Instant};
 

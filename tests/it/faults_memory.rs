@@ -1,5 +1,5 @@
-//! Answers of an upstream without measure: each ends at its limit, and the gateway's own memory does not grow with them (H2 of the
-//! reliability reference). The program runs as a child; its largest size is what the system says.
+//! Answers of an upstream without measure: each ends at its limit, and the gateway's own memory does not grow with them. The
+//! program runs as a child; its largest size is what the system says.
 #![cfg(target_os = "linux")]
 
 use serde_json::{Map, json};

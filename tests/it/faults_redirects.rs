@@ -1,5 +1,4 @@
-//! Answers that point elsewhere: nobody goes there unless the configuration says so, and the caller reads the status only (C5 of the
-//! reliability reference).
+//! Answers that point elsewhere: nobody goes there unless the configuration says so, and the caller reads the status only.
 #![cfg(target_os = "linux")] // elsewhere loopback is one address
 
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! The rest of C1 to C3 of the reliability reference: arguments that come as a URI or as a prompt's, and a megabyte in the less common
-//! slots. Every value fills its slot alone, or nothing is sent.
+//! REST requests whose arguments come as a URI or as a prompt's, and a megabyte in the less common slots. Every
+//! value fills its slot alone, or nothing is sent.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};

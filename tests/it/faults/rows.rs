@@ -72,7 +72,7 @@ fn whole(name: &'static str, status: &str, kind: &str, body: &[u8], says: &'stat
     Row { name, when: When::Asked, steps, says, line: Line::Kept }
 }
 
-/// H1: too late, or never.
+/// Too late, or never.
 pub fn late() -> Vec<Row> {
     vec![
         connected("accepts_and_says_nothing", vec![Step::Hang], LATE),
@@ -105,7 +105,7 @@ pub fn late() -> Vec<Row> {
     ]
 }
 
-/// H3: the connection ends, or the body is not framed as said.
+/// The connection ends, or the body is not framed as said.
 pub fn broken() -> Vec<Row> {
     let secret = SECRET;
     vec![
@@ -159,7 +159,7 @@ pub fn broken() -> Vec<Row> {
     ]
 }
 
-/// H3: what comes is no head of HTTP.
+/// What comes is no head of HTTP.
 pub fn no_heads() -> Vec<Row> {
     let secret = SECRET;
     vec![
