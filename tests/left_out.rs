@@ -6,6 +6,7 @@ fn main() {
         // Which comes with `TEST_MYSQL_URL`.
         ("TEST_MYSQL_ROOT_URL", "what needs MySQL or MariaDB, "),
         ("TEST_EMBEDDER_URL", "the real embedding model, "),
+        ("TEST_POWERDNS_SERVER", "PowerDNS behind examples/powerdns.yaml, "),
     ];
     // A test that restarts an engine starts its own, with the scripts that have started the one beside it.
     let own = |name: &str| {

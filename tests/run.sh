@@ -18,6 +18,8 @@ cd "$root" || exit 1
 . "$root/tests/engines/tools.sh"
 # shellcheck source=tests/embedder/tools.sh
 . "$root/tests/embedder/tools.sh"
+# shellcheck source=tests/powerdns/tools.sh
+. "$root/tests/powerdns/tools.sh"
 
 usage() {
   sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -141,6 +143,17 @@ embedding_model() {
   fi
 }
 
+# The same for a service of somebody else, which a test starts for itself.
+powerdns() {
+  if powerdns_here || { [ -z "$quick" ] && powerdns_tools; }; then
+    engines_said+=", PowerDNS $SIDEGATE_POWERDNS_VERSION"
+  elif [ -n "$quick" ]; then
+    engines_said+=", without PowerDNS (fetched by a run without --quick)"
+  else
+    missing powerdns "it cannot be had, for what is named above"
+  fi
+}
+
 # cargo test prints one line of counts per test program.
 cargo_tests() {
   local log=$logs/cargo-test.log status=0 passed failed start=$SECONDS
@@ -205,6 +218,7 @@ fi
 
 engines
 embedding_model
+powerdns
 cargo_tests
 
 if [ -z "$quick" ]; then

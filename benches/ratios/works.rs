@@ -65,6 +65,12 @@ fn all() -> Vec<Work> {
         work("static", Floor::Fixed, modern_call("hello", &json!({})), "The returns desk"),
         work("static-legacy", Floor::Fixed, legacy_call("hello", &json!({})), "The returns desk"),
         work("rest", Floor::Forward, modern_call("get_order", &json!({ "id": "ORD-1001" })), "ORD-1001"),
+        work(
+            "rest-select",
+            Floor::Forward,
+            modern_call("get_lines", &json!({ "id": "ORD-1001" })),
+            "SKU-0008",
+        ),
         work("sqlite", Floor::Bare(Asked::SqliteItem), by_key("item"), "item 4242"),
         work("postgres", Floor::Bare(Asked::PostgresItem), by_key("pg_item"), "item 4242"),
         work("postgres-100", Floor::Bare(Asked::PostgresItems), by_key("pg_items"), "item 4342"),
@@ -158,6 +164,11 @@ fn one_of_each() -> String {
     description: One order.
     params: {{ id: {{ type: string }} }}
     rest: {{ source: up, get: "/orders/{{id}}" }}
+  get_lines:
+    description: The lines of one order.
+    params: {{ id: {{ type: string }} }}
+    rest: {{ source: up, get: "/orders/{{id}}" }}
+    output: {{ select: "{{id, status, lines: [.lines[] | {{sku, qty}}]}}" }}
   item:
     description: One row.
     params: {{ id: {{ type: integer }} }}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::time::timeout;
 
 use super::SourceError;
@@ -11,6 +12,8 @@ use super::SourceError;
 const ENCODED: &str = "a body in an encoding that was not asked for";
 /// The reason of an answer that did not come whole.
 pub(super) const BROKE_OFF: &str = "the answer broke off";
+/// The reason of bytes that are no answer.
+const NOT_HTTP: &str = "it is not sound HTTP";
 
 /// A client with its own pool.
 ///
@@ -53,6 +56,11 @@ pub(super) async fn fetch(
 async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer, SourceError> {
     let mut response = request.send().await.map_err(unreachable_or_bad)?;
     let status = response.status().as_u16();
+    // Two ends that disagree about where an answer ends are how answers are mixed up (RFC 9112 section 6.3).
+    if [CONTENT_LENGTH, TRANSFER_ENCODING].iter().all(|name| response.headers().contains_key(name)) {
+        let detail = "Content-Length beside Transfer-Encoding".to_owned();
+        return Err(SourceError::BadReply { reason: NOT_HTTP, detail });
+    }
     let content_type = response
         .headers()
         .get(reqwest::header::CONTENT_TYPE)
@@ -98,11 +106,22 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn unreachable_or_bad(error: reqwest::Error) -> SourceError {
     let error = error.without_url();
     let text = chain(&error);
-    if error.is_connect() || error.is_timeout() || error.is_request() {
+    if is_no_http(&error) {
+        SourceError::BadReply { reason: NOT_HTTP, detail: text }
+    } else if error.is_connect() || error.is_timeout() || error.is_request() {
         SourceError::Unavailable(text)
     } else {
         SourceError::BadReply { reason: BROKE_OFF, detail: text }
     }
+}
+
+/// Whether the head of an answer could not be read: somebody is there, and trying again is of no use.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+    error.is_request()
+        && causes
+            .filter_map(|e| e.downcast_ref::<hyper::Error>())
+            .any(|e| e.is_parse() || e.is_parse_too_large())
 }
 
 /// The media type without parameters, in lower case.

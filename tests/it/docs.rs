@@ -75,11 +75,11 @@ fn every_example_configuration_compiles_without_a_warning() {
     files.push(root().join("gateway.example.yaml"));
     assert!(files.len() > 2, "{files:?}");
     for file in files {
-        let checked = sidegate::app::check(&file, &blocks::environment(""));
+        let text = fs::read_to_string(&file).unwrap();
+        let checked = sidegate::app::check(&file, &blocks::environment(&text));
         let report = blocks::report(&checked);
         assert!(checked.plan.is_some() && report.is_empty(), "{report}");
-        blocks::fits(&fs::read_to_string(&file).unwrap())
-            .unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+        blocks::fits(&text).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
     }
 }
 

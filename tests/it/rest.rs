@@ -399,37 +399,3 @@ async fn credentials_arrive_and_show_nowhere() {
         assert!(!log.contains(form), "{form} in {log}");
     }
 }
-
-#[tokio::test]
-async fn redirects_are_not_followed() {
-    let other = Upstream::recorder().await;
-    let elsewhere = other.url();
-    let api = Upstream::start(move |seen| {
-        let target = match seen.path() {
-            "/path" => "/landed".to_owned(),
-            _ => format!("{elsewhere}/landed"),
-        };
-        let status = if seen.method == "POST" { "307 Temporary Redirect" } else { "302 Found" };
-        vec![Step::Send(
-            format!("HTTP/1.1 {status}\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n").into_bytes(),
-        )]
-    })
-    .await;
-    let gateway = Gateway::start(&format!(
-        r#"
-sources: {{ api: {{ rest: {{ base_url: "{}", credentials: {{ api_key: {{ header: X-Api-Key, value: key }} }} }} }} }}
-tools:
-  path: {{ description: P., rest: {{ source: api, get: /path }} }}
-  host: {{ description: H., rest: {{ source: api, get: /host }} }}
-  post: {{ description: O., rest: {{ source: api, post: /host, json: {{ a: 1 }} }} }}
-"#,
-        api.url()
-    ))
-    .await;
-    for tool in ["path", "host", "post"] {
-        let result = gateway.call(tool, json!({})).await;
-        let sentence = failure(&result);
-        assert!(sentence.contains("status 30") && !sentence.contains("landed"), "{sentence}");
-        assert_eq!((api.take().len(), other.count()), (1, 0), "{tool}");
-    }
-}

@@ -17,6 +17,9 @@ use crate::template::Template;
 const MAX_WORDS: usize = 300;
 /// The most characters of a configured sentence once it is filled.
 const MAX_SENTENCE: usize = 1000;
+/// How deeply lists and objects of an answer may stand in each other. Readers of the client's side give up at 128, some of whose levels
+/// are those of the message around it.
+const MAX_DEPTH: usize = 100;
 /// The largest failed body that is searched for a message.
 const MAX_SEARCHED: usize = 64 << 10;
 
@@ -211,6 +214,10 @@ fn content(answer: Answer, method: Method, max_rows: usize) -> Result<Reply, Sou
             Err(SourceError::BadReply { reason: "an HTML page instead of data", detail })
         }
         _ if is_json => match valid() {
+            Ok(()) if depth(&text) > MAX_DEPTH => {
+                let detail = format!("more than {MAX_DEPTH} levels");
+                Err(SourceError::BadReply { reason: "JSON that is too deeply nested", detail })
+            }
             Ok(()) => Ok(Reply::Json(text)),
             Err(error) => {
                 Err(SourceError::BadReply { reason: "JSON that is not valid", detail: error.to_string() })
@@ -219,7 +226,26 @@ fn content(answer: Answer, method: Method, max_rows: usize) -> Result<Reply, Sou
         "text/csv" if !headless => table::csv(&text, max_rows).map(Reply::Rows),
         "text/xml" | "application/xml" => table::xml(&text).map(Reply::Value),
         _ if kind.ends_with("+xml") && !kind.starts_with("image/") => table::xml(&text).map(Reply::Value),
-        "" if valid().is_ok() => Ok(Reply::Json(text)),
+        "" if valid().is_ok() && depth(&text) <= MAX_DEPTH => Ok(Reply::Json(text)),
         _ => Ok(Reply::Text { text, mime: (!kind.is_empty()).then(|| kind.to_owned()) }),
     }
+}
+
+/// How deeply lists and objects stand in each other in valid JSON.
+fn depth(json: &str) -> usize {
+    let (mut deepest, mut now, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            b']' | b'}' if !in_text => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }

@@ -1,6 +1,7 @@
 //! What the tests share: the gateway in this process or as a child, upstreams that record or fail, a raw HTTP client.
 
 pub mod client;
+pub mod faults;
 pub mod gateway;
 pub mod message;
 pub mod process;

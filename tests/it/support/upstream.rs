@@ -51,6 +51,19 @@ pub enum Step {
     /// Never goes on.
     Hang,
     Close,
+    /// Ends the connection without a goodbye (RST).
+    Reset,
+}
+
+impl Step {
+    /// How many bytes it sends.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Send(bytes) | Self::Drip(bytes, _) => bytes.len(),
+            Self::Repeat(bytes, times) => bytes.len() * times,
+            Self::Wait(_) | Self::Hang | Self::Close | Self::Reset => 0,
+        }
+    }
 }
 
 type Script = Arc<dyn Fn(&Seen) -> Vec<Step> + Send + Sync>;
@@ -133,19 +146,6 @@ async fn serve(
         sink.lock().unwrap().push(seen);
         for step in steps {
             match step {
-                Step::Send(bytes) => stream.write_all(&bytes).await?,
-                Step::Repeat(bytes, times) => {
-                    for _ in 0..times {
-                        stream.write_all(&bytes).await?;
-                    }
-                }
-                Step::Wait(time) => tokio::time::sleep(time).await,
-                Step::Drip(bytes, pause) => {
-                    for byte in bytes {
-                        stream.write_all(&[byte]).await?;
-                        tokio::time::sleep(pause).await;
-                    }
-                }
                 Step::Hang => {
                     // Holds the connection until the other side gives up.
                     let mut rest = [0; 1024];
@@ -154,14 +154,41 @@ async fn serve(
                     return Ok(());
                 }
                 Step::Close => return Ok(()),
+                Step::Reset => return stream.set_zero_linger(),
+                plain => play(&mut stream, &plain).await?,
             }
         }
     }
     Ok(())
 }
 
+pub(super) async fn send(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await
+}
+
+/// Plays a step after which the connection goes on.
+pub(super) async fn play(stream: &mut TcpStream, step: &Step) -> std::io::Result<()> {
+    match step {
+        Step::Send(bytes) => send(stream, bytes).await?,
+        Step::Repeat(bytes, times) => {
+            for _ in 0..*times {
+                send(stream, bytes).await?;
+            }
+        }
+        Step::Wait(time) => tokio::time::sleep(*time).await,
+        Step::Drip(bytes, pause) => {
+            for byte in bytes {
+                send(stream, &[*byte]).await?;
+                tokio::time::sleep(*pause).await;
+            }
+        }
+        Step::Hang | Step::Close | Step::Reset => {}
+    }
+    Ok(())
+}
+
 /// One request; `None` when the other side closes.
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Seen>> {
+pub(super) async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Seen>> {
     let mut chunk = vec![0; 64 << 10];
     let mut searched: usize = 0;
     let end = loop {
