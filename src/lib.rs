@@ -19,8 +19,8 @@
 //! | 5 | [`live`]: a plan with its open sources |
 //! | 4 | [`plan`]: compile, and the lists as bytes |
 //! | 3 | [`config`]: root types, the loader, the schema |
-//! | 2 | [`source`] kinds, [`policy`]: siblings that do not know each other |
-//! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client |
+//! | 2 | [`source`] kinds: siblings that do not know each other |
+//! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client; [`policy`]: what guards a route or a source without knowing it |
 //! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`name`], [`secret`], [`units`], [`telemetry`] |
 
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.

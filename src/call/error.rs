@@ -1,9 +1,13 @@
 //! Why a call failed: a stable code, whose fault it was, a sentence for the caller, and the detail for the log.
 
+use std::time::Duration;
+
 use crate::output::ShapeError;
 use crate::params::BadArguments;
+use crate::policy::Refusal;
 use crate::source::{Said, SourceError};
 use crate::talk::Unanswered;
+use crate::units::Period;
 
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,13 +97,15 @@ pub struct CallError {
     pub message: String,
     /// For the log only.
     pub detail: String,
+    /// How long it is no use to try again.
+    pub retry_after: Option<Duration>,
     /// What the client has to be asked, or cannot be.
     pub unanswered: Option<Box<Unanswered>>,
 }
 
 impl CallError {
     fn new(code: Code, message: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: detail.into(), unanswered: None }
+        Self { code, message: message.into(), detail: detail.into(), retry_after: None, unanswered: None }
     }
 
     /// Refused arguments.
@@ -172,6 +178,22 @@ impl CallError {
         Self::new(Code::InvalidArguments, message, "")
     }
 
+    /// An attempt that was not made; `party` says by whom.
+    #[must_use]
+    pub fn refused(refusal: Refusal, party: &str) -> Self {
+        let (retry_after, why) = match refusal {
+            Refusal::Crowded => (None, "is busy: too many calls wait for it already.".to_owned()),
+            Refusal::Late(limit) => {
+                (None, format!("is busy: no place became free within {}.", Period(round(limit))))
+            }
+            Refusal::Open(left) => {
+                (Some(left), "fails, so it is left alone for now and was not asked.".to_owned())
+            }
+        };
+        let message = format!("{party} {why} {}", come_back(retry_after));
+        Self { retry_after, ..Self::new(Code::Unavailable, message, format!("{refusal:?}")) }
+    }
+
     /// A failed attempt on the named source.
     #[must_use]
     pub fn source(error: SourceError, source: &str) -> Self {
@@ -200,14 +222,14 @@ impl CallError {
             SourceError::Busy(limit) => {
                 let message = format!(
                     "The {party} is busy: no connection became free within {}. Try again in a moment.",
-                    crate::units::Period(round(limit))
+                    Period(round(limit))
                 );
                 Self::new(Code::Unavailable, message, detail)
             }
             SourceError::Timeout(limit) => {
                 let message = format!(
                     "The {party} gave no answer within {}. Try again, or ask for less.",
-                    crate::units::Period(round(limit))
+                    Period(round(limit))
                 );
                 Self::new(Code::Timeout, message, detail)
             }
@@ -241,6 +263,15 @@ impl CallError {
                 Self::new(Code::Internal, message, detail)
             }
             SourceError::Embedder(error) => Self::party(*error, party),
+            SourceError::Later { error, after } => {
+                let mut failed = Self::party(*error, party);
+                let vague = [come_back(None), " Wait before trying again.".to_owned()];
+                let told = vague.iter().find_map(|end| failed.message.strip_suffix(end.as_str()));
+                let told = told.unwrap_or(&failed.message).trim_end();
+                failed.message = format!("{told} {}", come_back(Some(after)));
+                failed.retry_after = Some(after);
+                failed
+            }
             SourceError::TooLarge(max) => {
                 let message = format!("The answer of the {party} is larger than {max} bytes. Ask for less.");
                 Self::new(Code::TooLarge, message, detail)
@@ -275,12 +306,26 @@ impl CallError {
     }
 }
 
+/// What ends a sentence about what passes.
+fn come_back(after: Option<Duration>) -> String {
+    match after {
+        Some(after) => format!("Try again in {}.", Period::seconds(whole_seconds(after))),
+        None => "Try again in a moment.".to_owned(),
+    }
+}
+
+/// Rounded up, so that nobody comes too early.
+#[must_use]
+pub fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 /// Whole milliseconds below a second, whole seconds above.
-fn round(limit: std::time::Duration) -> std::time::Duration {
+fn round(limit: Duration) -> Duration {
     if limit.as_millis() < 990 {
-        std::time::Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(0))
+        Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(0))
     } else {
-        std::time::Duration::from_secs_f64(limit.as_secs_f64().round())
+        Duration::from_secs_f64(limit.as_secs_f64().round())
     }
 }
 

@@ -1,11 +1,12 @@
 //! One call: a caller, a route, arguments, and what becomes of it. `run` is the whole path, read top to bottom.
 
+mod attempts;
 mod confirm;
 mod error;
 mod run;
 
 pub use crate::output::{Content, Outcome};
-pub use error::{CallError, Code, Origin};
+pub use error::{CallError, Code, Origin, whole_seconds};
 pub use run::{Call, Input, run};
 
 pub use crate::caller::Caller;

@@ -6,13 +6,14 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::attempts::Tries;
 use super::confirm::confirm;
 use super::{CallError, Caller, Origin, Outcome, RequestId};
 use crate::live::Route;
 use crate::output;
 use crate::params::Arguments;
 use crate::policy::PolicyPlan;
-use crate::source::{Attempt, SourceError};
+use crate::source::{Attempt, CallKey};
 use crate::talk::Talk;
 use crate::telemetry::one_line;
 
@@ -67,8 +68,7 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     let reports = if plan.op.talks() { &Talk::silent() } else { talk };
     reports.stage(0, 3, "started").await;
 
-    let PolicyPlan { timeout } = &plan.policy;
-    let source = plan.op.source().unwrap_or("static");
+    let PolicyPlan { timeout, retry, concurrency: _ } = &plan.policy;
 
     // Bind first: nothing below sees an argument that was not checked.
     let bound;
@@ -94,20 +94,15 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     let attempt = Attempt {
         talk,
         caller,
+        key: &CallKey::default(),
         deadline: Instant::now() + timeout.0 + patience,
         max_rows: plan.output.max_rows,
         max_bytes: plan.output.max_bytes,
     };
-    let execute = route.backend.execute(arguments, attempt);
-    let reply = match tokio::time::timeout_at(attempt.deadline, execute).await {
-        Ok(Ok(reply)) => reply,
-        // A source that was given what was left of the time names that; the caller knows the whole.
-        Ok(Err(SourceError::Timeout(_))) if Instant::now() >= attempt.deadline => {
-            return Err(CallError::source(SourceError::Timeout(timeout.0), source));
-        }
-        Ok(Err(error)) => return Err(CallError::source(error, source)),
-        Err(_) => return Err(CallError::source(SourceError::Timeout(timeout.0), source)),
-    };
+
+    // Retries wrap the attempts; each attempt waits for its places and asks the breaker, and then the source.
+    let tries = Tries { route, timeout: timeout.0, retry: retry.as_ref(), reports, id: call.id };
+    let reply = tries.run(arguments, attempt).await?;
 
     // Shape last: what leaves is small and says what was left out.
     reports.stage(2, 3, "shaping the answer").await;

@@ -1,11 +1,16 @@
 //! Live: a plan with its open sources, and the pointer through which everybody sees the current one.
 
+mod bind;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::plan::{CompletionPlan, Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
+use bind::{Binding, Places};
+
+use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
+use crate::policy::{Concurrency, Guard};
 use crate::source::{Backend, OpenError, Source, SourcePlan};
 
 /// A compiled route bound to its live source.
@@ -15,6 +20,27 @@ pub struct Route {
     pub plan: Arc<RoutePlan>,
     /// What an attempt executes.
     pub backend: Backend,
+    /// What guards its source.
+    pub guard: Option<Arc<Guard>>,
+    /// The places of its own calls.
+    pub places: Option<Arc<Concurrency>>,
+}
+
+/// A source in use.
+#[derive(Clone, Debug)]
+pub struct OpenSource {
+    /// Its plan.
+    pub plan: SourcePlan,
+    /// The source.
+    pub source: Source,
+    /// What guards it.
+    pub guard: Arc<Guard>,
+}
+
+impl OpenSource {
+    fn open(name: &str, plan: &SourcePlan) -> Result<Self, OpenError> {
+        Ok(Self { plan: plan.clone(), source: plan.open(name)?, guard: Arc::new(plan.guard(name)) })
+    }
 }
 
 /// A tool in use.
@@ -65,7 +91,8 @@ pub struct Live {
     /// The plan.
     pub plan: Arc<Plan>,
     /// Open sources by name.
-    pub sources: HashMap<String, (SourcePlan, Source)>,
+    pub sources: HashMap<String, OpenSource>,
+    places: Places,
     tools: HashMap<String, Tool>,
     /// Resources by URI.
     resources: HashMap<String, Resource>,
@@ -74,49 +101,29 @@ pub struct Live {
 }
 
 impl Live {
-    /// Opens a plan. Sources that are equal to those of `previous` go on with their pools.
+    /// Opens a plan. Sources that are equal to those of `previous` go on with their pools and guards, routes with their places.
     ///
     /// # Errors
     /// If a source cannot be made at all; one that is merely down opens and heals.
     pub fn open(plan: Plan, previous: Option<&Self>) -> Result<Self, OpenError> {
         let mut sources = HashMap::new();
         for (name, source) in &plan.sources {
-            let kept = previous.and_then(|p| p.sources.get(name)).filter(|(known, _)| known == source);
-            let live = match kept {
-                Some((_, live)) => live.clone(),
-                None => source.open(name)?,
-            };
-            sources.insert(name.clone(), (source.clone(), live));
+            let kept = previous.and_then(|p| p.sources.get(name)).filter(|known| known.plan == *source);
+            let live = kept.map_or_else(|| OpenSource::open(name, source), |kept| Ok(kept.clone()))?;
+            sources.insert(name.clone(), live);
         }
-        let route = |plan: &Arc<RoutePlan>| {
-            let source = plan.op.source().and_then(|name| sources.get(name)).map(|(_, s)| s);
-            let backend = plan.op.bind(source).ok_or_else(|| OpenError {
-                name: plan.op.source().unwrap_or_default().to_owned(),
-                reason: format!("`{}` cannot be bound to it", plan.name),
-            })?;
-            Ok(Route { plan: plan.clone(), backend })
-        };
-        let completions = |plans: &[(String, CompletionPlan)]| {
-            let live = plans.iter().map(|(name, plan)| {
-                let completion = match plan {
-                    CompletionPlan::Values(values) => Completion::Values(values.clone()),
-                    CompletionPlan::Route(plan) => Completion::Route(Box::new(route(plan)?)),
-                };
-                Ok((name.clone(), completion))
-            });
-            live.collect::<Result<Vec<_>, OpenError>>()
-        };
+        let mut binding = Binding::new(&sources, previous.map(|p| &p.places));
         let mut tools = HashMap::with_capacity(plan.tools.len());
         for tool in &plan.tools {
-            let live = Tool { plan: tool.clone(), route: route(&tool.route)? };
+            let live = Tool { plan: tool.clone(), route: binding.route("", &tool.route)? };
             tools.insert(tool.route.name.clone(), live);
         }
         let mut resources = HashMap::new();
         let mut templates = Vec::new();
         for resource in &plan.resources {
             let live = Resource {
-                route: route(&resource.route)?,
-                completions: completions(&resource.completions)?,
+                route: binding.route("", &resource.route)?,
+                completions: binding.completions(&resource.uri, &resource.completions)?,
                 plan: resource.clone(),
             };
             if resource.is_template() {
@@ -127,13 +134,15 @@ impl Live {
         }
         let mut prompts = HashMap::new();
         for prompt in &plan.prompts {
-            let data = prompt.data.iter().map(|(name, plan)| Ok((name.clone(), route(plan)?)));
+            let data =
+                prompt.data.iter().map(|(name, plan)| Ok((name.clone(), binding.route(&prompt.name, plan)?)));
             let data = data.collect::<Result<_, OpenError>>()?;
-            let completions = completions(&prompt.completions)?;
+            let completions = binding.completions(&prompt.name, &prompt.completions)?;
             prompts.insert(prompt.name.clone(), Prompt { plan: prompt.clone(), data, completions });
         }
+        let places = binding.places();
         let generation = previous.map_or(1, |p| p.generation + 1);
-        Ok(Self { generation, plan: Arc::new(plan), sources, tools, resources, templates, prompts })
+        Ok(Self { generation, plan: Arc::new(plan), sources, places, tools, resources, templates, prompts })
     }
 
     /// A tool by name.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Era;
-use crate::call::{CallError, Code, Origin, RequestId};
+use crate::call::{CallError, Code, Origin, RequestId, whole_seconds};
 
 /// A JSON-RPC error with the HTTP status it travels with in the modern era (MCP 2026-07-28, basic/index and
 /// transports/streamable-http).
@@ -97,11 +97,18 @@ impl RpcError {
     /// A failed call where no result can carry it: resources and prompts.
     #[must_use]
     pub fn from_call(error: &CallError, id: RequestId) -> Self {
-        match error.code {
+        let told = match error.code {
             Code::InvalidArguments | Code::NotFound => Self::invalid_params(&error.message),
             _ => Self::internal(sentence(error, id)),
-        }
+        };
+        Self { data: retry_after(error).map(|seconds| json!({ "retryAfter": seconds })), ..told }
     }
+}
+
+/// In how many seconds it is worth trying again, for programs.
+#[must_use]
+pub(super) fn retry_after(error: &CallError) -> Option<u64> {
+    error.retry_after.map(whole_seconds)
 }
 
 /// The text of a failed call, naming the id under which the log has the rest.

@@ -20,6 +20,18 @@ impl Era {
         }
         out.push(b'}');
     }
+
+    /// The same, with a member of `_meta`, which is where the modern era ends its results.
+    pub(super) fn close_with(self, out: &mut Vec<u8>, meta: &str, live: &Live) {
+        match self {
+            Self::Legacy => out.extend_from_slice(format!(",\"_meta\":{{{meta}}}}}").as_bytes()),
+            Self::Modern => {
+                self.close(out, live);
+                out.truncate(out.len() - 2);
+                out.extend_from_slice(format!(",{meta}}}}}").as_bytes());
+            }
+        }
+    }
 }
 
 /// Answers a method that both eras have; `None` if this is not one.

@@ -1,11 +1,14 @@
 //! `tools/call`.
 
 use super::asking::Round;
-use super::error::sentence;
+use super::error::{retry_after, sentence};
 use super::method::required;
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
 use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId};
+
+/// The member of `_meta` that says in how many seconds a failed call is worth trying again.
+const RETRY_AFTER: &str = "sidegate/retryAfter";
 
 pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let name = required(params.name, "name")?;
@@ -67,6 +70,11 @@ fn write(
         Err(error) => {
             content::push(&mut out, &Content::Text(sentence(&error, id)), name);
             out.extend_from_slice(b"],\"isError\":true");
+            if let Some(seconds) = retry_after(&error) {
+                let meta = format!("\"{RETRY_AFTER}\":{seconds}");
+                era.close_with(&mut out, &meta, &cx.live);
+                return out;
+            }
         }
     }
     era.close(&mut out, &cx.live);

@@ -20,7 +20,7 @@ use crate::units::Size;
 use crate::yaml::{Entries, JsonNode};
 
 /// What a route is exposed as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Noun {
     /// A tool.
@@ -181,8 +181,24 @@ pub(super) fn compile_route(
         let help = "give `text`, `json`, `blob` or `file`, without `steps`";
         diagnostics.push(Diagnostic::error("tool-content", message).at(at, "").help(help));
     }
-    let policy = policy.compile(&config.defaults.policy, diagnostics);
-    Some(RoutePlan { noun, name: name.to_owned(), params, op: op?, output: output_plan, policy, confirm })
+    let mut policy_plan = policy.compile(&config.defaults.policy, diagnostics);
+    // Where the operation did not compile, enough is said already.
+    if let Some(unrepeatable) = op.as_ref().and_then(OpPlan::unrepeatable) {
+        // The policy of a prompt is that of all its values, whichever of them can be repeated.
+        if matches!(noun, Noun::Tool | Noun::Resource) && policy_plan.retry.is_some() {
+            policy.refuse_retry(&unrepeatable, diagnostics);
+        }
+        policy_plan.retry = None;
+    }
+    Some(RoutePlan {
+        noun,
+        name: name.to_owned(),
+        params,
+        op: op?,
+        output: output_plan,
+        policy: policy_plan,
+        confirm,
+    })
 }
 
 pub(super) fn compile_tool(

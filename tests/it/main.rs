@@ -38,6 +38,8 @@ mod online;
 mod pages;
 mod postgres;
 mod postgres_state;
+mod resilience;
+mod resilience_load;
 mod rest;
 mod rest_encodings;
 mod rest_faults;
