@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::support::upstream::{self, Seen, reply};
 use crate::support::{Gateway, Step, Upstream, failure, message, structured};
@@ -48,7 +49,7 @@ fn flaky() -> impl Fn(&Seen) -> Vec<Step> {
 fn config(url: &str, more: &str) -> String {
     format!(
         r#"
-sources: {{ api: {{ rest: {{ base_url: "{url}", timeout: 400ms }} }} }}
+sources: {{ api: {{ rest: {{ base_url: "{url}", timeout: 400ms, headers: {{ Idempotency-Key: fixed }} }} }} }}
 defaults: {{ policy: {{ timeout: 5s, retry: {{ attempts: 3, backoff: 10ms }} }} }}
 tools:
   get: {{ description: G., params: {{ p: {{ type: string }} }}, rest: {{ source: api, get: "/{{p*}}" }} }}
@@ -92,7 +93,11 @@ async fn what_cannot_be_repeated_is_sent_once_and_with_a_key_it_can() {
         failure(&gateway.call("post", json!({ "p": format!("{fault}/1/post") })).await);
         let seen = api.take();
         assert_eq!(seen.len(), 1, "{fault}");
-        assert_eq!(seen[0].header("idempotency-key"), None);
+        assert_eq!(
+            seen[0].header("idempotency-key").as_deref(),
+            Some("fixed"),
+            "only where it was asked for"
+        );
         let result = gateway.call("keyed", json!({ "p": format!("{fault}/2/keyed") })).await;
         assert_eq!(structured(&result)["tries"], 3, "{fault}");
         let seen = api.take();
@@ -398,4 +403,28 @@ async fn a_route_has_places_of_its_own() {
     most.store(0, Ordering::SeqCst);
     join_all((0..6).map(|_| gateway.call("other", json!({})))).await;
     assert_eq!(most.load(Ordering::SeqCst), 6);
+}
+
+#[tokio::test]
+async fn a_statement_that_reads_is_tried_again_while_its_database_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (made, place) = (folder.path().join("made.db"), folder.path().join("shop.db"));
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&made).create_if_missing(true);
+    let mut session = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE a AS SELECT 7 AS n").execute(&mut session).await.unwrap();
+    session.close().await.unwrap();
+    let yaml = r"
+sources: { shop: { sql: { url: 'sqlite:shop.db' } } }
+tools:
+  once: { description: O., sql: { source: shop, query: SELECT n FROM a } }
+  again: { description: A., sql: { source: shop, query: SELECT n FROM a }, policy: { retry: { attempts: 10, backoff: 200ms, max_backoff: 200ms } } }
+";
+    let gateway = Gateway::start_in(folder, yaml).await;
+    assert!(failure(&gateway.call("once", json!({})).await).contains("cannot be reached"));
+    let appears = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        std::fs::rename(&made, &place).unwrap();
+    };
+    let (result, ()) = tokio::join!(gateway.call("again", json!({})), appears);
+    assert_eq!(structured(&result)["rows"][0]["n"], 7);
 }

@@ -68,7 +68,8 @@ impl SourceKind for Rest {
     ) -> Result<Reply, SourceError> {
         let mut request = self.request(op, arguments)?;
         if let Some(name) = &op.idempotency_key {
-            request = request.header(name, attempt.key.as_str());
+            // In the place of a header of the source, if there is one.
+            request = request.headers(HeaderMap::from_iter([header(name, attempt.key.as_str())?]));
         }
         let limit = attempt.left(self.plan.timeout.0);
         let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
