@@ -3,7 +3,7 @@
 //! ```text
 //! text --load--> Config --compile--> Plan --open--> Live --ArcSwap--> every request
 //!         spans        pure, sync          I/O; keeps equal sources of the old Live
-//! request:  bytes -> JSON-RPC -> Call -> Route (bind, deadline, attempt, shape) -> Outcome -> bytes
+//! request:  bytes -> JSON-RPC -> Call -> Route (bind, deadline, retry, attempt, shape) -> Outcome -> bytes
 //! ```
 //!
 //! Three suffixes carry the phase: `XConfig` (what the user wrote), `XPlan` (checked, comparable, no I/O), `X` (live).
