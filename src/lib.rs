@@ -3,7 +3,7 @@
 //! ```text
 //! text --load--> Config --compile--> Plan --open--> Live --ArcSwap--> every request
 //!         spans        pure, sync          I/O; keeps equal sources of the old Live
-//! request:  bytes -> JSON-RPC -> Call -> Route (bind, deadline, attempt, shape) -> Outcome -> bytes
+//! request:  bytes -> JSON-RPC -> Call -> Route (bind, deadline, retry, attempt, shape) -> Outcome -> bytes
 //! ```
 //!
 //! Three suffixes carry the phase: `XConfig` (what the user wrote), `XPlan` (checked, comparable, no I/O), `X` (live).
@@ -19,8 +19,8 @@
 //! | 5 | [`live`]: a plan with its open sources |
 //! | 4 | [`plan`]: compile, and the lists as bytes |
 //! | 3 | [`config`]: root types, the loader, the schema |
-//! | 2 | [`source`] kinds, [`policy`]: siblings that do not know each other |
-//! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client |
+//! | 2 | [`source`] kinds: siblings that do not know each other |
+//! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client; [`policy`]: what guards a route or a source without knowing it |
 //! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`name`], [`net`], [`secret`], [`units`], [`telemetry`] |
 
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.

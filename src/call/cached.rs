@@ -88,7 +88,7 @@ async fn fetch_and_keep(key: &Key, policy: &CachePlan, fetch: Fetch<'_>) -> Resu
 fn refresh(key: &Key, fetch: Fetch<'_>) {
     let Some(turn) = fetch.route.cache.refresh(key) else { return };
     let (route, key) = (fetch.route.clone(), key.clone());
-    let (arguments, caller) = (fetch.arguments.clone(), fetch.caller.clone());
+    let (arguments, caller, id) = (fetch.arguments.clone(), fetch.caller.clone(), fetch.id);
     tokio::spawn(async move {
         let deadline = Instant::now() + route.plan.policy.timeout.0;
         let silent = Talk::silent();
@@ -99,6 +99,7 @@ fn refresh(key: &Key, fetch: Fetch<'_>) {
             talk: &silent,
             reports: &silent,
             deadline,
+            id,
         };
         if let Some(policy) = &route.plan.policy.cache
             && let Err(error) = fetch_and_keep(&key, policy, fetch).await

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use crate::output::ShapeError;
 use crate::params::BadArguments;
+use crate::policy::Refusal;
 use crate::policy::cache::Failed;
 use crate::source::{Said, SourceError};
 use crate::talk::Unanswered;
+use crate::units::Period;
 
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,12 +125,6 @@ pub struct CallError {
     pub retry_after: Option<Duration>,
 }
 
-/// A wait in whole seconds, as `Retry-After` says it: not a moment too early.
-#[must_use]
-pub fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
 impl CallError {
     fn new(code: Code, message: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { code, message: message.into(), detail: detail.into(), unanswered: None, retry_after: None }
@@ -147,14 +143,20 @@ impl CallError {
     #[must_use]
     pub fn shared(failed: Failed) -> Self {
         let code = Code::ALL.into_iter().find(|code| code.as_str() == failed.code);
-        Self::new(code.unwrap_or(Code::Internal), failed.message, failed.detail)
+        let told = Self::new(code.unwrap_or(Code::Internal), failed.message, failed.detail);
+        Self { retry_after: failed.retry_after, ..told }
     }
 
     /// The same, for others who want the same answer.
     #[must_use]
     pub fn share(&self) -> Failed {
-        let Self { code, message, detail, .. } = self;
-        Failed { code: code.as_str(), message: message.clone(), detail: detail.clone() }
+        let Self { code, message, detail, retry_after, .. } = self;
+        Failed {
+            code: code.as_str(),
+            message: message.clone(),
+            detail: detail.clone(),
+            retry_after: *retry_after,
+        }
     }
 
     /// Nothing found, in the words of the first time.
@@ -233,6 +235,22 @@ impl CallError {
         Self::new(Code::InvalidArguments, message, "")
     }
 
+    /// An attempt that was not made; `party` says by whom.
+    #[must_use]
+    pub fn refused(refusal: Refusal, party: &str) -> Self {
+        let (retry_after, why) = match refusal {
+            Refusal::Crowded => (None, "is busy: too many calls wait for it already.".to_owned()),
+            Refusal::Late(limit) => {
+                (None, format!("is busy: no place became free within {}.", Period(round(limit))))
+            }
+            Refusal::Open(left) => {
+                (Some(left), "fails, so it is left alone for now and was not asked.".to_owned())
+            }
+        };
+        let message = format!("{party} {why} {}", come_back(retry_after));
+        Self { retry_after, ..Self::new(Code::Unavailable, message, format!("{refusal:?}")) }
+    }
+
     /// A failed attempt on the named source.
     #[must_use]
     pub fn source(error: SourceError, source: &str) -> Self {
@@ -261,14 +279,14 @@ impl CallError {
             SourceError::Busy(limit) => {
                 let message = format!(
                     "The {party} is busy: no connection became free within {}. Try again in a moment.",
-                    crate::units::Period(round(limit))
+                    Period(round(limit))
                 );
                 Self::new(Code::Unavailable, message, detail)
             }
             SourceError::Timeout(limit) => {
                 let message = format!(
                     "The {party} gave no answer within {}. Try again, or ask for less.",
-                    crate::units::Period(round(limit))
+                    Period(round(limit))
                 );
                 Self::new(Code::Timeout, message, detail)
             }
@@ -302,6 +320,15 @@ impl CallError {
                 Self::new(Code::Internal, message, detail)
             }
             SourceError::Embedder(error) => Self::party(*error, party),
+            SourceError::Later { error, after } => {
+                let mut failed = Self::party(*error, party);
+                let vague = [come_back(None), " Wait before trying again.".to_owned()];
+                let told = vague.iter().find_map(|end| failed.message.strip_suffix(end.as_str()));
+                let told = told.unwrap_or(&failed.message).trim_end();
+                failed.message = format!("{told} {}", come_back(Some(after)));
+                failed.retry_after = Some(after);
+                failed
+            }
             SourceError::TooLarge(max) => {
                 let message = format!("The answer of the {party} is larger than {max} bytes. Ask for less.");
                 Self::new(Code::TooLarge, message, detail)
@@ -334,6 +361,20 @@ impl CallError {
             }
         }
     }
+}
+
+/// What ends a sentence about what passes.
+fn come_back(after: Option<Duration>) -> String {
+    match after {
+        Some(after) => format!("Try again in {}.", Period::seconds(whole_seconds(after))),
+        None => "Try again in a moment.".to_owned(),
+    }
+}
+
+/// A wait in whole seconds, as `Retry-After` says it: not a moment too early.
+#[must_use]
+pub fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// Whole milliseconds below a second, whole seconds above.

@@ -1,5 +1,6 @@
 //! One call: a caller, a route, arguments, and what becomes of it. `run` is the whole path, read top to bottom.
 
+mod attempts;
 mod cached;
 mod confirm;
 mod error;

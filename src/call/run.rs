@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::attempts::Tries;
 use super::cached::cached;
 use super::confirm::confirm;
 use super::{CallError, Caller, Origin, Outcome, RequestId};
@@ -15,7 +16,7 @@ use crate::output;
 use crate::params::Arguments;
 use crate::policy::PolicyPlan;
 use crate::policy::rate_limit::{Counted, RateLimit};
-use crate::source::{Attempt, SourceError};
+use crate::source::{Attempt, CallKey};
 use crate::talk::Talk;
 use crate::telemetry::one_line;
 
@@ -75,7 +76,8 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     let reports = if plan.op.talks() { &Talk::silent() } else { talk };
     reports.stage(0, 3, "started").await;
 
-    let PolicyPlan { timeout, cache, rate_limit: _, invalidates: _ } = &plan.policy;
+    // What guards each attempt is applied below, where there is one.
+    let PolicyPlan { timeout, cache, rate_limit: _, invalidates: _, retry: _, concurrency: _ } = &plan.policy;
 
     // Bind first: nothing below sees an argument that was not checked.
     let bound;
@@ -97,7 +99,7 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     // The deadline bounds everything below. A person who is asked while it runs has their own time.
     let patience = if plan.op.asks() { talk.patience() } else { Duration::ZERO };
     let deadline = Instant::now() + timeout.0 + patience;
-    let fetch = Fetch { route, arguments, caller, talk, reports, deadline };
+    let fetch = Fetch { route, arguments, caller, talk, reports, deadline, id: call.id };
     let outcome = match cache {
         // A hit ends here; those who miss the same answer fetch it once.
         Some(policy) => cached(policy, fetch).await?,
@@ -132,33 +134,27 @@ pub(super) struct Fetch<'a> {
     /// Where it says how far it is.
     pub reports: &'a Talk,
     pub deadline: Instant,
+    pub id: RequestId,
 }
 
 impl Fetch<'_> {
     /// Asks the source and shapes what it gives.
     pub async fn run(self) -> Result<Outcome, CallError> {
-        let Self { route, arguments, caller, talk, reports, deadline } = self;
+        let Self { route, arguments, caller, talk, reports, deadline, id } = self;
         let plan = &*route.plan;
-        let source = plan.op.source().unwrap_or("static");
         reports.stage(1, 3, "waiting for the source").await;
         let attempt = Attempt {
             talk,
             caller,
+            key: &CallKey::default(),
             deadline,
             max_rows: plan.output.max_rows,
             max_bytes: plan.output.max_bytes,
         };
-        let timeout = plan.policy.timeout.0;
-        let execute = route.backend.execute(arguments, attempt);
-        let reply = match tokio::time::timeout_at(deadline, execute).await {
-            Ok(Ok(reply)) => reply,
-            // A source that was given what was left of the time names that; the caller knows the whole.
-            Ok(Err(SourceError::Timeout(_))) if Instant::now() >= deadline => {
-                return Err(CallError::source(SourceError::Timeout(timeout), source));
-            }
-            Ok(Err(error)) => return Err(CallError::source(error, source)),
-            Err(_) => return Err(CallError::source(SourceError::Timeout(timeout), source)),
-        };
+        // Retries wrap the attempts; each attempt waits for its places and asks the breaker, and then the source.
+        let PolicyPlan { timeout, retry, .. } = &plan.policy;
+        let tries = Tries { route, timeout: timeout.0, retry: retry.as_ref(), reports, id };
+        let reply = tries.run(arguments, attempt).await?;
 
         // Shape last: what leaves is small and says what was left out.
         reports.stage(2, 3, "shaping the answer").await;

@@ -67,7 +67,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Defaults")]
 pub struct DefaultsConfig {
-    /// Time limits.
+    /// Time limits, retries and places.
     pub policy: PolicyConfig,
     /// Selecting, formatting and cutting.
     pub output: OutputConfig,
@@ -97,7 +97,7 @@ pub struct ToolConfig {
     pub fixed: Option<FixedConfig>,
     /// What of the reply reaches the model.
     pub output: OutputConfig,
-    /// Time limits.
+    /// Time limits, retries and places.
     pub policy: PolicyConfig,
     /// A question that the person answers with yes or no before the tool runs, such as `Cancel order {id}?`. Clients that cannot
     /// ask are refused.
@@ -155,7 +155,7 @@ pub struct ResourceConfig {
     pub output: OutputConfig,
     /// Suggestions for the variables of the URI, by variable.
     pub complete: Entries<CompleteConfig>,
-    /// Time limits.
+    /// Time limits, retries and places.
     pub policy: PolicyConfig,
     /// Hints about how it is used.
     pub annotations: ResourceAnnotationsConfig,
@@ -199,7 +199,7 @@ pub struct PromptConfig {
     pub messages: Vec<Spanned<MessageConfig>>,
     /// Suggestions for the arguments, by argument.
     pub complete: Entries<CompleteConfig>,
-    /// Time limits.
+    /// Time limits, retries and places.
     pub policy: PolicyConfig,
     /// Pictures that clients may show.
     pub icons: Vec<Spanned<IconConfig>>,

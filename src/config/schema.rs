@@ -63,7 +63,7 @@ const ONE_OF: [(&str, &[&str]); 21] = [
 ];
 
 /// Keys of a request that cannot stand together.
-const NEVER: [[&str; 2]; 20] = [
+const NEVER: [[&str; 2]; 24] = [
     ["json", "form"],
     ["json", "text"],
     ["form", "text"],
@@ -84,6 +84,10 @@ const NEVER: [[&str; 2]; 20] = [
     ["head", "json"],
     ["head", "form"],
     ["head", "text"],
+    ["get", "idempotency_key"],
+    ["head", "idempotency_key"],
+    ["put", "idempotency_key"],
+    ["delete", "idempotency_key"],
 ];
 
 fn exactly_one(schema: &mut Value) {

@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
 use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::RateLimit;
-use crate::source::{Backend, Source, SourcePlan};
+use crate::policy::{Concurrency, Guard};
+use crate::source::{Backend, OpenError, Source, SourcePlan};
 
 /// A compiled route bound to its live source.
 #[derive(Clone, Debug)]
@@ -19,6 +20,12 @@ pub struct Route {
     pub plan: Arc<RoutePlan>,
     /// What an attempt executes.
     pub backend: Backend,
+    /// The prompt or resource it belongs to, if it does not stand for itself.
+    of: String,
+    /// What guards its source.
+    pub guard: Option<Arc<Guard>>,
+    /// The places of its own calls.
+    pub places: Option<Arc<Concurrency>>,
     /// How often it may be called.
     pub limit: Option<Arc<RateLimit>>,
     /// Its part of the cache, whether it keeps answers or not.
@@ -27,6 +34,23 @@ pub struct Route {
     pub cache: Arc<Cache<Answer>>,
     /// What a success makes wrong.
     pub invalidates: Vec<Arc<Shelf>>,
+}
+
+/// A source in use.
+#[derive(Clone, Debug)]
+pub struct OpenSource {
+    /// Its plan.
+    pub plan: SourcePlan,
+    /// The source.
+    pub source: Source,
+    /// What guards it.
+    pub guard: Arc<Guard>,
+}
+
+impl OpenSource {
+    fn open(name: &str, plan: &SourcePlan) -> Result<Self, OpenError> {
+        Ok(Self { plan: plan.clone(), source: plan.open(name)?, guard: Arc::new(plan.guard(name)) })
+    }
 }
 
 /// A tool in use.
@@ -79,7 +103,7 @@ pub struct Live {
     /// The plan.
     pub plan: Arc<Plan>,
     /// Open sources by name.
-    pub sources: HashMap<String, (SourcePlan, Source)>,
+    pub sources: HashMap<String, OpenSource>,
     /// Kept answers, of all generations.
     pub cache: Arc<Cache<Answer>>,
     /// How often lists and fixed suggestions may be asked for.

@@ -4,14 +4,16 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Completion, Live, Prompt, Resource, Route, Tool};
+use super::{Completion, Live, OpenSource, Prompt, Resource, Route, Tool};
 use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan};
+use crate::policy::Concurrency;
 use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::{Per, RateLimit, RateLimitPlan};
-use crate::source::{OpenError, Source, SourcePlan};
+use crate::source::OpenError;
 
 impl Live {
-    /// Opens a plan. What is equal in `previous` goes on: sources with their pools, limits with their counts, kept answers.
+    /// Opens a plan. What is equal in `previous` goes on: sources with their pools and guards, places and limits with their counts, kept
+    /// answers.
     ///
     /// # Errors
     /// If a source cannot be made at all; one that is merely down opens and heals.
@@ -19,15 +21,15 @@ impl Live {
         let opening = Opening::new(&plan, previous)?;
         let mut tools = HashMap::with_capacity(plan.tools.len());
         for tool in &plan.tools {
-            let live = Tool { plan: tool.clone(), route: opening.route(&tool.route)? };
+            let live = Tool { plan: tool.clone(), route: opening.route("", &tool.route)? };
             tools.insert(tool.route.name.clone(), live);
         }
         let mut resources = HashMap::new();
         let mut templates = Vec::new();
         for resource in &plan.resources {
             let live = Resource {
-                route: opening.route(&resource.route)?,
-                completions: opening.completions(&resource.completions)?,
+                route: opening.route("", &resource.route)?,
+                completions: opening.completions(&resource.uri, &resource.completions)?,
                 plan: resource.clone(),
             };
             if resource.is_template() {
@@ -38,13 +40,14 @@ impl Live {
         }
         let mut prompts = HashMap::new();
         for prompt in &plan.prompts {
-            let data = prompt.data.iter().map(|(name, plan)| Ok((name.clone(), opening.route(plan)?)));
+            let data =
+                prompt.data.iter().map(|(name, plan)| Ok((name.clone(), opening.route(&prompt.name, plan)?)));
             let live = Prompt {
                 plan: prompt.clone(),
                 limit: opening
                     .limit(prompt.policy.rate_limit, || previous?.prompts.get(&prompt.name)?.limit.clone()),
                 data: data.collect::<Result<_, OpenError>>()?,
-                completions: opening.completions(&prompt.completions)?,
+                completions: opening.completions(&prompt.name, &prompt.completions)?,
             };
             prompts.insert(prompt.name.clone(), live);
         }
@@ -71,12 +74,12 @@ impl Live {
 }
 
 struct Opening<'a> {
-    sources: HashMap<String, (SourcePlan, Source)>,
+    sources: HashMap<String, OpenSource>,
     cache: Arc<Cache<Answer>>,
-    /// The routes before, by what they are exposed as.
-    before: HashMap<(Noun, &'a str), Vec<&'a Route>>,
+    /// The routes before, by what they are exposed as, whose they are, and their name.
+    before: HashMap<(Noun, &'a str, &'a str), &'a Route>,
     /// The sources before, to see which go on.
-    old_sources: Option<&'a HashMap<String, (SourcePlan, Source)>>,
+    old_sources: Option<&'a HashMap<String, OpenSource>>,
     /// Where tools and resources keep their answers, by name.
     shelves: HashMap<&'a str, Arc<Shelf>>,
     /// Limits that several routes share.
@@ -87,17 +90,12 @@ impl<'a> Opening<'a> {
     fn new(plan: &'a Plan, previous: Option<&'a Live>) -> Result<Self, OpenError> {
         let mut sources = HashMap::new();
         for (name, source) in &plan.sources {
-            let kept = previous.and_then(|p| p.sources.get(name)).filter(|(known, _)| known == source);
-            let live = match kept {
-                Some((_, live)) => live.clone(),
-                None => source.open(name)?,
-            };
-            sources.insert(name.clone(), (source.clone(), live));
+            let kept = previous.and_then(|p| p.sources.get(name)).filter(|known| known.plan == *source);
+            let live = kept.map_or_else(|| OpenSource::open(name, source), |kept| Ok(kept.clone()))?;
+            sources.insert(name.clone(), live);
         }
-        let mut before: HashMap<(Noun, &str), Vec<&Route>> = HashMap::new();
-        for route in previous.into_iter().flat_map(Live::routes) {
-            before.entry((route.plan.noun, route.plan.name.as_str())).or_default().push(route);
-        }
+        let key = |route: &'a Route| (route.plan.noun, route.of.as_str(), route.plan.name.as_str());
+        let before = previous.into_iter().flat_map(Live::routes).map(|route| (key(route), route)).collect();
         let same_size = previous.filter(|p| p.plan.server.cache_max == plan.server.cache_max);
         let cache = same_size.map(|p| p.cache.clone());
         let shared = previous.into_iter().flat_map(Live::routes).filter_map(|r| r.limit.clone());
@@ -111,33 +109,37 @@ impl<'a> Opening<'a> {
         };
         let routes = plan.tools.iter().map(|t| &t.route).chain(plan.resources.iter().map(|r| &r.route));
         for route in routes {
-            let shelf = opening.shelf(route);
+            let shelf = opening.shelf("", route);
             opening.shelves.insert(route.name.as_str(), shelf);
         }
         Ok(opening)
     }
 
     /// The same route on the same source as before.
-    fn unchanged(&self, plan: &RoutePlan) -> Option<&'a Route> {
-        let routes = self.before.get(&(plan.noun, plan.name.as_str()))?;
-        let same = routes.iter().find(|route| *route.plan == *plan)?;
+    fn unchanged(&self, of: &str, plan: &RoutePlan) -> Option<&'a Route> {
+        let same = self.before(of, plan).filter(|route| *route.plan == *plan)?;
         let source = match plan.op.source() {
             None => true,
             Some(name) => {
                 let old = self.old_sources.and_then(|s| s.get(name));
-                old.map(|(plan, _)| plan) == self.sources.get(name).map(|(plan, _)| plan)
+                old.map(|old| &old.plan) == self.sources.get(name).map(|new| &new.plan)
             }
         };
-        source.then_some(*same)
+        source.then_some(same)
     }
 
-    fn shelf(&self, plan: &RoutePlan) -> Arc<Shelf> {
-        self.unchanged(plan).map(|route| route.shelf.clone()).unwrap_or_default()
+    fn before(&self, of: &str, plan: &RoutePlan) -> Option<&'a Route> {
+        self.before.get(&(plan.noun, of, plan.name.as_str())).copied()
     }
 
-    fn route(&self, plan: &Arc<RoutePlan>) -> Result<Route, OpenError> {
-        let source = plan.op.source().and_then(|name| self.sources.get(name)).map(|(_, s)| s);
-        let backend = plan.op.bind(source).ok_or_else(|| OpenError {
+    fn shelf(&self, of: &str, plan: &RoutePlan) -> Arc<Shelf> {
+        self.unchanged(of, plan).map(|route| route.shelf.clone()).unwrap_or_default()
+    }
+
+    /// A route; `of` names the prompt or resource it belongs to, if it does not stand for itself.
+    fn route(&self, of: &str, plan: &Arc<RoutePlan>) -> Result<Route, OpenError> {
+        let source = plan.op.source().and_then(|name| self.sources.get(name));
+        let backend = plan.op.bind(source.map(|s| &s.source)).ok_or_else(|| OpenError {
             name: plan.op.source().unwrap_or_default().to_owned(),
             reason: format!("`{}` cannot be bound to it", plan.name),
         })?;
@@ -147,24 +149,31 @@ impl<'a> Opening<'a> {
         Ok(Route {
             plan: plan.clone(),
             backend,
-            limit: self.limit(plan.policy.rate_limit, || {
-                let routes = self.before.get(&(plan.noun, plan.name.as_str()))?;
-                routes.first()?.limit.clone()
-            }),
-            shelf: shelf.cloned().unwrap_or_else(|| self.shelf(plan)),
+            of: of.to_owned(),
+            guard: source.map(|s| s.guard.clone()),
+            places: plan.policy.concurrency.map(|number| self.places(of, plan, number)),
+            limit: self.limit(plan.policy.rate_limit, || self.before(of, plan)?.limit.clone()),
+            shelf: shelf.cloned().unwrap_or_else(|| self.shelf(of, plan)),
             cache: self.cache.clone(),
             invalidates: invalidates.filter_map(|name| self.shelves.get(name.as_str()).cloned()).collect(),
         })
     }
 
+    /// Calls that began before a reload still hold theirs, so they stay the same.
+    fn places(&self, of: &str, plan: &RoutePlan, number: u32) -> Arc<Concurrency> {
+        let kept = self.before(of, plan).and_then(|route| route.places.clone());
+        kept.filter(|kept| kept.number() == number).unwrap_or_else(|| Arc::new(Concurrency::new(number)))
+    }
+
     fn completions(
         &self,
+        of: &str,
         plans: &[(String, CompletionPlan)],
     ) -> Result<Vec<(String, Completion)>, OpenError> {
         let live = plans.iter().map(|(name, plan)| {
             let completion = match plan {
                 CompletionPlan::Values(values) => Completion::Values(values.clone()),
-                CompletionPlan::Route(plan) => Completion::Route(Box::new(self.route(plan)?)),
+                CompletionPlan::Route(plan) => Completion::Route(Box::new(self.route(of, plan)?)),
             };
             Ok((name.clone(), completion))
         });

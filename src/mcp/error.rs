@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Era;
-use crate::call::{self, CallError, Code, Origin, RequestId};
+use crate::call::{CallError, Code, Origin, RequestId, whole_seconds};
 
 /// A JSON-RPC error with the HTTP status it travels with in the modern era (MCP 2026-07-28, basic/index and
 /// transports/streamable-http).
@@ -59,7 +59,7 @@ impl RpcError {
     pub fn rate_limited(error: &CallError) -> Self {
         let wait = error.retry_after.unwrap_or_default();
         let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let seconds = call::whole_seconds(wait).max(1);
+        let seconds = whole_seconds(wait).max(1);
         let data = json!({ "retryAfter": seconds, "retryAfterMs": milliseconds });
         Self { data: Some(data), retry_after: Some(seconds), ..Self::new(1429, 429, &error.message) }
     }
@@ -109,12 +109,19 @@ impl RpcError {
     /// A failed call where no result can carry it: resources and prompts.
     #[must_use]
     pub fn from_call(error: &CallError, id: RequestId) -> Self {
-        match error.code {
-            Code::RateLimited => Self::rate_limited(error),
+        let told = match error.code {
+            Code::RateLimited => return Self::rate_limited(error),
             Code::InvalidArguments | Code::NotFound => Self::invalid_params(&error.message),
             _ => Self::internal(sentence(error, id)),
-        }
+        };
+        Self { data: retry_after(error).map(|seconds| json!({ "retryAfter": seconds })), ..told }
     }
+}
+
+/// In how many seconds it is worth trying again, for programs.
+#[must_use]
+pub(super) fn retry_after(error: &CallError) -> Option<u64> {
+    error.retry_after.map(whole_seconds)
 }
 
 /// The text of a failed call, naming the id under which the log has the rest.

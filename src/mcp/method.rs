@@ -11,34 +11,33 @@ use crate::plan::List;
 impl Era {
     /// Closes a result object that is open so far: adds what the era wants on every result.
     pub(super) fn close(self, out: &mut Vec<u8>, live: &Live) {
-        self.close_saying(out, live, None);
+        self.close_with(out, None, live);
     }
 
-    /// The same, saying in `_meta` where the answer comes from.
-    pub(super) fn close_saying(self, out: &mut Vec<u8>, live: &Live, cached: Option<Cached>) {
-        if out.len() > 1 && (self == Self::Modern || cached.is_some()) {
-            out.push(b',');
-        }
-        let note = cached.map(|Cached { state, age }| {
-            format!("\"sidegate/cache\":\"{}\",\"sidegate/age\":{}}}", state.as_str(), age.as_secs())
-        });
+    /// The same, with members of `_meta`.
+    pub(super) fn close_with(self, out: &mut Vec<u8>, meta: Option<&str>, live: &Live) {
         // It ends with the object of `_meta`.
         let complete = live.plan.catalog.complete.as_bytes();
-        match (self, note) {
+        if out.len() > 1 && (self == Self::Modern || meta.is_some()) {
+            out.push(b',');
+        }
+        match (self, meta) {
             (Self::Modern, None) => out.extend_from_slice(complete),
-            (Self::Modern, Some(note)) => {
+            (Self::Modern, Some(meta)) => {
                 out.extend_from_slice(complete.strip_suffix(b"}").unwrap_or(complete));
-                out.push(b',');
-                out.extend_from_slice(note.as_bytes());
+                out.extend_from_slice(format!(",{meta}}}").as_bytes());
             }
             (Self::Legacy, None) => {}
-            (Self::Legacy, Some(note)) => {
-                out.extend_from_slice(b"\"_meta\":{");
-                out.extend_from_slice(note.as_bytes());
-            }
+            (Self::Legacy, Some(meta)) => out.extend_from_slice(format!("\"_meta\":{{{meta}}}").as_bytes()),
         }
         out.push(b'}');
     }
+}
+
+/// Where an answer of a route with a cache comes from, as members of `_meta`.
+pub(super) fn origin(cached: Cached) -> String {
+    let Cached { state, age } = cached;
+    format!("\"sidegate/cache\":\"{}\",\"sidegate/age\":{}", state.as_str(), age.as_secs())
 }
 
 /// Answers a method that both eras have; `None` if this is not one.

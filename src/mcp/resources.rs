@@ -1,6 +1,6 @@
 //! `resources/read`.
 
-use super::method::{push_string, required};
+use super::method::{origin, push_string, required};
 use super::{Context, Era, Params, RpcError};
 use crate::call::{self, Call, Code, Content, Input, RequestId, Talk};
 
@@ -39,6 +39,6 @@ pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         out.push(b',');
         out.extend_from_slice(cx.live.plan.catalog.cache.as_bytes());
     }
-    era.close_saying(&mut out, &cx.live, outcome.cached);
+    era.close_with(&mut out, outcome.cached.map(origin).as_deref(), &cx.live);
     Ok(out)
 }

@@ -1,11 +1,14 @@
 //! `tools/call`.
 
 use super::asking::Round;
-use super::error::sentence;
-use super::method::required;
+use super::error::{retry_after, sentence};
+use super::method::{origin, required};
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
 use crate::call::{self, Call, CallError, Code, Content, Input, Outcome, RequestId};
+
+/// The member of `_meta` that says in how many seconds a failed call is worth trying again.
+const RETRY_AFTER: &str = "sidegate/retryAfter";
 
 pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let name = required(params.name, "name")?;
@@ -48,7 +51,7 @@ fn write(
     cx: &Context<'_>,
 ) -> Vec<u8> {
     let mut out = b"{\"content\":[".to_vec();
-    let cached = result.as_ref().ok().and_then(|outcome| outcome.cached);
+    let meta;
     match result {
         Ok(outcome) => {
             for (index, content) in outcome.content.iter().enumerate() {
@@ -58,6 +61,7 @@ fn write(
                 content::push(&mut out, content, name);
             }
             out.push(b']');
+            meta = outcome.cached.map(origin);
             if outcome.is_error {
                 out.extend_from_slice(b",\"isError\":true");
             }
@@ -69,9 +73,10 @@ fn write(
         Err(error) => {
             content::push(&mut out, &Content::Text(sentence(&error, id)), name);
             out.extend_from_slice(b"],\"isError\":true");
+            meta = retry_after(&error).map(|seconds| format!("\"{RETRY_AFTER}\":{seconds}"));
         }
     }
-    era.close_saying(&mut out, &cx.live, cached);
+    era.close_with(&mut out, meta.as_deref(), &cx.live);
     out
 }
 

@@ -35,7 +35,7 @@ pub async fn check(config: &Config, live: &Live, progress: impl Fn(usize, usize)
     let mut down = Vec::new();
     let names: Vec<_> = config.sources.iter().map(|(name, _)| name).collect();
     let probes = names.iter().filter_map(|name| {
-        let (_, source) = live.sources.get(&name.value)?;
+        let source = &live.sources.get(&name.value)?.source;
         Some(async move { (*name, reach(source).await) })
     });
     let mut probes = stream::iter(probes.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);

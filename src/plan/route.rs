@@ -183,12 +183,28 @@ pub(super) fn compile_route(
         diagnostics.push(Diagnostic::error("tool-content", message).at(at, "").help(help));
     }
     let traits = traits(op.as_ref(), &params, sources);
-    let mut policy = policy.compile(&config.defaults.policy, &traits, diagnostics);
+    let mut policy_plan = policy.compile(&config.defaults.policy, &traits, diagnostics);
     if noun == Noun::PromptData {
         // The prompt itself is counted.
-        policy.rate_limit = None;
+        policy_plan.rate_limit = None;
     }
-    Some(RoutePlan { noun, name: name.to_owned(), params, op: op?, output: output_plan, policy, confirm })
+    // Where the operation did not compile, enough is said already.
+    if let Some(unrepeatable) = op.as_ref().and_then(OpPlan::unrepeatable) {
+        // The policy of a prompt is that of all its values, whichever of them can be repeated.
+        if matches!(noun, Noun::Tool | Noun::Resource) && policy_plan.retry.is_some() {
+            policy.refuse_retry(&unrepeatable, diagnostics);
+        }
+        policy_plan.retry = None;
+    }
+    Some(RoutePlan {
+        noun,
+        name: name.to_owned(),
+        params,
+        op: op?,
+        output: output_plan,
+        policy: policy_plan,
+        confirm,
+    })
 }
 
 /// What the policies of a route have to know of its operation. One that did not compile is taken for whatever its policies need.

@@ -158,6 +158,8 @@ pub struct Failed {
     pub message: String,
     /// For the log.
     pub detail: String,
+    /// When another try can pass.
+    pub retry_after: Option<Duration>,
 }
 
 /// A route and the arguments of a call on it, with what of the caller the answer depends on.

@@ -1,9 +1,18 @@
-//! Policies of a route: what stands between a caller and the source. Each policy is a file with its configuration,
-//! its compiled form, its live part and its tests; this one holds the block they are written in.
+//! Policies: what stands between a caller and a source. Each policy is a file with its configuration, its compiled form, its live form
+//! and its tests; this one holds the block of a route. What they guard they do not know.
 
+mod breaker;
 pub mod cache;
+pub mod concurrency;
 pub mod flight;
+mod guard;
 pub mod rate_limit;
+mod retry;
+
+pub use breaker::{BreakerConfig, BreakerPlan, Health};
+pub use concurrency::Concurrency;
+pub use guard::{Entered, Guard, GuardPlan, Refusal};
+pub use retry::{RetryConfig, RetryPlan};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +36,11 @@ pub struct PolicyConfig {
     pub cache: Option<Spanned<TextOr<CacheConfig>>>,
     /// Tools and resources whose kept answers are forgotten when a call of this one has succeeded.
     pub invalidates: Vec<Spanned<String>>,
+    /// Trying again what failed for the moment. Without it everything is tried once. In `defaults` it holds for the routes that can
+    /// be repeated without harm.
+    pub retry: Option<Spanned<RetryConfig>>,
+    /// How many calls of the route run at the same time; four times as many (at least 16) wait for a place. Default: as many as come.
+    pub concurrency: Option<Spanned<u32>>,
 }
 
 /// `policy:` with every default in place.
@@ -43,6 +57,12 @@ pub struct PolicyPlan {
     /// Routes whose kept answers a success makes wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub invalidates: Vec<String>,
+    /// How it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPlan>,
+    /// How many calls run at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
 }
 
 /// What of an operation its policies have to know.
@@ -56,6 +76,15 @@ pub struct Traits {
     pub identifies: Identifies,
 }
 
+/// Why an operation must not be tried twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unrepeatable {
+    /// What it would do; ends the sentence "`retry` cannot be used: …".
+    pub why: &'static str,
+    /// What to do about it.
+    pub help: &'static str,
+}
+
 impl PolicyConfig {
     /// Compiles, taking what is not written from `defaults`.
     pub fn compile(&self, defaults: &Self, of: &Traits, diagnostics: &mut Diagnostics) -> PolicyPlan {
@@ -66,11 +95,19 @@ impl PolicyConfig {
         }
         let limit = block(self.rate_limit.as_ref(), "rate_limit", diagnostics)
             .unwrap_or_else(|| block(defaults.rate_limit.as_ref(), "rate_limit", diagnostics).flatten());
+        let inherited = defaults.retry.as_ref().map(|r| &r.value);
+        let retry = match (&self.retry, inherited) {
+            (Some(own), inherited) => own.compile(inherited, diagnostics),
+            (None, Some(inherited)) => inherited.compile(None, diagnostics),
+            (None, None) => None,
+        };
         PolicyPlan {
             timeout: timeout.map_or(Period::seconds(30), |t| t.value),
             rate_limit: limit.and_then(|limit| limit.compile(diagnostics)),
             cache: self.cache(defaults, of, diagnostics),
             invalidates: self.invalidates.iter().map(|name| name.value.clone()).collect(),
+            retry,
+            concurrency: concurrency::check(self.concurrency.or(defaults.concurrency), diagnostics),
         }
     }
 
@@ -97,6 +134,15 @@ impl PolicyConfig {
                     block(defaults.cache.as_ref(), "cache", diagnostics).flatten().filter(|_| fits)?;
                 Some(cache.compile(&of.identifies, diagnostics))
             }
+        }
+    }
+
+    /// Says that a `retry` that is written here, and not inherited, must not be.
+    pub fn refuse_retry(&self, unrepeatable: &Unrepeatable, diagnostics: &mut Diagnostics) {
+        if let Some(own) = &self.retry {
+            let Unrepeatable { why, help } = unrepeatable;
+            let message = format!("`retry` cannot be used here: {why}");
+            diagnostics.push(Diagnostic::error("not-repeatable", message).at(own.span, "").help(*help));
         }
     }
 }

@@ -37,7 +37,7 @@ async fn probe(live: &Live) -> (bool, String) {
     let mut names: Vec<&String> = live.sources.keys().collect();
     names.sort();
     let probes = names.into_iter().filter_map(|name| {
-        let (_, source) = live.sources.get(name)?;
+        let source = &live.sources.get(name)?.source;
         Some(async move {
             let up = match tokio::time::timeout(PROBE, source.probe()).await {
                 Ok(Ok(())) => true,

@@ -1,6 +1,7 @@
 //! The contract of a source kind, and what its parts are handed: contexts of compile, limits of a try, errors.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,7 +12,10 @@ use crate::caller::Caller;
 use crate::diag::{Diagnostics, Span, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
+use crate::policy::Health;
 use crate::talk::{Talk, Unanswered};
+
+use super::http::BROKE_OFF;
 
 /// What every kind of source provides. Never a trait object: the enums below store the kinds.
 pub trait SourceKind: Sized + Send + Sync {
@@ -59,6 +63,8 @@ pub struct Attempt<'a> {
     pub talk: &'a Talk,
     /// Who calls.
     pub caller: &'a Caller,
+    /// What tells this call from every other.
+    pub key: &'a CallKey,
     /// When the whole call must be over.
     pub deadline: Instant,
     /// How many rows or matches may be read.
@@ -72,6 +78,29 @@ impl Attempt<'_> {
     #[must_use]
     pub fn left(&self, limit: Duration) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()).min(limit)
+    }
+}
+
+/// What tells a call from every other, and is the same in all its tries. It is made when it is first asked for.
+#[derive(Debug, Default)]
+pub struct CallKey(OnceLock<String>);
+
+impl CallKey {
+    /// A random UUID (RFC 9562, version 4).
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get_or_init(|| {
+            let mut random = [0; 16];
+            if aws_lc_rs::rand::fill(&mut random).is_err() {
+                fastrand::fill(&mut random);
+            }
+            let bits = u128::from_be_bytes(random) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+            let mut text = format!("{bits:032x}");
+            for at in [20, 16, 12, 8] {
+                text.insert(at, '-');
+            }
+            text
+        })
     }
 }
 
@@ -160,6 +189,14 @@ pub enum SourceError {
     /// Not the source itself but its embedder.
     #[error("embedder: {0}")]
     Embedder(Box<SourceError>),
+    /// A failure that passes, and when by the source's own word.
+    #[error("{error}; again after {after:?}")]
+    Later {
+        /// The failure.
+        error: Box<SourceError>,
+        /// How long the source wants to be left alone.
+        after: Duration,
+    },
     /// Its answer is larger than the source may give.
     #[error("answer larger than {0} bytes")]
     TooLarge(usize),
@@ -174,6 +211,70 @@ pub enum SourceError {
     Internal(String),
 }
 
+impl SourceError {
+    /// Whether the same may succeed a moment later: what was refused or is wrong in itself never does.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Timeout(_) => true,
+            Self::BadReply { reason, .. } => *reason == BROKE_OFF,
+            Self::Status { status, .. } | Self::Answered { status, .. } => {
+                matches!(status, 408 | 425 | 429 | 502 | 503 | 504)
+            }
+            Self::Later { error, .. } => error.passes(),
+            // Places and embedders have been waited for and tried again already.
+            Self::Busy(_)
+            | Self::Embedder(_)
+            | Self::Argument(_)
+            | Self::NotFound
+            | Self::Unfit { .. }
+            | Self::TooLarge(_)
+            | Self::Refused(_)
+            | Self::Unanswered(_)
+            | Self::Internal(_) => false,
+        }
+    }
+
+    /// What it says of the health of the source itself.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Unavailable(_) | Self::Timeout(_) | Self::BadReply { .. } => Health::Ill,
+            Self::Status { status, .. } | Self::Answered { status, .. } if *status >= 500 => Health::Ill,
+            Self::Status { .. }
+            | Self::Answered { .. }
+            | Self::NotFound
+            | Self::TooLarge(_)
+            | Self::Refused(_) => Health::Well,
+            Self::Later { error, .. } => error.health(),
+            Self::Busy(_)
+            | Self::Embedder(_)
+            | Self::Argument(_)
+            | Self::Unfit { .. }
+            | Self::Unanswered(_)
+            | Self::Internal(_) => Health::Unknown,
+        }
+    }
+
+    /// How long the source wants to be left alone, if it says so.
+    #[must_use]
+    pub const fn after(&self) -> Option<Duration> {
+        match self {
+            Self::Later { after, .. } => Some(*after),
+            _ => None,
+        }
+    }
+
+    /// The same, and how long the source wants to be left alone.
+    #[must_use]
+    pub fn later(self, after: Option<Duration>) -> Self {
+        match after {
+            Some(after) if self.passes() => Self::Later { error: Box::new(self), after },
+            _ => self,
+        }
+    }
+}
+
 /// Words about a failure that the caller may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
@@ -186,5 +287,60 @@ pub enum Said {
 impl From<Unanswered> for SourceError {
     fn from(why: Unanswered) -> Self {
         Self::Unanswered(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_call_is_a_random_uuid_that_stays_the_same() {
+        let (one, other) = (CallKey::default(), CallKey::default());
+        assert_eq!(one.as_str(), one.as_str());
+        assert_ne!(one.as_str(), other.as_str());
+        for _ in 0..100 {
+            let key = CallKey::default();
+            let parts: Vec<&str> = key.as_str().split('-').collect();
+            assert_eq!(parts.iter().map(|p| p.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+            assert!(parts.iter().all(|p| p.bytes().all(|b| b.is_ascii_hexdigit())), "{parts:?}");
+            assert!(parts[2].starts_with('4') && parts[3].starts_with(['8', '9', 'a', 'b']), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn only_failures_that_pass_are_tried_again() {
+        let status = |status| SourceError::Status { status, body: String::new() };
+        let again: Vec<u16> = (300..600).filter(|s| status(*s).passes()).collect();
+        assert_eq!(again, [408, 425, 429, 502, 503, 504]);
+        let reply = |reason| SourceError::BadReply { reason, detail: String::new() };
+        assert!(reply(BROKE_OFF).passes() && !reply("JSON that is not valid").passes());
+        assert!(SourceError::Unavailable(String::new()).passes());
+        assert!(SourceError::Timeout(Duration::ZERO).passes());
+        for error in [
+            SourceError::NotFound,
+            SourceError::Argument(String::new()),
+            SourceError::Refused(String::new()),
+            SourceError::Internal(String::new()),
+            SourceError::TooLarge(1),
+            SourceError::Busy(Duration::ZERO),
+            SourceError::Embedder(Box::new(SourceError::Unavailable(String::new()))),
+        ] {
+            assert!(!error.passes(), "{error}");
+            assert_eq!(error.later(Some(Duration::ZERO)).after(), None);
+        }
+    }
+
+    #[test]
+    fn a_source_is_ill_by_what_it_did_and_not_by_what_was_asked() {
+        let status = |status| SourceError::Status { status, body: String::new() }.health();
+        assert!((300..500).all(|s| status(s) == Health::Well));
+        assert!((500..600).all(|s| status(s) == Health::Ill));
+        let limited = SourceError::Status { status: 429, body: String::new() };
+        assert_eq!(limited.later(Some(Duration::ZERO)).health(), Health::Well);
+        assert_eq!(SourceError::NotFound.health(), Health::Well);
+        assert_eq!(SourceError::Argument(String::new()).health(), Health::Unknown);
+        assert_eq!(SourceError::Timeout(Duration::ZERO).health(), Health::Ill);
+        assert_eq!(SourceError::Unavailable(String::new()).health(), Health::Ill);
     }
 }

@@ -1,9 +1,9 @@
 //! The HTTP client that REST sources and embedders share: no redirects, no system proxy, capped and timed reading.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
 use tokio::time::timeout;
 
 use super::SourceError;
@@ -24,6 +24,8 @@ pub(super) fn client(https: bool) -> Result<reqwest::Client, String> {
         .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        // What is sent again is decided in one place, and never here (by default a refused HTTP/2 stream is).
+        .retry(reqwest::retry::never())
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(60))
         .tcp_keepalive(Duration::from_secs(60));
@@ -36,7 +38,7 @@ pub(super) fn client(https: bool) -> Result<reqwest::Client, String> {
 pub(super) struct Answer {
     pub status: u16,
     pub content_type: Option<String>,
-    /// When it says that it may be asked again, in whole seconds.
+    /// How long it wants to be left alone, by its own word.
     pub retry_after: Option<Duration>,
     pub body: Bytes,
 }
@@ -66,11 +68,7 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
         .get(reqwest::header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
-    let retry_after = response
-        .headers()
-        .get(reqwest::header::RETRY_AFTER)
-        .and_then(|v| v.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+    let retry_after = retry_after(response.headers(), SystemTime::now());
     if response.content_length().is_some_and(|n| n > max as u64) {
         return Err(SourceError::TooLarge(max));
     }
@@ -89,6 +87,22 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
         return Err(SourceError::BadReply { reason: ENCODED, detail: format!("{encoding:?}") });
     }
     Ok(Answer { status, content_type, retry_after, body: body.freeze() })
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date, which is read by the server's own clock if it tells it.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    /// Nobody waits for longer than that.
+    const YEAR: Duration = Duration::from_secs(366 * 86400);
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
+    let date = |text| httpdate::parse_http_date(text).ok();
+    let written = text(RETRY_AFTER)?;
+    let after = if !written.is_empty() && written.bytes().all(|b| b.is_ascii_digit()) {
+        written.parse().map_or(YEAR, Duration::from_secs)
+    } else {
+        let from = text(DATE).and_then(date).unwrap_or(now);
+        date(written)?.duration_since(from).unwrap_or_default()
+    };
+    Some(after.min(YEAR))
 }
 
 /// The error and its causes in one line, without the URL (it may hold a key in its query).
@@ -134,4 +148,49 @@ pub(super) fn media_type(content_type: Option<&str>) -> Option<String> {
 pub(super) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..body.len().min(400)).unwrap_or_default());
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn read(after: &str, date: Option<&str>) -> Option<u64> {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_bytes(after.as_bytes()).unwrap());
+        if let Some(date) = date {
+            headers.insert(DATE, HeaderValue::from_str(date).unwrap());
+        }
+        retry_after(&headers, now).map(|d| d.as_secs())
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_clock_of_the_server() {
+        assert_eq!(read("120", None), Some(120));
+        assert_eq!(read(" 0 ", None), Some(0));
+        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT", None), Some(30));
+        assert_eq!(read("Sunday, 06-Nov-94 08:50:07 GMT", None), Some(30));
+        assert_eq!(read("Sun Nov  6 08:50:07 1994", None), Some(30));
+        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT", Some("Sun, 06 Nov 1994 08:50:00 GMT")), Some(7));
+        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT", Some("yesterday")), Some(30));
+    }
+
+    #[test]
+    fn retry_after_of_the_past_is_now_and_one_beyond_all_time_is_a_year() {
+        assert_eq!(read("Sat, 06 Nov 1993 08:50:07 GMT", None), Some(0));
+        let year = Some(366 * 86400);
+        assert_eq!(read("18446744073709551615", None), year);
+        assert_eq!(read("99999999999999999999999999", None), year);
+        assert_eq!(read("Fri, 31 Dec 9999 23:59:59 GMT", None), year);
+    }
+
+    #[test]
+    fn what_is_no_retry_after_says_nothing() {
+        for text in ["", "soon", "-1", "1.5", "+5", "0x10", "12:00", "\u{e9}"] {
+            assert_eq!(read(text, None), None, "{text}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ pub mod sql;
 mod sqlite;
 pub mod vector;
 
-pub use contract::{Attempt, OpCx, OpenError, Said, SourceCx, SourceError, SourceKind};
+pub use contract::{Attempt, CallKey, OpCx, OpenError, Said, SourceCx, SourceError, SourceKind};
 pub use database::{Class, Column, Described, Fit, ParamType, Undescribed, Wrong};
 
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use crate::caller::CallerField;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
+use crate::policy::{Guard, GuardPlan, Unrepeatable};
 use crate::talk::Change;
 use crate::units::Period;
 use crate::yaml::Entries;
@@ -241,6 +242,16 @@ impl SourcePlan {
         }
     }
 
+    /// What guards the live source.
+    #[must_use]
+    pub fn guard(&self, name: &str) -> Guard {
+        match self {
+            Self::Rest(plan) => plan.guard(name),
+            // Their pools say how much they get at the same time, and notice by themselves when a server is away.
+            Self::Sql(_) | Self::Vector(_) => Guard::new(name, &GuardPlan::default(), Period::seconds(0)),
+        }
+    }
+
     /// Makes the live source.
     ///
     /// # Errors
@@ -281,6 +292,23 @@ impl OpPlan {
             Self::Rest(_, op) => op.idempotent(),
             _ => self.reads_only(),
         }
+    }
+
+    /// Why one call must not run it twice; `None` if it may.
+    #[must_use]
+    pub fn unrepeatable(&self) -> Option<Unrepeatable> {
+        let (why, help) = match self {
+            Self::Rest(_, op) if !op.repeatable() => (
+                "a POST or PATCH that is sent twice may do its work twice",
+                "remove it; or, if the API knows keys for that, name their header in the request: `idempotency_key: Idempotency-Key`",
+            ),
+            Self::Sql(_, op) if op.writes() => {
+                ("a statement that writes may do its work twice", "remove it; only reads are tried again")
+            }
+            Self::Fixed(_) => ("static content never fails for the moment", "remove it"),
+            Self::Rest(..) | Self::Sql(..) | Self::Vector(..) => return None,
+        };
+        Some(Unrepeatable { why, help })
     }
 
     /// Whether it reaches beyond what this gateway holds itself.

@@ -11,6 +11,8 @@
     clippy::match_wild_err_arm,
     reason = "in a test a panic is the report"
 )]
+// One request is one future from the socket to the database driver; the compiler's default depth ends before that.
+#![recursion_limit = "256"]
 
 mod asking;
 mod caching;
@@ -45,6 +47,8 @@ mod postgres;
 mod postgres_state;
 mod powerdns;
 mod rate_limits;
+mod resilience;
+mod resilience_load;
 mod rest;
 mod rest_encodings;
 mod rest_faults;

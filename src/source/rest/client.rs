@@ -66,11 +66,17 @@ impl SourceKind for Rest {
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
-        let request = self.request(op, arguments)?;
+        let mut request = self.request(op, arguments)?;
+        if let Some(name) = &op.idempotency_key {
+            // In the place of a header of the source, if there is one.
+            request = request.headers(HeaderMap::from_iter([header(name, attempt.key.as_str())?]));
+        }
         let limit = attempt.left(self.plan.timeout.0);
         let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
         let mask = |text| self.without_secrets_in(text);
-        reply(answer, op, arguments, attempt.max_rows, mask).map_err(|error| self.without_secrets(error))
+        let after = answer.retry_after;
+        reply(answer, op, arguments, attempt.max_rows, mask)
+            .map_err(|error| self.without_secrets(error).later(after))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -7,6 +7,7 @@ use super::body::BodyConfig;
 use super::multipart::FileConfig;
 use super::pairs::ListConfig;
 use crate::diag::Spanned;
+use crate::policy::BreakerConfig;
 use crate::secret::Secret;
 use crate::units::{Period, Size};
 use crate::yaml::{Entries, JsonNode, ValueOr};
@@ -27,6 +28,11 @@ pub struct RestConfig {
     pub timeout: Option<Spanned<Period>>,
     /// The largest body that is read, counted as it is once decompressed. Default `8MiB`.
     pub max_response: Option<Spanned<Size>>,
+    /// How many requests it gets at the same time; four times as many (at least 16) wait for a place, for `timeout` at most.
+    /// Default: as many as come.
+    pub concurrency: Option<Spanned<u32>>,
+    /// Leaves the source alone while it fails. Without it every call tries.
+    pub circuit_breaker: Option<BreakerConfig>,
 }
 
 /// Credentials: one of the three.
@@ -106,6 +112,9 @@ pub struct RestOpConfig {
     pub text: Option<Spanned<String>>,
     /// A JSON body that needs logic: `{ jq: "{items: (.ids | map({id: .}))}" }`.
     pub body: Option<BodyConfig>,
+    /// The header in which a POST or PATCH carries a fresh random key, such as `Idempotency-Key`. All tries of one call carry the same, so
+    /// an API that knows it does the work once, and `retry` can be used.
+    pub idempotency_key: Option<Spanned<String>>,
     /// The statuses that are successes. Default: 200 to 299.
     pub expect: Option<Spanned<Vec<Spanned<u16>>>>,
     /// A sentence for the model by status; `4xx` and `5xx` stand for those that are not named. Placeholders are those of the parameters.

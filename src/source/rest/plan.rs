@@ -12,6 +12,7 @@ use super::pairs::Pairs;
 use super::reply::Statuses;
 use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::policy::{Guard, GuardPlan, concurrency};
 use crate::secret::Secret;
 use crate::source::{OpCx, SourceCx, limit, time_limit};
 use crate::template::Template;
@@ -27,6 +28,8 @@ pub struct RestPlan {
     pub(super) query_key: Option<(String, Secret)>,
     pub(super) timeout: Period,
     pub(super) max_response: Size,
+    #[serde(flatten)]
+    pub(super) guard: GuardPlan,
 }
 
 /// A header ready to send; its value is never shown.
@@ -54,6 +57,9 @@ pub struct RestOp {
     pub(super) body: Option<Body>,
     #[serde(flatten)]
     pub(super) statuses: Statuses,
+    /// The header of a fresh key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) idempotency_key: Option<String>,
 }
 
 /// HTTP methods that a route can use.
@@ -68,6 +74,14 @@ pub(super) enum Method {
     Head,
 }
 
+impl RestPlan {
+    /// What guards the live source of this name.
+    #[must_use]
+    pub fn guard(&self, name: &str) -> Guard {
+        Guard::new(name, &self.guard, self.timeout)
+    }
+}
+
 impl RestOp {
     /// GET and HEAD (RFC 9110 section 9.2.1).
     #[must_use]
@@ -79,6 +93,12 @@ impl RestOp {
     #[must_use]
     pub const fn idempotent(&self) -> bool {
         matches!(self.method, Method::Get | Method::Head | Method::Put | Method::Delete)
+    }
+
+    /// Whether one call may send it twice.
+    #[must_use]
+    pub const fn repeatable(&self) -> bool {
+        self.idempotent() || self.idempotency_key.is_some()
     }
 }
 
@@ -95,8 +115,19 @@ pub(super) fn compile(config: &RestConfig, cx: &mut SourceCx<'_>) -> Option<Rest
     }
     let timeout = time_limit(config.timeout, 10, "timeout", cx.diagnostics);
     let max_response = limit(config.max_response, Size::mib(8), |s| s.0 == 0, "max_response", cx.diagnostics);
+    let guard = GuardPlan {
+        circuit_breaker: config.circuit_breaker.as_ref().map(|b| b.compile(cx.diagnostics)),
+        concurrency: concurrency::check(config.concurrency, cx.diagnostics),
+    };
     let base = base?;
-    (cx.diagnostics.errors() == before).then(|| RestPlan { base, headers, query_key, timeout, max_response })
+    (cx.diagnostics.errors() == before).then(|| RestPlan {
+        base,
+        headers,
+        query_key,
+        timeout,
+        max_response,
+        guard,
+    })
 }
 
 fn base_url(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<String> {
@@ -243,6 +274,8 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
     }
     let cookies = Cookies::compile(&config.cookies, &config.headers, cx.scope, cx.diagnostics);
     let statuses = Statuses::compile(config, cx.scope, cx.diagnostics);
+    let idempotency_key =
+        config.idempotency_key.as_ref().map(|name| key_header(name, config, method, cx.diagnostics));
     let body = Body::compile(config, method, cx)?;
     Some(RestOp {
         method,
@@ -252,8 +285,53 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
         cookies: cookies?,
         body,
         statuses: statuses?,
+        idempotency_key: match idempotency_key {
+            Some(name) => Some(name?),
+            None => None,
+        },
     })
 }
+
+/// The header of a fresh key, in lower case.
+fn key_header(
+    written: &Spanned<String>,
+    config: &RestOpConfig,
+    method: Method,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
+    let name = header_name(written, diagnostics)?;
+    if !matches!(method, Method::Post | Method::Patch) {
+        let message = "`idempotency_key` is for POST and PATCH: other requests can be repeated without it";
+        diagnostics.push(Diagnostic::error("bad-header", message).at(written.span, "").help("remove it"));
+        return None;
+    }
+    if SPOKEN_FOR.contains(&name.as_str()) {
+        let message = format!("`{}` has a meaning of its own and cannot hold a key", written.value);
+        let help = "the header that the API names for this, often `Idempotency-Key`";
+        diagnostics.push(Diagnostic::error("bad-header", message).at(written.span, "").help(help));
+        return None;
+    }
+    let twice = config.headers.iter().find(|(n, _)| n.value.eq_ignore_ascii_case(name.as_str()));
+    if let Some((first, _)) = twice {
+        let problem = Diagnostic::error("bad-header", "the header of the key is written in `headers` too");
+        diagnostics.push(problem.at(written.span, "the key").at(first.span, "a value of its own"));
+        return None;
+    }
+    Some(name.as_str().to_owned())
+}
+
+/// Headers that mean something to every server.
+const SPOKEN_FOR: [&str; 9] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "content-encoding",
+    "content-type",
+    "cookie",
+    "expect",
+    "proxy-authorization",
+    "user-agent",
+];
 
 fn method<'a>(
     config: &'a RestOpConfig,

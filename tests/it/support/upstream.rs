@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -73,6 +74,7 @@ pub struct Upstream {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     left: Arc<AtomicUsize>,
+    running: JoinHandle<()>,
 }
 
 /// A whole reply of a type.
@@ -88,20 +90,36 @@ pub fn json(body: &str) -> Vec<Step> {
 
 impl Upstream {
     pub async fn start(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), script)
+    }
+
+    /// One at a place of its own.
+    pub fn start_on(
+        listener: TcpListener,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let left = Arc::new(AtomicUsize::new(0));
         let (script, sink, gone): (Script, _, _) = (Arc::new(script), seen.clone(), left.clone());
-        tokio::spawn(async move {
+        let running = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
                 let (script, sink, gone) = (script.clone(), sink.clone(), gone.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     let _ = serve(stream, &script, &sink, &gone).await;
                 });
             }
         });
-        Self { address, seen, left }
+        Self { address, seen, left, running }
+    }
+
+    /// Ends at once, wherever its connections are; gives the requests that came.
+    pub async fn kill(self) -> Vec<Seen> {
+        self.running.abort();
+        assert!(self.running.await.unwrap_err().is_cancelled());
+        std::mem::take(&mut self.seen.lock().unwrap())
     }
 
     /// One that says `{}` to everything.
