@@ -129,9 +129,3 @@ pub(super) fn media_type(content_type: Option<&str>) -> Option<String> {
     let kind = content_type?.split(';').next()?.trim().to_ascii_lowercase();
     (!kind.is_empty()).then_some(kind)
 }
-
-/// The start of a body for the log: printable, short.
-pub(super) fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body.get(..body.len().min(400)).unwrap_or_default());
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}

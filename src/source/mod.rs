@@ -5,6 +5,7 @@ mod contract;
 mod database;
 pub mod fixed;
 mod http;
+mod mask;
 mod mysql;
 mod postgres;
 pub mod rest;

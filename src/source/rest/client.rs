@@ -14,6 +14,7 @@ use crate::output::Reply;
 use crate::params::Arguments;
 use crate::secret::Secret;
 use crate::source::http;
+use crate::source::mask::Mask;
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
@@ -26,7 +27,7 @@ pub struct Rest {
     client: reqwest::Client,
     headers: HeaderMap,
     /// What must not reach the log when an upstream echoes it.
-    secrets: Vec<Secret>,
+    mask: Mask,
     /// `key=value` for every query, encoded.
     query_key: Option<String>,
 }
@@ -53,11 +54,9 @@ impl SourceKind for Rest {
         for header in &plan.headers {
             headers.insert(header.name.clone(), header.value.clone());
         }
-        let query_key = plan.query_key.as_ref().map(|(name, key)| {
-            let encode = |text| utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
-            format!("{}={}", encode(name), encode(key.expose()))
-        });
-        Ok(Self { plan: plan.clone(), client, headers, query_key, secrets: secrets(plan) })
+        let query_key =
+            plan.query_key.as_ref().map(|(name, key)| format!("{}={}", encoded(name), encoded(key.expose())));
+        Ok(Self { plan: plan.clone(), client, headers, query_key, mask: Mask::new(secrets(plan)) })
     }
 
     async fn execute(
@@ -69,8 +68,7 @@ impl SourceKind for Rest {
         let request = self.request(op, arguments)?;
         let limit = attempt.left(self.plan.timeout.0);
         let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
-        let mask = |text| self.without_secrets_in(text);
-        reply(answer, op, arguments, attempt.max_rows, mask).map_err(|error| self.without_secrets(error))
+        reply(answer, op, arguments, attempt.max_rows, &self.mask).map_err(|error| self.mask.error(error))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
@@ -84,6 +82,11 @@ impl SourceKind for Rest {
     }
 }
 
+/// A part of a query in which nothing stands for itself but letters and digits.
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
 /// Credentials as an upstream might repeat them: whole header values, their last words, and a password.
 fn secrets(plan: &RestPlan) -> Vec<Secret> {
     let headers = plan.headers.iter().filter_map(|h| h.value.to_str().ok());
@@ -92,31 +95,11 @@ fn secrets(plan: &RestPlan) -> Vec<Secret> {
         String::from_utf8(pair).ok()?.split_once(':').map(|(_, password)| password.to_owned())
     });
     let words = headers.clone().flat_map(|v| [Some(v), v.split_once(' ').map(|(_, token)| token)]).flatten();
-    let key = plan.query_key.iter().map(|(_, key)| key.expose());
-    // Short values such as `en` are no secrets, and would tear every excerpt apart.
-    let all = words.chain(key).map(str::to_owned).chain(passwords);
-    all.filter(|s| s.len() >= 6).map(Secret::new).collect()
+    let key = plan.query_key.iter().flat_map(|(_, key)| [key.expose().to_owned(), encoded(key.expose())]);
+    words.map(str::to_owned).chain(key).chain(passwords).map(Secret::new).collect()
 }
 
 impl Rest {
-    fn without_secrets_in(&self, text: String) -> String {
-        self.secrets.iter().fold(text, |t, s| t.replace(s.expose(), "***"))
-    }
-
-    fn without_secrets(&self, error: SourceError) -> SourceError {
-        let mask = |text| self.without_secrets_in(text);
-        match error {
-            SourceError::Answered { status, said, body } => {
-                SourceError::Answered { status, said, body: mask(body) }
-            }
-            SourceError::Status { status, body } => SourceError::Status { status, body: mask(body) },
-            SourceError::BadReply { reason, detail } => {
-                SourceError::BadReply { reason, detail: mask(detail) }
-            }
-            other => other,
-        }
-    }
-
     fn request(&self, op: &RestOp, arguments: &Arguments) -> Result<reqwest::RequestBuilder, SourceError> {
         let url = self.url(op, arguments)?;
         let method = match op.method {
