@@ -240,6 +240,9 @@ impl CallError {
             SourceError::Embedder(error) => {
                 Self::party(*error, &format!("embedder of the source `{source}`"))
             }
+            SourceError::Tokens(error) => {
+                Self::party(*error, &format!("token endpoint of the source `{source}`"))
+            }
             error => Self::party(error, &format!("source `{source}`")),
         }
     }
@@ -301,7 +304,7 @@ impl CallError {
                     format!("The {party} cannot be used: {reason}. Tell the person who runs this server.");
                 Self::new(Code::Internal, message, detail)
             }
-            SourceError::Embedder(error) => Self::party(*error, party),
+            SourceError::Embedder(error) | SourceError::Tokens(error) => Self::party(*error, party),
             SourceError::TooLarge(max) => {
                 let message = format!("The answer of the {party} is larger than {max} bytes. Ask for less.");
                 Self::new(Code::TooLarge, message, detail)

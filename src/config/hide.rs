@@ -22,7 +22,8 @@ const KEYS: [&str; 14] = [
 ];
 /// Blocks in which everything is a secret but these.
 const BLOCKS: [&str; 3] = ["credentials", "api_keys", "cookies"];
-const OPEN: [&str; 7] = ["username", "header", "query", "name", "token_url", "client_id", "scopes"];
+const OPEN: [&str; 9] =
+    ["username", "header", "query", "name", "token_url", "client_id", "client_auth", "scopes", "audience"];
 
 fn is_secret_key(name: &str) -> bool {
     KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))

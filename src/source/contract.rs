@@ -160,6 +160,9 @@ pub enum SourceError {
     /// Not the source itself but its embedder.
     #[error("embedder: {0}")]
     Embedder(Box<SourceError>),
+    /// Not the source itself but the endpoint that gives it tokens.
+    #[error("token endpoint: {0}")]
+    Tokens(Box<SourceError>),
     /// Its answer is larger than the source may give.
     #[error("answer larger than {0} bytes")]
     TooLarge(usize),
@@ -172,6 +175,21 @@ pub enum SourceError {
     /// Our own fault.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+impl SourceError {
+    /// The same failure for each of those who waited for one answer.
+    pub(super) fn copy(&self) -> Self {
+        match self {
+            Self::Unavailable(why) => Self::Unavailable(why.clone()),
+            Self::Timeout(limit) => Self::Timeout(*limit),
+            Self::Status { status, body } => Self::Status { status: *status, body: body.clone() },
+            Self::BadReply { reason, detail } => Self::BadReply { reason, detail: detail.clone() },
+            Self::Unfit { reason, detail } => Self::Unfit { reason, detail: detail.clone() },
+            Self::TooLarge(max) => Self::TooLarge(*max),
+            other => Self::Internal(other.to_string()),
+        }
+    }
 }
 
 /// Words about a failure that the caller may read.

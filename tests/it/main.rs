@@ -52,6 +52,7 @@ mod rest_multipart;
 mod rest_replies;
 mod rest_requests;
 mod rest_slots;
+mod rest_tokens;
 mod restart;
 mod rmcp_client;
 mod sessions;

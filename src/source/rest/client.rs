@@ -10,6 +10,7 @@ use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
 use super::plan::{self, Method, RestOp, RestPlan};
 use super::reply::reply;
+use super::tokens::Tokens;
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::secret::Secret;
@@ -23,13 +24,14 @@ const MAX_URL: usize = 65_000;
 /// A live REST source: a pooled client and what every request carries.
 #[derive(Debug)]
 pub struct Rest {
-    plan: RestPlan,
-    client: reqwest::Client,
+    pub(super) plan: RestPlan,
+    pub(super) client: reqwest::Client,
     headers: HeaderMap,
     /// What must not reach the log when an upstream echoes it.
     mask: Mask,
     /// `key=value` for every query, encoded.
     query_key: Option<String>,
+    pub(super) tokens: Option<Tokens>,
 }
 
 impl SourceKind for Rest {
@@ -47,7 +49,8 @@ impl SourceKind for Rest {
     }
 
     fn open(name: &str, plan: &RestPlan) -> Result<Self, OpenError> {
-        let client = http::client(plan.base.starts_with("https:"))
+        let mut addresses = [Some(&plan.base), plan.tokens.as_ref().map(|t| &t.url)].into_iter().flatten();
+        let client = http::client(addresses.any(|url| url.starts_with("https:")))
             .map_err(|reason| OpenError { name: name.to_owned(), reason })?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*;q=0.5"));
@@ -56,7 +59,10 @@ impl SourceKind for Rest {
         }
         let query_key =
             plan.query_key.as_ref().map(|(name, key)| format!("{}={}", encoded(name), encoded(key.expose())));
-        Ok(Self { plan: plan.clone(), client, headers, query_key, mask: Mask::new(secrets(plan)) })
+        let mask = Mask::new(secrets(plan));
+        let tokens = plan.tokens.as_ref();
+        let tokens = tokens.map(|tokens| Tokens::new(tokens, client.clone(), plan.timeout.0, &mask));
+        Ok(Self { plan: plan.clone(), client, headers, query_key, mask, tokens })
     }
 
     async fn execute(
@@ -66,9 +72,9 @@ impl SourceKind for Rest {
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
         let request = self.request(op, arguments)?;
-        let limit = attempt.left(self.plan.timeout.0);
-        let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
-        reply(answer, op, arguments, attempt.max_rows, &self.mask).map_err(|error| self.mask.error(error))
+        let (answer, token) = self.send(request, op, &attempt).await?;
+        let mask = token.as_ref().map_or(&self.mask, |token| &token.mask);
+        reply(answer, op, arguments, attempt.max_rows, mask).map_err(|error| mask.error(error))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::BodyConfig;
+use super::credentials::CredentialsConfig;
 use super::multipart::FileConfig;
 use super::pairs::ListConfig;
 use crate::diag::Spanned;
@@ -27,43 +28,6 @@ pub struct RestConfig {
     pub timeout: Option<Spanned<Period>>,
     /// The largest body that is read, counted as it is once decompressed. Default `8MiB`.
     pub max_response: Option<Spanned<Size>>,
-}
-
-/// Credentials: one of the three.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Credentials")]
-pub struct CredentialsConfig {
-    /// `Authorization: Bearer …`
-    pub bearer: Option<Spanned<Secret>>,
-    /// `Authorization: Basic …`
-    pub basic: Option<BasicConfig>,
-    /// A key in a header or a query parameter.
-    pub api_key: Option<ApiKeyConfig>,
-}
-
-/// User and password.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "BasicCredentials")]
-pub struct BasicConfig {
-    /// The user.
-    pub username: String,
-    /// The password.
-    pub password: Spanned<Secret>,
-}
-
-/// A key and where it goes: one of `header` and `query`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "ApiKeyCredentials")]
-pub struct ApiKeyConfig {
-    /// The header's name.
-    pub header: Option<Spanned<String>>,
-    /// The query parameter's name.
-    pub query: Option<Spanned<String>>,
-    /// The key.
-    pub value: Spanned<Secret>,
 }
 
 /// A request on a REST source: one method with its path, and at most one kind of body.

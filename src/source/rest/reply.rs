@@ -96,7 +96,7 @@ impl Statuses {
         }
     }
 
-    fn succeeds(&self, status: u16) -> bool {
+    pub(super) fn succeeds(&self, status: u16) -> bool {
         if self.expect.is_empty() { (200..=299).contains(&status) } else { self.expect.contains(&status) }
     }
 
