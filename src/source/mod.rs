@@ -8,6 +8,7 @@ mod http;
 mod mask;
 mod mysql;
 mod postgres;
+mod public;
 pub mod rest;
 pub mod sql;
 mod sqlite;

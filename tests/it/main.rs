@@ -49,6 +49,7 @@ mod rest;
 mod rest_encodings;
 mod rest_faults;
 mod rest_multipart;
+mod rest_reach;
 mod rest_replies;
 mod rest_requests;
 mod rest_slots;

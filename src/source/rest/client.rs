@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use tokio::net::TcpStream;
 use url::Url;
 
 use super::body::Body;
@@ -16,6 +17,7 @@ use crate::params::Arguments;
 use crate::secret::Secret;
 use crate::source::http;
 use crate::source::mask::Mask;
+use crate::source::public::{self, NotPublic};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
@@ -30,7 +32,7 @@ pub struct Rest {
     /// What must not reach the log when an upstream echoes it.
     mask: Mask,
     /// `key=value` for every query, encoded.
-    query_key: Option<String>,
+    pub(super) query_key: Option<String>,
     pub(super) tokens: Option<Tokens>,
 }
 
@@ -50,7 +52,9 @@ impl SourceKind for Rest {
 
     fn open(name: &str, plan: &RestPlan) -> Result<Self, OpenError> {
         let mut addresses = [Some(&plan.base), plan.tokens.as_ref().map(|t| &t.url)].into_iter().flatten();
-        let client = http::client(addresses.any(|url| url.starts_with("https:")))
+        let client = plan
+            .reach
+            .client(addresses.any(|url| url.starts_with("https:")))
             .map_err(|reason| OpenError { name: name.to_owned(), reason })?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*;q=0.5"));
@@ -78,13 +82,21 @@ impl SourceKind for Rest {
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
-        let url = Url::parse(&self.plan.base).map_err(|e| SourceError::Internal(e.to_string()))?;
+        let proxy = self.plan.reach.proxy.as_ref().map(Secret::expose);
+        let url = Url::parse(proxy.unwrap_or(&self.plan.base));
+        let url = url.map_err(|e| SourceError::Internal(e.to_string()))?;
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(80);
-        tokio::net::TcpStream::connect((host, port))
-            .await
-            .map(drop)
-            .map_err(|e| SourceError::Unavailable(e.to_string()))
+        let connected = if self.plan.reach.public_only {
+            let found = public::addresses(&host, port).await.map_err(|e| match e.is::<NotPublic>() {
+                true => SourceError::Unfit { reason: http::NOT_PUBLIC, detail: e.to_string() },
+                false => SourceError::Unavailable(e.to_string()),
+            })?;
+            TcpStream::connect(&*found).await
+        } else {
+            TcpStream::connect((host, port)).await
+        };
+        connected.map(drop).map_err(|e| SourceError::Unavailable(e.to_string()))
     }
 }
 
@@ -102,6 +114,12 @@ fn secrets(plan: &RestPlan) -> Vec<Secret> {
     });
     let words = headers.clone().flat_map(|v| [Some(v), v.split_once(' ').map(|(_, token)| token)]).flatten();
     let key = plan.query_key.iter().flat_map(|(_, key)| [key.expose().to_owned(), encoded(key.expose())]);
+    let proxy = plan.reach.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose()).ok());
+    let proxy = proxy.as_ref().and_then(Url::password).map(|password| {
+        let plain = percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned();
+        [plain, password.to_owned()]
+    });
+    let key = key.chain(proxy.into_iter().flatten());
     words.map(str::to_owned).chain(key).chain(passwords).map(Secret::new).collect()
 }
 

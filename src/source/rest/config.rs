@@ -7,6 +7,7 @@ use super::body::BodyConfig;
 use super::credentials::CredentialsConfig;
 use super::multipart::FileConfig;
 use super::pairs::ListConfig;
+use super::reach::TlsConfig;
 use crate::diag::Spanned;
 use crate::secret::Secret;
 use crate::units::{Period, Size};
@@ -24,6 +25,16 @@ pub struct RestConfig {
     pub headers: Entries<Spanned<Secret>>,
     /// What we show to the API. The caller's own token is never forwarded.
     pub credentials: Option<Spanned<CredentialsConfig>>,
+    /// TLS: whom to trust, and what to show.
+    pub tls: Option<Spanned<TlsConfig>>,
+    /// An HTTP proxy that connects to the API (`CONNECT`): `http://user:${PASSWORD}@proxy.example:3128`. Only for `https://`, so that
+    /// it reads nothing.
+    pub proxy: Option<Spanned<Secret>>,
+    /// Connect to addresses of the public internet only, whatever the names lead to: nothing of this machine or its networks.
+    #[serde(default)]
+    pub public_only: bool,
+    /// How many redirects are followed, within the same scheme, host and port. Default `0`.
+    pub follow_redirects: Option<Spanned<u8>>,
     /// The most time one attempt may take. Default `10s`; the route's `policy.timeout` bounds the whole call.
     pub timeout: Option<Spanned<Period>>,
     /// The largest body that is read, counted as it is once decompressed. Default `8MiB`.

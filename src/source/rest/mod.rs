@@ -9,6 +9,7 @@ mod credentials;
 mod multipart;
 mod pairs;
 mod plan;
+mod reach;
 mod reply;
 mod send;
 mod table;
@@ -24,3 +25,4 @@ pub use credentials::{
 pub use multipart::FileConfig;
 pub use pairs::{ListConfig, ListStyle};
 pub use plan::{RestOp, RestPlan};
+pub use reach::TlsConfig;

@@ -2,6 +2,7 @@
 
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
+use url::Url;
 
 use super::address;
 use super::body::Body;
@@ -9,6 +10,7 @@ use super::config::{RestConfig, RestOpConfig};
 use super::cookies::Cookies;
 use super::credentials;
 use super::pairs::Pairs;
+use super::reach::ReachPlan;
 use super::reply::Statuses;
 use super::tokens::TokensPlan;
 use super::url::PathTemplate;
@@ -28,6 +30,10 @@ pub struct RestPlan {
     pub(super) query_key: Option<(String, Secret)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tokens: Option<TokensPlan>,
+    #[serde(flatten)]
+    pub(super) reach: ReachPlan,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) follow_redirects: u8,
     pub(super) timeout: Period,
     pub(super) max_response: Size,
 }
@@ -101,15 +107,35 @@ pub(super) fn compile(config: &RestConfig, cx: &mut SourceCx<'_>) -> Option<Rest
     headers.extend(carried.header);
     let timeout = time_limit(config.timeout, 10, "timeout", cx.diagnostics);
     let max_response = limit(config.max_response, Size::mib(8), |s| s.0 == 0, "max_response", cx.diagnostics);
-    let base = base?.as_str().trim_end_matches('/').to_owned();
+    let base = base?;
+    let tokens = carried.tokens.as_ref().and_then(|t| Url::parse(&t.url).ok());
+    let reach = ReachPlan::compile(config, &base, tokens.as_ref(), cx.diagnostics);
+    let follow_redirects = redirects(config.follow_redirects, cx.diagnostics);
+    let base = base.as_str().trim_end_matches('/').to_owned();
     (cx.diagnostics.errors() == before).then(|| RestPlan {
         base,
         headers,
         query_key: carried.query_key,
         tokens: carried.tokens,
+        reach,
+        follow_redirects,
         timeout,
         max_response,
     })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
+/// How many redirects are followed; a chain of more is a loop.
+fn redirects(written: Option<Spanned<u8>>, diagnostics: &mut Diagnostics) -> u8 {
+    if let Some(many) = written.filter(|w| w.value > 10) {
+        let message = "at most 10 redirects are followed";
+        diagnostics.push(Diagnostic::error("too-many-redirects", message).at(many.span, ""));
+    }
+    written.map_or(0, |w| w.value)
 }
 
 /// Headers that the HTTP layer itself writes.

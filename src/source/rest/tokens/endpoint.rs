@@ -154,7 +154,7 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Result<(Secret, Duration), SourceError> {
         let body = bytes::Bytes::copy_from_slice(body.as_bytes());
-        read(&Answer { status, content_type: None, retry_after: None, body })
+        read(&Answer { status, content_type: None, retry_after: None, location: None, body })
     }
 
     #[test]
