@@ -219,7 +219,7 @@ async fn redirects_are_followed_within_the_origin_and_only_where_that_does_no_ha
         "tls" => "https://127.0.0.1/landed".to_owned(),
         "loop" => "/302/loop".to_owned(),
         "twice" => "../307/once?b=2".to_owned(),
-        "none" => String::from("http://[").to_owned(),
+        "none" => "http://[".to_owned(),
         _ => "/landed?a=1#part".to_owned(),
     })
     .await;

@@ -88,9 +88,13 @@ impl SourceKind for Rest {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(80);
         let connected = if self.plan.reach.public_only {
-            let found = public::addresses(&host, port).await.map_err(|e| match e.is::<NotPublic>() {
-                true => SourceError::Unfit { reason: http::NOT_PUBLIC, detail: e.to_string() },
-                false => SourceError::Unavailable(e.to_string()),
+            let found = public::addresses(&host, port).await.map_err(|e| {
+                let detail = e.to_string();
+                if e.is::<NotPublic>() {
+                    SourceError::Unfit { reason: http::NOT_PUBLIC, detail }
+                } else {
+                    SourceError::Unavailable(detail)
+                }
             })?;
             TcpStream::connect(&*found).await
         } else {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::client::Rest;
 use super::plan::RestOp;
-use super::tokens::Token;
+use super::tokens::{Token, Tokens};
 use crate::source::http::{self, Answer};
 use crate::source::{Attempt, SourceError};
 
@@ -27,24 +27,31 @@ impl Rest {
             error => error,
         };
         let request = request.build().map_err(|e| SourceError::Internal(e.without_url().to_string()))?;
-        let Some(tokens) = self.tokens.as_ref().filter(|_| !request.headers().contains_key(AUTHORIZATION))
-        else {
+        let has_its_own = request.headers().contains_key(AUTHORIZATION);
+        let Some(tokens) = self.tokens.as_ref().filter(|_| !has_its_own) else {
             return Ok((self.exchange(request, op, until).await.map_err(late)?, None));
         };
+        // Apart, so that calls without tokens carry none of it.
+        let sent = Box::pin(self.send_with_token(tokens, request, op, until)).await;
+        sent.map(|(answer, token)| (answer, Some(token))).map_err(late)
+    }
+
+    async fn send_with_token(
+        &self,
+        tokens: &Tokens,
+        request: Request,
+        op: &RestOp,
+        until: Instant,
+    ) -> Result<(Answer, Arc<Token>), SourceError> {
         let token = tokens.get(until).await?;
         let again = request.try_clone();
-        let answer = self.exchange(with(request, &token), op, until).await.map_err(late)?;
+        let answer = self.exchange(with(request, &token), op, until).await?;
         // What was answered 401 was not carried out (RFC 9110 section 15.5.2), so it may be sent again whatever it is.
-        if answer.status != 401 || op.statuses.succeeds(401) {
-            return Ok((answer, Some(token)));
-        }
-        match (again, tokens.replace(&token, until).await?) {
-            (Some(again), Some(token)) => {
-                let answer = self.exchange(with(again, &token), op, until).await.map_err(late)?;
-                Ok((answer, Some(token)))
-            }
-            _ => Ok((answer, Some(token))),
-        }
+        let Some(again) = again.filter(|_| answer.status == 401 && !op.statuses.succeeds(401)) else {
+            return Ok((answer, token));
+        };
+        let Some(token) = tokens.replace(&token, until).await? else { return Ok((answer, token)) };
+        Ok((self.exchange(with(again, &token), op, until).await?, token))
     }
 
     /// One request and its answer, or that of where it leads.
