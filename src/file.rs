@@ -1,6 +1,7 @@
 //! A file that the configuration names: its path as written, its content as read at load.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -10,7 +11,7 @@ use crate::diag::Spanned;
 
 /// The path of a file, relative to the folder of the configuration file, and its content. Only the loader reads
 /// files; later phases see bytes. Two are equal when path and content are.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct FileRef {
     /// As written.
     pub path: Spanned<String>,
@@ -23,6 +24,13 @@ impl FileRef {
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.content).ok()
+    }
+}
+
+impl fmt::Debug for FileRef {
+    /// Without the content, which may be a private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({} bytes)", self.path, self.content.len())
     }
 }
 

@@ -258,6 +258,9 @@ impl CallError {
             SourceError::Embedder(error) => {
                 Self::party(*error, &format!("embedder of the source `{source}`"))
             }
+            SourceError::Tokens(error) => {
+                Self::party(*error, &format!("token endpoint of the source `{source}`"))
+            }
             error => Self::party(error, &format!("source `{source}`")),
         }
     }
@@ -319,7 +322,7 @@ impl CallError {
                     format!("The {party} cannot be used: {reason}. Tell the person who runs this server.");
                 Self::new(Code::Internal, message, detail)
             }
-            SourceError::Embedder(error) => Self::party(*error, party),
+            SourceError::Embedder(error) | SourceError::Tokens(error) => Self::party(*error, party),
             SourceError::Later { error, after } => {
                 let mut failed = Self::party(*error, party);
                 let vague = [come_back(None), " Wait before trying again.".to_owned()];

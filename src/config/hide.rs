@@ -22,7 +22,8 @@ const KEYS: [&str; 14] = [
 ];
 /// Blocks in which everything is a secret but these.
 const BLOCKS: [&str; 3] = ["credentials", "api_keys", "cookies"];
-const OPEN: [&str; 7] = ["username", "header", "query", "name", "token_url", "client_id", "scopes"];
+const OPEN: [&str; 9] =
+    ["username", "header", "query", "name", "token_url", "client_id", "client_auth", "scopes", "audience"];
 
 fn is_secret_key(name: &str) -> bool {
     KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))
@@ -57,7 +58,9 @@ fn walk<'a>(
         NodeKind::Scalar(scalar) if !node.is_null() => {
             let name = path.last().copied().unwrap_or("");
             let block = path.iter().any(|key| BLOCKS.contains(key)) && !OPEN.contains(&name);
-            if block || is_secret_key(name) {
+            // The key of a certificate is a file.
+            let file = path.ends_with(&["tls", "key"]);
+            if (block || is_secret_key(name)) && !file {
                 secret(node.span, text, sources);
                 // Elsewhere the same words may name something else: a query parameter, a column.
                 let credential = path.first() == Some(&"sources") && (block || name == "api_key");

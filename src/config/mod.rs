@@ -260,7 +260,9 @@ impl Config {
         let sources = self.sources.0.iter_mut().flat_map(|(_, source)| {
             let sql = source.sql.as_mut().and_then(|s| s.init.as_mut());
             let vector = source.vector.as_mut().and_then(|v| v.sqlite.as_mut()?.init.as_mut());
-            sql.into_iter().chain(vector)
+            let tls = source.rest.as_mut().and_then(|r| r.tls.as_mut());
+            let tls = tls.into_iter().flat_map(|tls| tls.value.files());
+            sql.into_iter().chain(vector).chain(tls)
         });
         let tools = self.tools.0.iter_mut().map(|(_, t)| (&mut t.fixed, &mut t.icons));
         let resources = self.resources.0.iter_mut().map(|(_, r)| (&mut r.fixed, &mut r.icons));

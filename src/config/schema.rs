@@ -52,7 +52,7 @@ const ONE_OF: [(&str, &[&str]); 21] = [
     ("Question", &["form", "sample", "roots"]),
     ("SampleMessage", &["user", "assistant"]),
     ("Complete", &["values", "rest", "sql", "vector"]),
-    ("Credentials", &["bearer", "basic", "api_key"]),
+    ("Credentials", &["bearer", "basic", "api_key", "client_credentials"]),
     ("ApiKeyCredentials", &["header", "query"]),
     ("ApiKey", &["key", "sha256"]),
     ("VectorSource", &["sqlite", "pgvector", "qdrant"]),

@@ -197,6 +197,9 @@ pub enum SourceError {
         /// How long the source wants to be left alone.
         after: Duration,
     },
+    /// Not the source itself but the endpoint that gives it tokens.
+    #[error("token endpoint: {0}")]
+    Tokens(Box<SourceError>),
     /// Its answer is larger than the source may give.
     #[error("answer larger than {0} bytes")]
     TooLarge(usize),
@@ -221,7 +224,8 @@ impl SourceError {
             Self::Status { status, .. } | Self::Answered { status, .. } => {
                 matches!(status, 408 | 425 | 429 | 502 | 503 | 504)
             }
-            Self::Later { error, .. } => error.passes(),
+            // Nothing was sent to the source itself.
+            Self::Later { error, .. } | Self::Tokens(error) => error.passes(),
             // Places and embedders have been waited for and tried again already.
             Self::Busy(_)
             | Self::Embedder(_)
@@ -249,6 +253,7 @@ impl SourceError {
             Self::Later { error, .. } => error.health(),
             Self::Busy(_)
             | Self::Embedder(_)
+            | Self::Tokens(_)
             | Self::Argument(_)
             | Self::Unfit { .. }
             | Self::Unanswered(_)
@@ -271,6 +276,19 @@ impl SourceError {
         match after {
             Some(after) if self.passes() => Self::Later { error: Box::new(self), after },
             _ => self,
+        }
+    }
+
+    /// The same failure for each of those who waited for one answer.
+    pub(super) fn copy(&self) -> Self {
+        match self {
+            Self::Unavailable(why) => Self::Unavailable(why.clone()),
+            Self::Timeout(limit) => Self::Timeout(*limit),
+            Self::Status { status, body } => Self::Status { status: *status, body: body.clone() },
+            Self::BadReply { reason, detail } => Self::BadReply { reason, detail: detail.clone() },
+            Self::Unfit { reason, detail } => Self::Unfit { reason, detail: detail.clone() },
+            Self::TooLarge(max) => Self::TooLarge(*max),
+            other => Self::Internal(other.to_string()),
         }
     }
 }

@@ -7,9 +7,12 @@ use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER, TRANSFER_ENC
 use tokio::time::timeout;
 
 use super::SourceError;
+use super::public::NotPublic;
 
 /// The reason of a body in an encoding that is not ours to read.
 const ENCODED: &str = "a body in an encoding that was not asked for";
+/// The reason of a name that leads to where the source must not go.
+pub(super) const NOT_PUBLIC: &str = "its name leads to an address that is not public";
 /// The reason of an answer that did not come whole.
 pub(super) const BROKE_OFF: &str = "the answer broke off";
 /// The reason of bytes that are no answer.
@@ -20,6 +23,16 @@ const NOT_HTTP: &str = "it is not sound HTTP";
 /// # Errors
 /// The TLS stack's reason if it does not start.
 pub(super) fn client(https: bool) -> Result<reqwest::Client, String> {
+    build(builder(https))
+}
+
+/// [`client`], made.
+pub(super) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
+    builder.build().map_err(|e| chain(&e))
+}
+
+/// [`client`], not yet made.
+pub(super) fn builder(https: bool) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -30,8 +43,7 @@ pub(super) fn client(https: bool) -> Result<reqwest::Client, String> {
         .pool_idle_timeout(Duration::from_secs(60))
         .tcp_keepalive(Duration::from_secs(60));
     // The platform's roots are read only where TLS is spoken.
-    let builder = if https { builder } else { builder.tls_certs_only([]) };
-    builder.build().map_err(|e| chain(&e))
+    if https { builder } else { builder.tls_certs_only([]) }
 }
 
 /// An answer read whole.
@@ -40,6 +52,8 @@ pub(super) struct Answer {
     pub content_type: Option<String>,
     /// How long it wants to be left alone, by its own word.
     pub retry_after: Option<Duration>,
+    /// Where a redirect leads.
+    pub location: Option<String>,
     pub body: Bytes,
 }
 
@@ -69,6 +83,8 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
     let retry_after = retry_after(response.headers(), SystemTime::now());
+    let location = response.headers().get(reqwest::header::LOCATION);
+    let location = location.and_then(|v| v.to_str().ok()).map(str::to_owned);
     if response.content_length().is_some_and(|n| n > max as u64) {
         return Err(SourceError::TooLarge(max));
     }
@@ -86,7 +102,7 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
     {
         return Err(SourceError::BadReply { reason: ENCODED, detail: format!("{encoding:?}") });
     }
-    Ok(Answer { status, content_type, retry_after, body: body.freeze() })
+    Ok(Answer { status, content_type, retry_after, location, body: body.freeze() })
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date, which is read by the server's own clock if it tells it.
@@ -120,7 +136,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn unreachable_or_bad(error: reqwest::Error) -> SourceError {
     let error = error.without_url();
     let text = chain(&error);
-    if is_no_http(&error) {
+    let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+    if causes.any(<dyn std::error::Error>::is::<NotPublic>) {
+        SourceError::Unfit { reason: NOT_PUBLIC, detail: text }
+    } else if is_no_http(&error) {
         SourceError::BadReply { reason: NOT_HTTP, detail: text }
     } else if error.is_connect() || error.is_timeout() || error.is_request() {
         SourceError::Unavailable(text)
@@ -142,12 +161,6 @@ fn is_no_http(error: &reqwest::Error) -> bool {
 pub(super) fn media_type(content_type: Option<&str>) -> Option<String> {
     let kind = content_type?.split(';').next()?.trim().to_ascii_lowercase();
     (!kind.is_empty()).then_some(kind)
-}
-
-/// The start of a body for the log: printable, short.
-pub(super) fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body.get(..body.len().min(400)).unwrap_or_default());
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -355,7 +355,13 @@ async fn credentials_arrive_and_show_nowhere() {
         match seen.path() {
             "/ok" => upstream::json("{}"),
             "/html" => vec![Step::Send(upstream::reply("200 OK", "text/html", b"<p>no</p>"))],
-            _ => vec![Step::Send(upstream::reply(status, "text/plain", b"it failed"))],
+            // What it was sent comes back, where the log's excerpt of a body ends.
+            _ => {
+                let credentials = ["authorization", "x-api-key", "x-tenant"].map(|name| seen.header(name));
+                let credential = credentials.into_iter().flatten().next().unwrap_or(seen.target.clone());
+                let body = format!("{}{credential}{}", ".".repeat(385), "-".repeat(99));
+                vec![Step::Send(upstream::reply(status, "text/plain", body.as_bytes()))]
+            }
         }
     })
     .await;
@@ -394,7 +400,7 @@ async fn credentials_arrive_and_show_nowhere() {
     }
     let log = process.log();
     assert!(log.contains("call failed") && replies.contains("isError"), "{log}");
-    for form in [SECRET, "czNjcjN0LVRvazNuLTl4", "s3cr3t%2DTok3n%2D9x", "dXM6czNjcjN0"] {
+    for form in ["s3cr3t", "czNjcjN0LVRvazNuLTl4", "dXM6cz"] {
         assert!(!replies.contains(form), "{form} in {replies}");
         assert!(!log.contains(form), "{form} in {log}");
     }

@@ -4,16 +4,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use tokio::net::TcpStream;
 use url::Url;
 
 use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
 use super::plan::{self, Method, RestOp, RestPlan};
 use super::reply::reply;
+use super::tokens::Tokens;
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::secret::Secret;
 use crate::source::http;
+use crate::source::mask::Mask;
+use crate::source::public::{self, NotPublic};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
@@ -22,13 +26,14 @@ const MAX_URL: usize = 65_000;
 /// A live REST source: a pooled client and what every request carries.
 #[derive(Debug)]
 pub struct Rest {
-    plan: RestPlan,
-    client: reqwest::Client,
+    pub(super) plan: RestPlan,
+    pub(super) client: reqwest::Client,
     headers: HeaderMap,
     /// What must not reach the log when an upstream echoes it.
-    secrets: Vec<Secret>,
+    mask: Mask,
     /// `key=value` for every query, encoded.
-    query_key: Option<String>,
+    pub(super) query_key: Option<String>,
+    pub(super) tokens: Option<Tokens>,
 }
 
 impl SourceKind for Rest {
@@ -46,18 +51,22 @@ impl SourceKind for Rest {
     }
 
     fn open(name: &str, plan: &RestPlan) -> Result<Self, OpenError> {
-        let client = http::client(plan.base.starts_with("https:"))
+        let mut addresses = [Some(&plan.base), plan.tokens.as_ref().map(|t| &t.url)].into_iter().flatten();
+        let client = plan
+            .reach
+            .client(addresses.any(|url| url.starts_with("https:")))
             .map_err(|reason| OpenError { name: name.to_owned(), reason })?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*;q=0.5"));
         for header in &plan.headers {
             headers.insert(header.name.clone(), header.value.clone());
         }
-        let query_key = plan.query_key.as_ref().map(|(name, key)| {
-            let encode = |text| utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
-            format!("{}={}", encode(name), encode(key.expose()))
-        });
-        Ok(Self { plan: plan.clone(), client, headers, query_key, secrets: secrets(plan) })
+        let query_key =
+            plan.query_key.as_ref().map(|(name, key)| format!("{}={}", encoded(name), encoded(key.expose())));
+        let mask = Mask::new(secrets(plan));
+        let tokens = plan.tokens.as_ref();
+        let tokens = tokens.map(|tokens| Tokens::new(tokens, client.clone(), plan.timeout.0, &mask));
+        Ok(Self { plan: plan.clone(), client, headers, query_key, mask, tokens })
     }
 
     async fn execute(
@@ -71,23 +80,38 @@ impl SourceKind for Rest {
             // In the place of a header of the source, if there is one.
             request = request.headers(HeaderMap::from_iter([header(name, attempt.key.as_str())?]));
         }
-        let limit = attempt.left(self.plan.timeout.0);
-        let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
-        let mask = |text| self.without_secrets_in(text);
+        let (answer, token) = self.send(request, op, &attempt).await?;
+        let mask = token.as_ref().map_or(&self.mask, |token| &token.mask);
         let after = answer.retry_after;
-        reply(answer, op, arguments, attempt.max_rows, mask)
-            .map_err(|error| self.without_secrets(error).later(after))
+        reply(answer, op, arguments, attempt.max_rows, mask).map_err(|error| mask.error(error).later(after))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
-        let url = Url::parse(&self.plan.base).map_err(|e| SourceError::Internal(e.to_string()))?;
+        let proxy = self.plan.reach.proxy.as_ref().map(Secret::expose);
+        let url = Url::parse(proxy.unwrap_or(&self.plan.base));
+        let url = url.map_err(|e| SourceError::Internal(e.to_string()))?;
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(80);
-        tokio::net::TcpStream::connect((host, port))
-            .await
-            .map(drop)
-            .map_err(|e| SourceError::Unavailable(e.to_string()))
+        let connected = if self.plan.reach.public_only {
+            let found = public::addresses(&host, port).await.map_err(|e| {
+                let detail = e.to_string();
+                if e.is::<NotPublic>() {
+                    SourceError::Unfit { reason: http::NOT_PUBLIC, detail }
+                } else {
+                    SourceError::Unavailable(detail)
+                }
+            })?;
+            TcpStream::connect(&*found).await
+        } else {
+            TcpStream::connect((host, port)).await
+        };
+        connected.map(drop).map_err(|e| SourceError::Unavailable(e.to_string()))
     }
+}
+
+/// A part of a query in which nothing stands for itself but letters and digits.
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// Credentials as an upstream might repeat them: whole header values, their last words, and a password.
@@ -98,31 +122,17 @@ fn secrets(plan: &RestPlan) -> Vec<Secret> {
         String::from_utf8(pair).ok()?.split_once(':').map(|(_, password)| password.to_owned())
     });
     let words = headers.clone().flat_map(|v| [Some(v), v.split_once(' ').map(|(_, token)| token)]).flatten();
-    let key = plan.query_key.iter().map(|(_, key)| key.expose());
-    // Short values such as `en` are no secrets, and would tear every excerpt apart.
-    let all = words.chain(key).map(str::to_owned).chain(passwords);
-    all.filter(|s| s.len() >= 6).map(Secret::new).collect()
+    let key = plan.query_key.iter().flat_map(|(_, key)| [key.expose().to_owned(), encoded(key.expose())]);
+    let proxy = plan.reach.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose()).ok());
+    let proxy = proxy.as_ref().and_then(Url::password).map(|password| {
+        let plain = percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned();
+        [plain, password.to_owned()]
+    });
+    let key = key.chain(proxy.into_iter().flatten());
+    words.map(str::to_owned).chain(key).chain(passwords).map(Secret::new).collect()
 }
 
 impl Rest {
-    fn without_secrets_in(&self, text: String) -> String {
-        self.secrets.iter().fold(text, |t, s| t.replace(s.expose(), "***"))
-    }
-
-    fn without_secrets(&self, error: SourceError) -> SourceError {
-        let mask = |text| self.without_secrets_in(text);
-        match error {
-            SourceError::Answered { status, said, body } => {
-                SourceError::Answered { status, said, body: mask(body) }
-            }
-            SourceError::Status { status, body } => SourceError::Status { status, body: mask(body) },
-            SourceError::BadReply { reason, detail } => {
-                SourceError::BadReply { reason, detail: mask(detail) }
-            }
-            other => other,
-        }
-    }
-
     fn request(&self, op: &RestOp, arguments: &Arguments) -> Result<reqwest::RequestBuilder, SourceError> {
         let url = self.url(op, arguments)?;
         let method = match op.method {

@@ -4,8 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::BodyConfig;
+use super::credentials::CredentialsConfig;
 use super::multipart::FileConfig;
 use super::pairs::ListConfig;
+use super::reach::TlsConfig;
 use crate::diag::Spanned;
 use crate::policy::BreakerConfig;
 use crate::secret::Secret;
@@ -24,6 +26,16 @@ pub struct RestConfig {
     pub headers: Entries<Spanned<Secret>>,
     /// What we show to the API. The caller's own token is never forwarded.
     pub credentials: Option<Spanned<CredentialsConfig>>,
+    /// TLS: whom to trust, and what to show.
+    pub tls: Option<Spanned<TlsConfig>>,
+    /// An HTTP proxy that connects to the API (`CONNECT`): `http://user:${PASSWORD}@proxy.example:3128`. Only for `https://`, so that
+    /// it reads nothing.
+    pub proxy: Option<Spanned<Secret>>,
+    /// Connect to addresses of the public internet only, whatever the names lead to: nothing of this machine or its networks.
+    #[serde(default)]
+    pub public_only: bool,
+    /// How many redirects are followed, within the same scheme, host and port. Default `0`.
+    pub follow_redirects: Option<Spanned<u8>>,
     /// The most time one attempt may take. Default `10s`; the route's `policy.timeout` bounds the whole call.
     pub timeout: Option<Spanned<Period>>,
     /// The largest body that is read, counted as it is once decompressed. Default `8MiB`.
@@ -33,43 +45,6 @@ pub struct RestConfig {
     pub concurrency: Option<Spanned<u32>>,
     /// Leaves the source alone while it fails. Without it every call tries.
     pub circuit_breaker: Option<BreakerConfig>,
-}
-
-/// Credentials: one of the three.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Credentials")]
-pub struct CredentialsConfig {
-    /// `Authorization: Bearer …`
-    pub bearer: Option<Spanned<Secret>>,
-    /// `Authorization: Basic …`
-    pub basic: Option<BasicConfig>,
-    /// A key in a header or a query parameter.
-    pub api_key: Option<ApiKeyConfig>,
-}
-
-/// User and password.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "BasicCredentials")]
-pub struct BasicConfig {
-    /// The user.
-    pub username: String,
-    /// The password.
-    pub password: Spanned<Secret>,
-}
-
-/// A key and where it goes: one of `header` and `query`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "ApiKeyCredentials")]
-pub struct ApiKeyConfig {
-    /// The header's name.
-    pub header: Option<Spanned<String>>,
-    /// The query parameter's name.
-    pub query: Option<Spanned<String>>,
-    /// The key.
-    pub value: Spanned<Secret>,
 }
 
 /// A request on a REST source: one method with its path, and at most one kind of body.

@@ -1,19 +1,28 @@
 //! REST: a request described in YAML, sent to a fixed destination. An argument fills its slot and nothing else.
 
+mod address;
 mod body;
 mod client;
 mod config;
 mod cookies;
+mod credentials;
 mod multipart;
 mod pairs;
 mod plan;
+mod reach;
 mod reply;
+mod send;
 mod table;
+mod tokens;
 mod url;
 
 pub use body::BodyConfig;
 pub use client::Rest;
-pub use config::{ApiKeyConfig, BasicConfig, CredentialsConfig, RestConfig, RestOpConfig};
+pub use config::{RestConfig, RestOpConfig};
+pub use credentials::{
+    ApiKeyConfig, BasicConfig, ClientAuthConfig, ClientCredentialsConfig, CredentialsConfig,
+};
 pub use multipart::FileConfig;
 pub use pairs::{ListConfig, ListStyle};
 pub use plan::{RestOp, RestPlan};
+pub use reach::TlsConfig;

@@ -1,15 +1,18 @@
 //! REST after compile: a normalised base URL, ready headers, and requests as templates.
 
-use base64::Engine as _;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
 use url::Url;
 
+use super::address;
 use super::body::Body;
-use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
+use super::config::{RestConfig, RestOpConfig};
 use super::cookies::Cookies;
+use super::credentials;
 use super::pairs::Pairs;
+use super::reach::ReachPlan;
 use super::reply::Statuses;
+use super::tokens::TokensPlan;
 use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::policy::{Guard, GuardPlan, concurrency};
@@ -26,6 +29,12 @@ pub struct RestPlan {
     pub(super) headers: Vec<Header>,
     /// A key that goes into every query: its encoded name, and the value.
     pub(super) query_key: Option<(String, Secret)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tokens: Option<TokensPlan>,
+    #[serde(flatten)]
+    pub(super) reach: ReachPlan,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) follow_redirects: u8,
     pub(super) timeout: Period,
     pub(super) max_response: Size,
     #[serde(flatten)]
@@ -104,15 +113,18 @@ impl RestOp {
 
 pub(super) fn compile(config: &RestConfig, cx: &mut SourceCx<'_>) -> Option<RestPlan> {
     let before = cx.diagnostics.errors();
-    let base = base_url(&config.base_url, cx.diagnostics);
+    let base = address::fixed(&config.base_url, "a base URL", cx.diagnostics);
     let mut headers = Vec::new();
     for (name, value) in config.headers.iter() {
         headers.extend(header(name, value.expose(), value.span, cx.diagnostics));
     }
-    let mut query_key = None;
-    if let Some(credentials) = &config.credentials {
-        query_key = credential(credentials, &mut headers, cx.diagnostics);
+    let written = config.credentials.as_ref();
+    let carried = written.map(|c| credentials::compile(c, cx.diagnostics)).unwrap_or_default();
+    if carried.tokens.is_some() {
+        // It is a source's own only where a route writes it.
+        headers.retain(|h: &Header| h.name != AUTHORIZATION);
     }
+    headers.extend(carried.header);
     let timeout = time_limit(config.timeout, 10, "timeout", cx.diagnostics);
     let max_response = limit(config.max_response, Size::mib(8), |s| s.0 == 0, "max_response", cx.diagnostics);
     let guard = GuardPlan {
@@ -120,49 +132,35 @@ pub(super) fn compile(config: &RestConfig, cx: &mut SourceCx<'_>) -> Option<Rest
         concurrency: concurrency::check(config.concurrency, cx.diagnostics),
     };
     let base = base?;
+    let tokens = carried.tokens.as_ref().and_then(|t| Url::parse(&t.url).ok());
+    let reach = ReachPlan::compile(config, &base, tokens.as_ref(), cx.diagnostics);
+    let follow_redirects = redirects(config.follow_redirects, cx.diagnostics);
+    let base = base.as_str().trim_end_matches('/').to_owned();
     (cx.diagnostics.errors() == before).then(|| RestPlan {
         base,
         headers,
-        query_key,
+        query_key: carried.query_key,
+        tokens: carried.tokens,
+        reach,
+        follow_redirects,
         timeout,
         max_response,
         guard,
     })
 }
 
-fn base_url(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<String> {
-    let mut refuse = |message: String, help: Option<&str>| {
-        let problem = Diagnostic::error("bad-url", message).at(written.span, "");
-        diagnostics.push(problem.maybe_help(help.map(str::to_owned)));
-        None
-    };
-    if written.value.contains(['{', '}']) {
-        let help =
-            "the destination is fixed; placeholders belong into a request's path, query, headers or body";
-        return refuse("a base URL has no placeholders".to_owned(), Some(help));
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
+/// How many redirects are followed; a chain of more is a loop.
+fn redirects(written: Option<Spanned<u8>>, diagnostics: &mut Diagnostics) -> u8 {
+    if let Some(many) = written.filter(|w| w.value > 10) {
+        let message = "at most 10 redirects are followed";
+        diagnostics.push(Diagnostic::error("too-many-redirects", message).at(many.span, ""));
     }
-    let url = match Url::parse(&written.value) {
-        Ok(url) => url,
-        Err(error) => {
-            return refuse(format!("this is not a URL: {error}"), Some("such as `https://api.example/v1`"));
-        }
-    };
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return refuse("a base URL starts with `https://` or `http://`".to_owned(), None);
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse(
-            "a base URL holds no user or password".to_owned(),
-            Some("write them under `credentials:`"),
-        );
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return refuse(
-            "a base URL has no query and no fragment".to_owned(),
-            Some("write query parameters under the route's `query:`"),
-        );
-    }
-    Some(url.as_str().trim_end_matches('/').to_owned())
+    written.map_or(0, |w| w.value)
 }
 
 /// Headers that the HTTP layer itself writes.
@@ -198,7 +196,7 @@ fn bad_header_value(at: Span) -> Diagnostic {
     Diagnostic::error("bad-header", message).at(at, "")
 }
 
-fn header(
+pub(super) fn header(
     name: &Spanned<String>,
     value: &str,
     value_at: Span,
@@ -212,45 +210,6 @@ fn header(
         }
         Err(_) => {
             diagnostics.push(bad_header_value(value_at));
-            None
-        }
-    }
-}
-
-/// Adds the header of the credentials, or gives the key for the query.
-fn credential(
-    written: &Spanned<CredentialsConfig>,
-    headers: &mut Vec<Header>,
-    diagnostics: &mut Diagnostics,
-) -> Option<(String, Secret)> {
-    let authorization = Spanned::new("authorization".to_owned(), written.span);
-    match (&written.bearer, &written.basic, &written.api_key) {
-        (Some(token), None, None) => {
-            let value = format!("Bearer {}", token.expose());
-            headers.extend(header(&authorization, &value, token.span, diagnostics));
-            None
-        }
-        (None, Some(basic), None) => {
-            let pair = format!("{}:{}", basic.username, basic.password.expose());
-            let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-            headers.extend(header(&authorization, &value, basic.password.span, diagnostics));
-            None
-        }
-        (None, None, Some(key)) => match (&key.header, &key.query) {
-            (Some(name), None) => {
-                headers.extend(header(name, key.value.expose(), key.value.span, diagnostics));
-                None
-            }
-            (None, Some(name)) => Some((name.value.clone(), key.value.value.clone())),
-            _ => {
-                let message = "an API key goes into exactly one of `header` and `query`";
-                diagnostics.push(Diagnostic::error("one-of", message).absence().at(key.value.span, ""));
-                None
-            }
-        },
-        _ => {
-            let message = "credentials are exactly one of `bearer`, `basic`, `api_key`";
-            diagnostics.push(Diagnostic::error("one-of", message).absence().at(written.span, ""));
             None
         }
     }

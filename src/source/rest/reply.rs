@@ -10,6 +10,7 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::output::Reply;
 use crate::params::{Arguments, Scope};
 use crate::source::http::{self, Answer};
+use crate::source::mask::Mask;
 use crate::source::{Said, SourceError};
 use crate::template::Template;
 
@@ -95,7 +96,7 @@ impl Statuses {
         }
     }
 
-    fn succeeds(&self, status: u16) -> bool {
+    pub(super) fn succeeds(&self, status: u16) -> bool {
         if self.expect.is_empty() { (200..=299).contains(&status) } else { self.expect.contains(&status) }
     }
 
@@ -117,23 +118,18 @@ pub(super) fn reply(
     op: &RestOp,
     arguments: &Arguments,
     max_rows: usize,
-    mask: impl Fn(String) -> String,
+    mask: &Mask,
 ) -> Result<Reply, SourceError> {
     if op.statuses.succeeds(answer.status) {
-        content(answer, op.method, max_rows)
+        content(answer, op.method, max_rows, mask)
     } else {
         Err(failure(&answer, op, arguments, mask))
     }
 }
 
-fn failure(
-    answer: &Answer,
-    op: &RestOp,
-    arguments: &Arguments,
-    mask: impl Fn(String) -> String,
-) -> SourceError {
+fn failure(answer: &Answer, op: &RestOp, arguments: &Arguments, mask: &Mask) -> SourceError {
     let status = answer.status;
-    let body = http::excerpt(&answer.body);
+    let body = mask.excerpt(&answer.body);
     if let Some(sentence) = op.statuses.sentence(status, arguments) {
         return SourceError::Answered { status, said: Said::Configured(sentence), body };
     }
@@ -161,14 +157,14 @@ fn message(answer: &Answer) -> Option<String> {
 }
 
 /// The upstream's words as one short line that cannot end its own quotation.
-fn words(text: &str, mask: impl Fn(String) -> String) -> String {
+fn words(text: &str, mask: &Mask) -> String {
     let plain = text.chars().filter(|c| !invisible(*c)).map(|c| match c {
         c if c.is_control() => ' ',
         '"' => '\'',
         c => c,
     });
     // Masked before it is cut, so that no part of a secret is left at the end.
-    let line = mask(plain.collect()).split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = mask.hide(plain.collect()).split_whitespace().collect::<Vec<_>>().join(" ");
     capped(&line, MAX_WORDS)
 }
 
@@ -189,7 +185,7 @@ fn is_json(kind: &str) -> bool {
 }
 
 /// What a success is: JSON if it says so or says nothing and is; rows of CSV; XML as JSON; text; bytes; nothing.
-fn content(answer: Answer, method: Method, max_rows: usize) -> Result<Reply, SourceError> {
+fn content(answer: Answer, method: Method, max_rows: usize, mask: &Mask) -> Result<Reply, SourceError> {
     let Answer { content_type, body, .. } = answer;
     if body.is_empty() || method == Method::Head {
         return Ok(Reply::Empty);
@@ -210,7 +206,7 @@ fn content(answer: Answer, method: Method, max_rows: usize) -> Result<Reply, Sou
     let valid = || serde_json::from_str::<serde::de::IgnoredAny>(&text).map(drop);
     match kind {
         "text/html" | "application/xhtml+xml" => {
-            let detail = http::excerpt(text.as_bytes());
+            let detail = mask.excerpt(text.as_bytes());
             Err(SourceError::BadReply { reason: "an HTML page instead of data", detail })
         }
         _ if is_json => match valid() {

@@ -119,14 +119,14 @@ impl Embedder {
         loop {
             let ask = async {
                 let vectors = remote.embed(&[text], until).await?;
-                Ok(Arc::<[f32]>::from(vectors.into_iter().next().unwrap_or_default()))
+                Ok::<_, SourceError>(Arc::<[f32]>::from(vectors.into_iter().next().unwrap_or_default()))
             };
             // Whoever comes first asks, the others wait for that answer. A failure is told to all of them and not kept.
             let shared = kept.try_get_with_by_ref(text, ask);
             match tokio::time::timeout_at(until, shared).await {
                 Ok(Ok(vector)) => return Ok(vector),
                 Err(_) => return Err(ours(SourceError::Timeout(limit))),
-                Ok(Err(error)) => match copy(&error) {
+                Ok(Err(error)) => match error.copy() {
                     // The time of whoever asked was up; ours is not.
                     SourceError::Timeout(_) if Instant::now() < until => {}
                     SourceError::Timeout(_) => return Err(ours(SourceError::Timeout(limit))),
@@ -148,18 +148,6 @@ fn kept() -> Cache<String, Arc<[f32]>> {
         })
         .time_to_live(KEPT_FOR)
         .build()
-}
-
-/// The same failure for each of those who wait.
-fn copy(error: &SourceError) -> SourceError {
-    match error {
-        SourceError::Unavailable(why) => SourceError::Unavailable(why.clone()),
-        SourceError::Timeout(limit) => SourceError::Timeout(*limit),
-        SourceError::Status { status, body } => SourceError::Status { status: *status, body: body.clone() },
-        SourceError::BadReply { reason, detail } => SourceError::BadReply { reason, detail: detail.clone() },
-        SourceError::TooLarge(max) => SourceError::TooLarge(*max),
-        other => SourceError::Internal(other.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::config::DistanceConfig;
 use super::filter::{Check, Checked};
 use super::search::words;
 use crate::source::http::{self, Answer};
+use crate::source::mask::Mask;
 use crate::source::{Attempt, SourceError};
 use facts::Facts;
 use plan::path;
@@ -169,13 +170,14 @@ impl Qdrant {
             None => request,
         };
         let Answer { status, body, .. } = http::fetch(request, MAX_ANSWER, limit).await?;
+        let mask = Mask::new(self.plan.api_key.clone());
         match status {
             200 => {}
             404 => {
-                let detail = http::excerpt(&body);
+                let detail = mask.excerpt(&body);
                 return Err(SourceError::Unfit { reason: "its collection is not there", detail });
             }
-            status => return Err(SourceError::Status { status, body: http::excerpt(&body) }),
+            status => return Err(SourceError::Status { status, body: mask.excerpt(&body) }),
         }
         let mut answer: Value = serde_json::from_slice(&body)
             .map_err(|e| SourceError::BadReply { reason: "no JSON from Qdrant", detail: e.to_string() })?;

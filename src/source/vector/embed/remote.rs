@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::EmbedderPlan;
 use crate::source::SourceError;
 use crate::source::http::{self, Answer};
+use crate::source::mask::Mask;
 
 /// The largest answer that is read for one text.
 const MAX_ANSWER: usize = 4 << 20;
@@ -120,7 +121,7 @@ impl Remote {
             http::fetch(request, MAX_ANSWER.saturating_mul(texts.len()), left).await?;
         if status != 200 {
             let again = status == 429 || status >= 500;
-            let error = SourceError::Status { status, body: http::excerpt(&body) };
+            let error = SourceError::Status { status, body: Mask::new(api_key.clone()).excerpt(&body) };
             return Err(Failure { error, again, after: retry_after });
         }
         let answer: Embeddings = serde_json::from_slice(&body)

@@ -1,0 +1,104 @@
+//! How a filled request leaves: with the token of its source, once more where the token was refused, and along redirects.
+
+use std::sync::Arc;
+
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Request, RequestBuilder};
+use tokio::time::Instant;
+
+use super::client::Rest;
+use super::plan::RestOp;
+use super::tokens::{Token, Tokens};
+use crate::source::http::{self, Answer};
+use crate::source::{Attempt, SourceError};
+
+impl Rest {
+    /// Sends a request and reads its answer, all within the source's time limit. Gives the token that it was sent with.
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        op: &RestOp,
+        attempt: &Attempt<'_>,
+    ) -> Result<(Answer, Option<Arc<Token>>), SourceError> {
+        let limit = attempt.left(self.plan.timeout.0);
+        let until = Instant::now() + limit;
+        let late = |error| match error {
+            SourceError::Timeout(_) => SourceError::Timeout(limit),
+            error => error,
+        };
+        let request = request.build().map_err(|e| SourceError::Internal(e.without_url().to_string()))?;
+        let has_its_own = request.headers().contains_key(AUTHORIZATION);
+        let Some(tokens) = self.tokens.as_ref().filter(|_| !has_its_own) else {
+            return Ok((self.exchange(request, op, until).await.map_err(late)?, None));
+        };
+        // Apart, so that calls without tokens carry none of it.
+        let sent = Box::pin(self.send_with_token(tokens, request, op, until)).await;
+        sent.map(|(answer, token)| (answer, Some(token))).map_err(late)
+    }
+
+    async fn send_with_token(
+        &self,
+        tokens: &Tokens,
+        request: Request,
+        op: &RestOp,
+        until: Instant,
+    ) -> Result<(Answer, Arc<Token>), SourceError> {
+        let token = tokens.get(until).await?;
+        let again = request.try_clone();
+        let answer = self.exchange(with(request, &token), op, until).await?;
+        // What was answered 401 was not carried out (RFC 9110 section 15.5.2), so it may be sent again whatever it is.
+        let Some(again) = again.filter(|_| answer.status == 401 && !op.statuses.succeeds(401)) else {
+            return Ok((answer, token));
+        };
+        let Some(token) = tokens.replace(&token, until).await? else { return Ok((answer, token)) };
+        Ok((self.exchange(with(again, &token), op, until).await?, token))
+    }
+
+    /// One request and its answer, or that of where it leads.
+    async fn exchange(&self, request: Request, op: &RestOp, until: Instant) -> Result<Answer, SourceError> {
+        let (mut request, mut hops) = (request, self.plan.follow_redirects);
+        loop {
+            let again = (hops > 0).then(|| request.try_clone()).flatten();
+            let builder = RequestBuilder::from_parts(self.client.clone(), request);
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = http::fetch(builder, self.plan.max_response.0, left).await?;
+            match again.and_then(|again| self.onward(again, &answer, op)) {
+                Some(next) => request = next,
+                None => return Ok(answer),
+            }
+            hops -= 1;
+        }
+    }
+
+    /// The request that a redirect asks for: the same one, at another place of the same origin. A request that writes is sent again
+    /// only where the status says that it was not carried out and a second time would do no harm (RFC 9110 section 15.4).
+    fn onward(&self, mut request: Request, answer: &Answer, op: &RestOp) -> Option<Request> {
+        let follows = match answer.status {
+            301..=303 => op.reads_only(),
+            307 | 308 => op.idempotent(),
+            _ => false,
+        };
+        if !follows || op.statuses.succeeds(answer.status) {
+            return None;
+        }
+        let mut url = request.url().join(answer.location.as_deref()?).ok()?;
+        if url.origin() != request.url().origin() || !url.username().is_empty() || url.password().is_some() {
+            return None;
+        }
+        url.set_fragment(None);
+        if let Some(key) = &self.query_key
+            && !url.query().is_some_and(|query| query.split('&').any(|pair| pair == key))
+        {
+            let query = url.query().filter(|q| !q.is_empty());
+            let query = query.map_or_else(|| key.clone(), |query| format!("{query}&{key}"));
+            url.set_query(Some(&query));
+        }
+        *request.url_mut() = url;
+        Some(request)
+    }
+}
+
+fn with(mut request: Request, token: &Token) -> Request {
+    request.headers_mut().insert(AUTHORIZATION, token.header.clone());
+    request
+}
