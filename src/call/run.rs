@@ -111,7 +111,7 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
 
     // Shape last: what leaves is small and says what was left out.
     reports.stage(2, 3, "shaping the answer").await;
-    let outcome = output::shape(reply, &plan.output).map_err(CallError::shape)?;
+    let outcome = output::shape(reply, &plan.output, attempt.deadline).await.map_err(CallError::shape)?;
     reports.stage(3, 3, "done").await;
     Ok(outcome)
 }

@@ -53,7 +53,7 @@ const ONE_OF: [(&str, &[&str]); 21] = [
 ];
 
 /// Keys of a request that cannot stand together.
-const NEVER: [[&str; 2]; 20] = [
+const NEVER: [[&str; 2]; 27] = [
     ["json", "form"],
     ["json", "text"],
     ["form", "text"],
@@ -74,6 +74,13 @@ const NEVER: [[&str; 2]; 20] = [
     ["head", "json"],
     ["head", "form"],
     ["head", "text"],
+    ["json", "xml"],
+    ["form", "xml"],
+    ["multipart", "xml"],
+    ["text", "xml"],
+    ["body", "xml"],
+    ["get", "xml"],
+    ["head", "xml"],
 ];
 
 fn exactly_one(schema: &mut Value) {

@@ -3,14 +3,21 @@
 mod config;
 mod cut;
 mod format;
+mod fuel;
 mod jq;
+mod listed;
 mod next;
+mod path;
+mod schema;
 mod shape;
+mod text;
 
 pub use config::{FormatConfig, OutputConfig, OutputPlan};
 pub use cut::json_len;
-pub use jq::Jq;
-pub use next::{NEXT, values};
+pub use jq::{Jq, JqError};
+pub use next::{NEXT, mark, marked, values};
+pub use path::JsonPath;
+pub use schema::OutputSchema;
 pub use shape::{ShapeError, shape};
 
 use bytes::Bytes;
@@ -32,6 +39,8 @@ pub enum Reply {
     Value(Value),
     /// Rows or matches, each an object.
     Rows(Rows),
+    /// Pages of an API, joined.
+    Pages(Pages),
     /// Text that is not JSON.
     Text {
         /// The text.
@@ -64,6 +73,19 @@ pub struct Rows {
     pub more: bool,
     /// The columns whose values in the last row say where the next page begins; empty where there are no pages.
     pub page: Vec<String>,
+}
+
+/// A document with a list that is one page or several of more.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pages {
+    /// The document of the first page; at `items` stand the items of all.
+    pub document: Value,
+    /// Where the list is.
+    pub items: JsonPath,
+    /// With which item each page begins, and what asks for that page again.
+    pub starts: Vec<(usize, Value)>,
+    /// What asks for the page after these, if there is one.
+    pub more: Option<Value>,
 }
 
 /// What the caller gets, before any protocol.

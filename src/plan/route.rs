@@ -224,7 +224,11 @@ pub(super) fn compile_tool(
         written.idempotent.unwrap_or(route.op.idempotent()),
         written.open_world.unwrap_or(route.op.open_world()),
     ];
-    let output_schema = if route.output.select.is_none() { route.op.output_schema() } else { None };
+    let output_schema = match &route.output.schema {
+        Some(schema) => Some(schema.value.clone()),
+        None if route.output.select.is_none() => route.op.output_schema(),
+        None => None,
+    };
     let plan = ToolPlan {
         route: Arc::new(route),
         title: tool.title.clone(),

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 use url::Url;
 
 use super::body::Body;
@@ -66,7 +67,7 @@ impl SourceKind for Rest {
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
-        let request = self.request(op, arguments)?;
+        let request = self.request(op, arguments, attempt.deadline).await?;
         let limit = attempt.left(self.plan.timeout.0);
         let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
         let mask = |text| self.without_secrets_in(text);
@@ -117,7 +118,12 @@ impl Rest {
         }
     }
 
-    fn request(&self, op: &RestOp, arguments: &Arguments) -> Result<reqwest::RequestBuilder, SourceError> {
+    async fn request(
+        &self,
+        op: &RestOp,
+        arguments: &Arguments,
+        deadline: Instant,
+    ) -> Result<reqwest::RequestBuilder, SourceError> {
         let url = self.url(op, arguments)?;
         let method = match op.method {
             Method::Get => reqwest::Method::GET,
@@ -137,7 +143,10 @@ impl Rest {
         if let Some(cookies) = op.cookies.header(arguments)? {
             headers.insert(COOKIE, cookies);
         }
-        let body = op.body.as_ref().map(|body| body.render(arguments)).transpose()?;
+        let body = match &op.body {
+            Some(body) => Some(body.render(arguments, deadline).await?),
+            None => None,
+        };
         let mut request = self.client.request(method, url);
         if let Some((kind, body)) = body {
             let kind = HeaderValue::from_str(&kind).map_err(|e| SourceError::Internal(e.to_string()))?;

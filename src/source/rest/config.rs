@@ -102,8 +102,11 @@ pub struct RestOpConfig {
     pub form: Option<Entries<ValueOr<ListConfig>>>,
     /// A body of fields and files (`multipart/form-data`). A field is as in `form`, without styles.
     pub multipart: Option<Entries<ValueOr<FileConfig>>>,
-    /// A plain text body.
+    /// A plain text body: `text/plain`, unless a header `Content-Type` says otherwise.
     pub text: Option<Spanned<String>>,
+    /// An XML body (`application/xml`, unless a header `Content-Type` says otherwise). Placeholders stand in text and in quoted
+    /// attribute values, where an argument stays text whatever is in it.
+    pub xml: Option<Spanned<String>>,
     /// A JSON body that needs logic: `{ jq: "{items: (.ids | map({id: .}))}" }`.
     pub body: Option<BodyConfig>,
     /// The statuses that are successes. Default: 200 to 299.

@@ -10,6 +10,7 @@ mod plan;
 mod reply;
 mod table;
 mod url;
+mod xml;
 
 pub use body::BodyConfig;
 pub use client::Rest;
