@@ -22,7 +22,7 @@ pub fn schema() -> Value {
 }
 
 /// Blocks that hold exactly one of some keys, whatever else they hold.
-const ONE_OF: [(&str, &[&str]); 21] = [
+const ONE_OF: [(&str, &[&str]); 22] = [
     ("Source", &["rest", "sql", "vector"]),
     ("Tool", &["rest", "sql", "vector", "static"]),
     ("Resource", &["rest", "sql", "vector", "static"]),
@@ -50,6 +50,7 @@ const ONE_OF: [(&str, &[&str]); 21] = [
     ("Message", &["user", "assistant"]),
     ("RestRequest", &["get", "post", "put", "patch", "delete", "head"]),
     ("Prompt", &["messages"]),
+    ("RestPage", &["cursor", "number", "offset", "link_header"]),
 ];
 
 /// Keys of a request that cannot stand together.

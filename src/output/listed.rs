@@ -55,8 +55,8 @@ impl Listed {
             Around::Rows { page, .. } => next::after(self.items.get(shown.checked_sub(1)?)?, page),
             Around::Pages(pages) if shown == self.items.len() => next::mark(pages.more.as_ref()?, 0),
             Around::Pages(pages) => {
-                let (start, page) = pages.starts.iter().rev().find(|(start, _)| *start <= shown)?;
-                next::mark(page, shown - start)
+                let start = pages.starts.iter().rev().find(|start| start.item <= shown)?;
+                next::mark(&start.page, shown - start.item + start.skipped)
             }
         }
     }

@@ -82,10 +82,21 @@ pub struct Pages {
     pub document: Value,
     /// Where the list is.
     pub items: JsonPath,
-    /// With which item each page begins, and what asks for that page again.
-    pub starts: Vec<(usize, Value)>,
+    /// Where each page begins.
+    pub starts: Vec<PageStart>,
     /// What asks for the page after these, if there is one.
     pub more: Option<Value>,
+}
+
+/// Where a page begins in the joined list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PageStart {
+    /// Its first item.
+    pub item: usize,
+    /// What asks for it again; null for the first page of all.
+    pub page: Value,
+    /// How many items at its beginning were left out, as they were shown before.
+    pub skipped: usize,
 }
 
 /// What the caller gets, before any protocol.

@@ -35,7 +35,7 @@ pub fn values(next: &str, count: usize) -> Option<Vec<Value>> {
 #[must_use]
 pub fn mark(page: &Value, skip: usize) -> Option<String> {
     let text = serde_json::to_vec(&(page, skip)).ok()?;
-    Some(URL_SAFE_NO_PAD.encode(text)).filter(|text| text.len() <= MAX && plain(page))
+    Some(URL_SAFE_NO_PAD.encode(text)).filter(|text| text.len() <= MAX && (plain(page) || page.is_null()))
 }
 
 /// What [`mark`] wrote; nothing if it is not of our making.
@@ -43,7 +43,7 @@ pub fn mark(page: &Value, skip: usize) -> Option<String> {
 pub fn marked(next: &str) -> Option<(Value, usize)> {
     let text = Some(next).filter(|text| text.len() <= MAX)?;
     let (page, skip): (Value, usize) = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    (plain(&page) && skip <= MAX_SKIP).then_some((page, skip))
+    ((plain(&page) || page.is_null()) && skip <= MAX_SKIP).then_some((page, skip))
 }
 
 fn plain(value: &Value) -> bool {

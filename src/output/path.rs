@@ -39,6 +39,18 @@ impl JsonPath {
         Self::checked(text, steps, help, diagnostics)
     }
 
+    /// The whole value.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { text: ".".to_owned(), steps: Vec::new() }
+    }
+
+    /// One member.
+    #[must_use]
+    pub fn name(name: &str) -> Self {
+        Self { text: format!(".{}", Value::from(name)), steps: vec![Step::Name(name.to_owned())] }
+    }
+
     /// A path that leads to one place: of names and numbers.
     pub fn one(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let single = |s: &Vec<Step>| s.iter().all(|s| matches!(s, Step::Name(_) | Step::Index(_)));

@@ -35,6 +35,7 @@ pub(super) struct Answer {
     pub content_type: Option<String>,
     /// When it says that it may be asked again, in whole seconds.
     pub retry_after: Option<Duration>,
+    pub headers: reqwest::header::HeaderMap,
     pub body: Bytes,
 }
 
@@ -68,6 +69,7 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
     }
     // What could be decoded no longer says that it is encoded.
     let encoding = response.headers().get(reqwest::header::CONTENT_ENCODING).cloned();
+    let headers = std::mem::take(response.headers_mut());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_or_bad)? {
         if body.len() + chunk.len() > max {
@@ -80,7 +82,7 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
     {
         return Err(SourceError::BadReply { reason: ENCODED, detail: format!("{encoding:?}") });
     }
-    Ok(Answer { status, content_type, retry_after, body: body.freeze() })
+    Ok(Answer { status, content_type, retry_after, headers, body: body.freeze() })
 }
 
 /// The error and its causes in one line, without the URL (it may hold a key in its query).

@@ -43,6 +43,7 @@ mod rest_encodings;
 mod rest_faults;
 mod rest_multipart;
 mod rest_output;
+mod rest_pages;
 mod rest_replies;
 mod rest_requests;
 mod rest_xml;

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
+use super::link::{LinkScope, Links};
 use super::plan::{self, Method, RestOp, RestPlan};
 use super::reply::reply;
 use crate::output::Reply;
@@ -30,6 +31,8 @@ pub struct Rest {
     secrets: Vec<Secret>,
     /// `key=value` for every query, encoded.
     query_key: Option<String>,
+    /// Signs links that clients hand back.
+    pub(super) links: Links,
 }
 
 impl SourceKind for Rest {
@@ -58,7 +61,14 @@ impl SourceKind for Rest {
             let encode = |text| utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
             format!("{}={}", encode(name), encode(key.expose()))
         });
-        Ok(Self { plan: plan.clone(), client, headers, query_key, secrets: secrets(plan) })
+        Ok(Self {
+            plan: plan.clone(),
+            client,
+            headers,
+            query_key,
+            secrets: secrets(plan),
+            links: Links::new(),
+        })
     }
 
     async fn execute(
@@ -67,11 +77,11 @@ impl SourceKind for Rest {
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
-        let request = self.request(op, arguments, attempt.deadline).await?;
-        let limit = attempt.left(self.plan.timeout.0);
-        let answer = http::fetch(request, self.plan.max_response.0, limit).await?;
-        let mask = |text| self.without_secrets_in(text);
-        reply(answer, op, arguments, attempt.max_rows, mask).map_err(|error| self.without_secrets(error))
+        if let Some(plan) = &op.page {
+            return Box::pin(self.pages(plan, op, arguments, attempt)).await;
+        }
+        let answer = self.send(op, arguments, attempt, &Target::Own).await?;
+        self.read(answer, op, arguments, attempt.max_rows)
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
@@ -99,7 +109,51 @@ fn secrets(plan: &RestPlan) -> Vec<Secret> {
     all.filter(|s| s.len() >= 6).map(Secret::new).collect()
 }
 
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// To the path and query of the route.
+    Own,
+    /// The same, with more of a query, encoded.
+    With(String),
+    /// To a link of the API that stays under the base URL.
+    At(Url),
+}
+
 impl Rest {
+    /// Sends a request and reads its answer, within the limits of one try.
+    pub(super) async fn send(
+        &self,
+        op: &RestOp,
+        arguments: &Arguments,
+        attempt: Attempt<'_>,
+        target: &Target,
+    ) -> Result<http::Answer, SourceError> {
+        let request = self.request(op, arguments, attempt.deadline, target).await?;
+        http::fetch(request, self.plan.max_response.0, attempt.left(self.plan.timeout.0)).await
+    }
+
+    /// The reply in an answer, or the failure that it is.
+    pub(super) fn read(
+        &self,
+        answer: http::Answer,
+        op: &RestOp,
+        arguments: &Arguments,
+        max_rows: usize,
+    ) -> Result<Reply, SourceError> {
+        let mask = |text| self.without_secrets_in(text);
+        reply(answer, op, arguments, max_rows, mask).map_err(|error| self.without_secrets(error))
+    }
+
+    /// What links of the API have to stay under.
+    pub(super) fn scope(&self) -> LinkScope<'_> {
+        LinkScope { base: &self.plan.base, key: self.plan.query_key.as_ref().map(|(name, _)| name.as_str()) }
+    }
+
+    pub(super) const fn max_response(&self) -> usize {
+        self.plan.max_response.0
+    }
+
     fn without_secrets_in(&self, text: String) -> String {
         self.secrets.iter().fold(text, |t, s| t.replace(s.expose(), "***"))
     }
@@ -123,8 +177,9 @@ impl Rest {
         op: &RestOp,
         arguments: &Arguments,
         deadline: Instant,
+        target: &Target,
     ) -> Result<reqwest::RequestBuilder, SourceError> {
-        let url = self.url(op, arguments)?;
+        let url = self.url(op, arguments, target)?;
         let method = match op.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -162,12 +217,32 @@ impl Rest {
     }
 
     /// The URL of this call. What the URL software made of it must be what was built, byte for byte.
-    fn url(&self, op: &RestOp, arguments: &Arguments) -> Result<Url, SourceError> {
-        let mut text = self.plan.base.clone();
-        op.path.write(&mut text, arguments)?;
-        let path_end = text.len();
-        text.push('?');
-        op.query.write(&mut text, arguments);
+    pub(super) fn url(
+        &self,
+        op: &RestOp,
+        arguments: &Arguments,
+        target: &Target,
+    ) -> Result<Url, SourceError> {
+        let mut text = String::new();
+        let path_end = if let Target::At(link) = target {
+            text.push_str(link.as_str());
+            let path_end = text.find('?').unwrap_or(text.len());
+            text.push_str(if path_end == text.len() { "?" } else { "" });
+            path_end
+        } else {
+            text.push_str(&self.plan.base);
+            op.path.write(&mut text, arguments)?;
+            let path_end = text.len();
+            text.push('?');
+            op.query.write(&mut text, arguments);
+            path_end
+        };
+        if let Target::With(more) = target {
+            if text.len() > path_end + 1 {
+                text.push('&');
+            }
+            text.push_str(more);
+        }
         if let Some(key) = &self.query_key {
             if text.len() > path_end + 1 {
                 text.push('&');

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::BodyConfig;
 use super::multipart::FileConfig;
+use super::page::RestPageConfig;
 use super::pairs::ListConfig;
 use crate::diag::Spanned;
 use crate::secret::Secret;
@@ -109,6 +110,8 @@ pub struct RestOpConfig {
     pub xml: Option<Spanned<String>>,
     /// A JSON body that needs logic: `{ jq: "{items: (.ids | map({id: .}))}" }`.
     pub body: Option<BodyConfig>,
+    /// Pages of a long list: some are fetched and joined in one call, and the result says how to go on.
+    pub page: Option<Spanned<RestPageConfig>>,
     /// The statuses that are successes. Default: 200 to 299.
     pub expect: Option<Spanned<Vec<Spanned<u16>>>>,
     /// A sentence for the model by status; `4xx` and `5xx` stand for those that are not named. Placeholders are those of the parameters.

@@ -8,6 +8,7 @@ use url::Url;
 use super::body::Body;
 use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
 use super::cookies::Cookies;
+use super::page::{self, PagePlan};
 use super::pairs::Pairs;
 use super::reply::Statuses;
 use super::url::PathTemplate;
@@ -54,6 +55,8 @@ pub struct RestOp {
     pub(super) body: Option<Body>,
     #[serde(flatten)]
     pub(super) statuses: Statuses,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) page: Option<PagePlan>,
 }
 
 /// HTTP methods that a route can use.
@@ -243,15 +246,17 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
     }
     let cookies = Cookies::compile(&config.cookies, &config.headers, cx.scope, cx.diagnostics);
     let statuses = Statuses::compile(config, cx.scope, cx.diagnostics);
-    let body = Body::compile(config, method, cx)?;
+    let body = Body::compile(config, method, cx);
+    let page = page::compile(config, method, cx)?;
     Some(RestOp {
         method,
         path: template?,
         query: query?,
         headers: headers?,
         cookies: cookies?,
-        body,
+        body: body?,
         statuses: statuses?,
+        page,
     })
 }
 
