@@ -94,7 +94,7 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     let attempt = Attempt {
         talk,
         caller,
-        deadline: Instant::now() + timeout.0 + patience,
+        deadline: Instant::now() + timeout.0 + patience + plan.op.patience(),
         max_rows: plan.output.max_rows,
         max_bytes: plan.output.max_bytes,
     };

@@ -137,7 +137,7 @@ fn bind<'s>(value: Term<&'s str>, name: &'s str, then: Term<&'s str>) -> Term<&'
 }
 
 /// A definition that asks whenever it is called.
-pub(super) fn definition<'s>(def: Def<&'s str>) -> Def<&'s str> {
+pub(super) fn definition(def: Def<&str>) -> Def<&str> {
     Def { body: pipe(asks(), term(def.body)), ..def }
 }
 
@@ -174,7 +174,7 @@ pub(super) fn term<'s>(program: Term<&'s str>) -> Term<&'s str> {
 }
 
 /// A member's name stays as it is where it is no program: `{a: 1}`, `{$x}`.
-fn key<'s>(name: Term<&'s str>) -> Term<&'s str> {
+fn key(name: Term<&str>) -> Term<&str> {
     match name {
         Term::Call(..) | Term::Var(_) | Term::Num(_) => name,
         other => term(other),
@@ -211,7 +211,7 @@ fn operator<'s>(left: Term<&'s str>, op: BinaryOp<&'s str>, right: Term<&'s str>
 }
 
 /// `left + $_right`, and whether it may go on with that.
-fn within<'s>(math: Math, left: Term<&'s str>) -> Term<&'s str> {
+fn within(math: Math, left: Term<&str>) -> Term<&str> {
     let right = Term::Var("$_right");
     match math {
         Math::Mul => Term::Call(MUL, vec![left, right]),

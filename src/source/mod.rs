@@ -17,6 +17,7 @@ pub use database::{Class, Column, Described, Fit, ParamType, Undescribed, Wrong}
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -289,6 +290,15 @@ impl OpPlan {
     #[must_use]
     pub fn asks(&self) -> bool {
         matches!(self, Self::Fixed(fixed) if fixed.asks())
+    }
+
+    /// How long it may take besides the time of a call.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Rest(_, op) => op.patience(),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Whether it writes log lines to the client.

@@ -41,6 +41,7 @@ mod postgres_state;
 mod rest;
 mod rest_encodings;
 mod rest_faults;
+mod rest_jobs;
 mod rest_multipart;
 mod rest_output;
 mod rest_pages;

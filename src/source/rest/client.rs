@@ -80,6 +80,9 @@ impl SourceKind for Rest {
         if let Some(plan) = &op.page {
             return Box::pin(self.pages(plan, op, arguments, attempt)).await;
         }
+        if let Some(plan) = &op.poll {
+            return Box::pin(self.job(plan, op, arguments, attempt)).await;
+        }
         let answer = self.send(op, arguments, attempt, &Target::Own).await?;
         self.read(answer, op, arguments, attempt.max_rows)
     }

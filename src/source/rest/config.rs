@@ -7,6 +7,7 @@ use super::body::BodyConfig;
 use super::multipart::FileConfig;
 use super::page::RestPageConfig;
 use super::pairs::ListConfig;
+use super::poll::PollConfig;
 use crate::diag::Spanned;
 use crate::secret::Secret;
 use crate::units::{Period, Size};
@@ -112,6 +113,8 @@ pub struct RestOpConfig {
     pub body: Option<BodyConfig>,
     /// Pages of a long list: some are fetched and joined in one call, and the result says how to go on.
     pub page: Option<Spanned<RestPageConfig>>,
+    /// A job that goes on after the reply (a 200, 201 or 202): it is waited for.
+    pub poll: Option<PollConfig>,
     /// The statuses that are successes. Default: 200 to 299.
     pub expect: Option<Spanned<Vec<Spanned<u16>>>>,
     /// A sentence for the model by status; `4xx` and `5xx` stand for those that are not named. Placeholders are those of the parameters.

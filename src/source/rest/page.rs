@@ -114,6 +114,8 @@ enum Way {
     Link,
 }
 
+/// The outer `None` is a mistake.
+#[allow(clippy::option_option, reason = "a mistake, and no pages, are different things here")]
 pub(super) fn compile(config: &RestOpConfig, method: Method, cx: &mut OpCx<'_>) -> Option<Option<PagePlan>> {
     let Some(written) = &config.page else { return Some(None) };
     let before = cx.diagnostics.errors();

@@ -10,6 +10,7 @@ use super::config::{CredentialsConfig, RestConfig, RestOpConfig};
 use super::cookies::Cookies;
 use super::page::{self, PagePlan};
 use super::pairs::Pairs;
+use super::poll::{self, PollPlan};
 use super::reply::Statuses;
 use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
@@ -57,6 +58,8 @@ pub struct RestOp {
     pub(super) statuses: Statuses,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) page: Option<PagePlan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) poll: Option<PollPlan>,
 }
 
 /// HTTP methods that a route can use.
@@ -247,7 +250,8 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
     let cookies = Cookies::compile(&config.cookies, &config.headers, cx.scope, cx.diagnostics);
     let statuses = Statuses::compile(config, cx.scope, cx.diagnostics);
     let body = Body::compile(config, method, cx);
-    let page = page::compile(config, method, cx)?;
+    let page = page::compile(config, method, cx);
+    let poll = poll::compile(config, cx);
     Some(RestOp {
         method,
         path: template?,
@@ -256,7 +260,8 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
         cookies: cookies?,
         body: body?,
         statuses: statuses?,
-        page,
+        page: page?,
+        poll: poll?,
     })
 }
 
