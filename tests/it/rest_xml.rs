@@ -52,7 +52,7 @@ fn read(body: &[u8]) -> (String, String, usize) {
             Event::GeneralRef(r) if inside => match r.resolve_char_ref().unwrap() {
                 Some(c) => text.push(c),
                 None => {
-                    text.push_str(quick_xml::escape::resolve_predefined_entity(&r.xml10_content()).unwrap())
+                    text.push_str(quick_xml::escape::resolve_predefined_entity(&r.xml10_content()).unwrap());
                 }
             },
             Event::End(_) => inside = false,

@@ -57,9 +57,9 @@ pub struct RestOp {
     #[serde(flatten)]
     pub(super) statuses: Statuses,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) page: Option<PagePlan>,
+    pub(super) page: Option<Box<PagePlan>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) poll: Option<PollPlan>,
+    pub(super) poll: Option<Box<PollPlan>>,
 }
 
 /// HTTP methods that a route can use.
@@ -260,8 +260,8 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
         cookies: cookies?,
         body: body?,
         statuses: statuses?,
-        page: page?,
-        poll: poll?,
+        page: page?.map(Box::new),
+        poll: poll?.map(Box::new),
     })
 }
 
