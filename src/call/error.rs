@@ -358,7 +358,11 @@ impl CallError {
                     format!("The result is larger than {max} bytes and cannot be shortened. Ask for less.");
                 Self::new(Code::TooLarge, message, "")
             }
-            ShapeError::Select(detail) => {
+            ShapeError::Spent => {
+                let message = "The answer was there, but could not be prepared in time. Ask for less.";
+                Self::new(Code::Timeout, message, "a jq program did not end in time")
+            }
+            ShapeError::Select(detail) | ShapeError::Schema(detail) => {
                 let message = "The answer does not have the form this tool expects. Tell the person who runs this server.";
                 Self::new(Code::UpstreamReply, message, detail)
             }

@@ -98,7 +98,7 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
 
     // The deadline bounds everything below. A person who is asked while it runs has their own time.
     let patience = if plan.op.asks() { talk.patience() } else { Duration::ZERO };
-    let deadline = Instant::now() + timeout.0 + patience;
+    let deadline = Instant::now() + timeout.0 + patience + plan.op.patience();
     let fetch = Fetch { route, arguments, caller, talk, reports, deadline, id: call.id };
     let outcome = match cache {
         // A hit ends here; those who miss the same answer fetch it once.
@@ -158,6 +158,6 @@ impl Fetch<'_> {
 
         // Shape last: what leaves is small and says what was left out.
         reports.stage(2, 3, "shaping the answer").await;
-        output::shape(reply, &plan.output).map_err(CallError::shape)
+        output::shape(reply, &plan.output, deadline).await.map_err(CallError::shape)
     }
 }

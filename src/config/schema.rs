@@ -32,7 +32,7 @@ const NONE_OR_BLOCK: [&str; 4] = [
 ];
 
 /// Blocks that hold exactly one of some keys, whatever else they hold.
-const ONE_OF: [(&str, &[&str]); 21] = [
+const ONE_OF: [(&str, &[&str]); 22] = [
     ("Source", &["rest", "sql", "vector"]),
     ("Tool", &["rest", "sql", "vector", "static"]),
     ("Resource", &["rest", "sql", "vector", "static"]),
@@ -60,10 +60,11 @@ const ONE_OF: [(&str, &[&str]); 21] = [
     ("Message", &["user", "assistant"]),
     ("RestRequest", &["get", "post", "put", "patch", "delete", "head"]),
     ("Prompt", &["messages"]),
+    ("RestPage", &["cursor", "number", "offset", "link_header"]),
 ];
 
 /// Keys of a request that cannot stand together.
-const NEVER: [[&str; 2]; 24] = [
+const NEVER: [[&str; 2]; 31] = [
     ["json", "form"],
     ["json", "text"],
     ["form", "text"],
@@ -88,6 +89,13 @@ const NEVER: [[&str; 2]; 24] = [
     ["head", "idempotency_key"],
     ["put", "idempotency_key"],
     ["delete", "idempotency_key"],
+    ["json", "xml"],
+    ["form", "xml"],
+    ["multipart", "xml"],
+    ["text", "xml"],
+    ["body", "xml"],
+    ["get", "xml"],
+    ["head", "xml"],
 ];
 
 fn exactly_one(schema: &mut Value) {

@@ -40,7 +40,10 @@ pub async fn describe(live: &Live, limit: Duration) -> Option<Plan> {
 async fn schema(tool: &Tool, limit: Duration) -> Option<Value> {
     let Backend::Sql(sql, op) = &tool.route.backend else { return None };
     let plan = &tool.route.plan;
-    if plan.noun != Noun::Tool || plan.output.select.is_some() {
+    // What was kept back is not of its column's type any more.
+    let output = &plan.output;
+    let as_it_is = output.select.is_none() && output.redact.is_empty() && output.schema.is_none();
+    if plan.noun != Noun::Tool || !as_it_is {
         return None;
     }
     let described = sql.describe(op, limit).await;

@@ -1,18 +1,37 @@
-//! jq programs, compiled at load. Functions that reach out of the value (`env`, `halt`, `input`, the clock) are not there.
+//! jq programs, compiled at load. Functions that reach out of the value (`env`, `halt`, `input`, the clock) are not there. A
+//! program that goes on too long ends by itself: a short one runs where it is called, any other on a thread of its own.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jaq_core::data::JustLut;
+use jaq_core::load::parse::Def;
 use jaq_core::load::{Arena, File, Loader};
+use jaq_core::native::Fun;
 use jaq_core::{Compiler, Ctx, Filter, Vars, unwrap_valr};
 use jaq_json::Val;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
+use super::fuel::{self, Fuel};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 
 /// The most results one program may give.
 const MAX_RESULTS: usize = 10_000;
+/// The longest result, in bytes of JSON.
+const MAX_TEXT: usize = 64 << 20;
+/// The longest input, in bytes, that is worked on where the program is called, and how far.
+const MAX_INLINE: usize = 64 << 10;
+const INLINE_STEPS: u64 = 20_000;
+const INLINE_STACK: usize = 256 << 10;
+/// How far a program goes on a thread of its own, whose stack has 2 MiB.
+const MAX_STEPS: u64 = 20_000_000;
+const MAX_STACK: usize = 1 << 20;
+/// How many run at a time.
+static PLACES: Semaphore = Semaphore::const_new(4);
 /// Native functions that a configuration must not reach.
 const REFUSED: [&str; 12] = [
     "env",
@@ -74,16 +93,47 @@ impl Jq {
 
     /// Runs the program on a JSON text. One result is that value, none is null, several are a list.
     ///
+    /// What is small and quickly done runs at once; the rest on a thread that may block, of which a few run at a time. A
+    /// program ends at `deadline`, when the future is dropped, and after 20 million steps.
+    ///
     /// # Errors
-    /// The program's own error, as a sentence for the log.
-    pub fn run(&self, input: &str) -> Result<Value, String> {
+    /// [`JqError`] as described there.
+    pub async fn run(&self, input: &str, deadline: Instant) -> Result<Value, JqError> {
+        let left = Arc::new(AtomicBool::new(false));
+        if input.len() <= MAX_INLINE {
+            let fuel = Fuel { steps: INLINE_STEPS, stack: INLINE_STACK, until: None, left: left.clone() };
+            if let Some(result) = fuel::with(fuel, || self.evaluate(input)) {
+                return result.map_err(JqError::Failed);
+            }
+        }
+        let _leaving = Leaving(left.clone());
+        let place = timeout_at(deadline, PLACES.acquire()).await;
+        let Ok(Ok(place)) = place else { return Err(JqError::Spent) };
+        let (program, input) = (self.clone(), input.to_owned());
+        let fuel = Fuel { steps: MAX_STEPS, stack: MAX_STACK, until: Some(deadline.into_std()), left };
+        let running = tokio::task::spawn_blocking(move || {
+            let result = fuel::with(fuel, || program.evaluate(&input));
+            drop(place);
+            result
+        });
+        match timeout_at(deadline, running).await {
+            Ok(Ok(Some(result))) => result.map_err(JqError::Failed),
+            Ok(Ok(None)) | Err(_) => Err(JqError::Spent),
+            Ok(Err(failed)) => Err(JqError::Failed(failed.to_string())),
+        }
+    }
+
+    fn evaluate(&self, input: &str) -> Result<Value, String> {
         let input = jaq_json::read::parse_single(input.as_bytes()).map_err(|e| e.to_string())?;
         let context = Ctx::<JustLut<Val>>::new(&self.filter.lut, Vars::new([]));
         let mut results = Vec::new();
+        let mut text = Bounded::default();
         for result in self.filter.id.run((context, input)).map(unwrap_valr) {
             let value = result.map_err(|e| e.to_string())?;
-            let json = serde_json::from_str(&value.to_string()).map_err(|e| e.to_string())?;
-            results.push(json);
+            text.0.clear();
+            // What shares its parts in memory may be without end on paper.
+            write!(text, "{value}").map_err(|_| format!("a result is longer than {MAX_TEXT} bytes"))?;
+            results.push(serde_json::from_str(&text.0).map_err(|e| e.to_string())?);
             if results.len() >= MAX_RESULTS {
                 return Err(format!("the program gave more than {MAX_RESULTS} results"));
             }
@@ -96,20 +146,84 @@ impl Jq {
     }
 }
 
+/// Why a program gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JqError {
+    /// Its own error, as a sentence for the log.
+    #[error("{0}")]
+    Failed(String),
+    /// It was not done in its time, or in as many steps as it may take.
+    #[error("the jq program did not end in time")]
+    Spent,
+}
+
+/// Says to a program that nobody waits for it any more.
+struct Leaving(Arc<AtomicBool>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A text that grows to [`MAX_TEXT`] and no further.
+#[derive(Default)]
+struct Bounded(String);
+
+impl std::fmt::Write for Bounded {
+    fn write_str(&mut self, part: &str) -> std::fmt::Result {
+        if self.0.len() + part.len() > MAX_TEXT {
+            return Err(std::fmt::Error);
+        }
+        self.0.push_str(part);
+        Ok(())
+    }
+}
+
 type Failure = (Option<String>, String);
 
 fn build(text: &str) -> Result<Filter<JustLut<Val>>, Failure> {
+    // As it is written, for what is wrong with it.
+    compile(text)?;
     let arena = Arena::default();
-    let file = File { code: text, path: () };
-    let defs = jaq_core::defs()
-        .chain(jaq_std::defs())
-        .chain(jaq_json::defs())
-        .filter(|d| !REFUSED.contains(&d.name));
-    let modules = Loader::new(defs).load(&arena, file).map_err(load_error)?;
+    let Some(program) = jaq_core::load::parse(text, |p| p.term()) else {
+        return Err((None, "modules cannot be loaded here".to_owned()));
+    };
+    // A module's own code cannot be rewritten, so the program becomes a definition that is called.
+    let main = Def { name: MAIN, args: Vec::new(), body: fuel::term(program) };
+    let rewritten = defs().map(|def| fuel::definition(shorter(def))).chain([main]);
+    let loaded = Loader::new(rewritten).load(&arena, File { code: MAIN, path: () }).map_err(load_error)?;
+    link(loaded, fuel::functions())
+}
+
+/// The name of the program as a definition.
+const MAIN: &str = "_main";
+
+/// The same, for as long as the program's text is there.
+fn shorter<'s>(def: Def<&'static str>) -> Def<&'s str> {
+    def
+}
+
+fn defs() -> impl Iterator<Item = Def<&'static str>> {
+    let all = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    all.filter(|d| !REFUSED.contains(&d.name))
+}
+
+fn compile(text: &str) -> Result<Filter<JustLut<Val>>, Failure> {
+    let arena = Arena::default();
+    let loaded = Loader::new(defs()).load(&arena, File { code: text, path: () }).map_err(load_error)?;
+    link(loaded, [])
+}
+
+fn link(
+    modules: jaq_core::load::Modules<&str, ()>,
+    more: impl IntoIterator<Item = Fun<JustLut<Val>>>,
+) -> Result<Filter<JustLut<Val>>, Failure> {
     let funs = jaq_core::funs::<JustLut<Val>>()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
-        .filter(|f| !REFUSED.contains(&f.0));
+        .filter(|f| !REFUSED.contains(&f.0))
+        .chain(more);
     Compiler::default().with_funs(funs).compile(modules).map_err(|errors| {
         let first = errors.into_iter().flat_map(|(_, list)| list).next();
         match first {
@@ -155,28 +269,141 @@ mod tests {
             .ok_or_else(|| diagnostics.sorted().first().map(|d| d.message.clone()).unwrap_or_default())
     }
 
+    fn run(program: &str, input: &str) -> Result<Value, JqError> {
+        within(program, input, std::time::Duration::from_secs(60))
+    }
+
+    fn within(program: &str, input: &str, limit: std::time::Duration) -> Result<Value, JqError> {
+        let program = jq(program).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { program.run(input, Instant::now() + limit).await })
+    }
+
     #[test]
     fn programs_select_and_collect() {
-        let program = jq("{id, n: [.lines[] | {sku}]}").unwrap();
-        let out = program.run(r#"{"id":"a","lines":[{"sku":1,"x":2}],"y":0}"#).unwrap();
+        let out =
+            run("{id, n: [.lines[] | {sku}]}", r#"{"id":"a","lines":[{"sku":1,"x":2}],"y":0}"#).unwrap();
         assert_eq!(out.to_string(), r#"{"id":"a","n":[{"sku":1}]}"#);
-        assert_eq!(jq(".[]").unwrap().run("[1,2]").unwrap().to_string(), "[1,2]");
-        assert_eq!(jq("empty").unwrap().run("1").unwrap(), Value::Null);
-        assert!(jq(".a.b").unwrap().run("{\"a\":1}").is_err());
-        assert_eq!(jq("map(select(.>1))|length").unwrap().run("[1,2,3]").unwrap(), 2);
+        assert_eq!(run(".[]", "[1,2]").unwrap().to_string(), "[1,2]");
+        assert_eq!(run("empty", "1").unwrap(), Value::Null);
+        assert!(matches!(run(".a.b", "{\"a\":1}"), Err(JqError::Failed(_))));
+        assert_eq!(run("map(select(.>1))|length", "[1,2,3]").unwrap(), 2);
+    }
+
+    #[test]
+    fn a_program_means_the_same_with_its_limits_as_without() {
+        let plain = |text: &str, input: &str| {
+            let filter = compile(text).unwrap();
+            Jq { text: text.to_owned(), filter: Arc::new(filter) }.evaluate(input)
+        };
+        let input = r#"{"a":[{"n":1,"s":"x"},{"n":2,"s":"y"}],"m":{"k":[1,[2,[3]]]},"t":"a-b"}"#;
+        for text in [
+            "[(1,2)*(3,4)]",
+            "[(1,2)-(3,4)]",
+            "[\"a\" * 3, 2 * 3, 1.5 * 2, {a:{b:1}} * {a:{c:2}}, [1,2] - [2], \"a,b\" / \",\"]",
+            ".a[].n *= 10",
+            ".a |= map(.n += 1 | .s += \"z\")",
+            ".m.k[1:] = [9]",
+            "del(.a[] | select(.n == 1))",
+            "[paths]",
+            "[limit(3; repeat(1))]",
+            "[range(0; 10; 3)], [range(5)]",
+            "[.. | numbers]",
+            "reduce .a[] as {n: $n, s: $s} (0; . + $n)",
+            "[foreach (1,2,3) as $x (0; . + $x; [$x, .])]",
+            "def f: if . > 100 then . else . * 2 | f end; 1 | f",
+            "def f(g; $x): [g, $x]; f(.a[].n; 7)",
+            "[.a[] as $x | .a[] as $y | \"\\($x.n)-\\($y.s)\"]",
+            "{(.a[].s): 1, t, \"q\": .t, \"x y\": 3}",
+            "{\"a\": (1,2), \"b\": (3,4)}",
+            ". as {a: [$first, $second]} | {$first, $second}",
+            "[.a[] | .n as $n | try error(\"e\\($n)\") catch .]",
+            ".m.k | flatten, (tojson | fromjson), (map(tostring) | join(\"+\"))",
+            "[label $out | .a[] | if .n == 2 then break $out else . end]",
+            "to_entries, (.m | with_entries(.key |= \"_\" + .)), [.t | splits(\"-\")]",
+            "[.a[]? | .nosuch?] + [.t[]?]",
+            "-(.a[0].n), ([3,1,2] | sort, min, max, add), (.a | group_by(.s), sort_by(-.n), first.n)",
+            ".t |= (ascii_upcase | ltrimstr(\"A\")) | .t",
+            "[[1,2],[3,4]] | [combinations] | length",
+            "walk(if type == \"number\" then . + 1 else . end)",
+            "[recurse(if . < 3 then . + 1 else empty end; . < 3)?]",
+            "[.a[].n | while(. < 20; . * 3), until(. > 20; . * 3)]",
+        ] {
+            let expected = plain(text, input);
+            let found = run(text, input).map_err(|e| e.to_string());
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn programs_without_an_end_are_ended() {
+        for text in [
+            "repeat(1) | select(. == 2)",
+            "[repeat(1)]",
+            "def f: f; f",
+            "def f: 1 + f; f",
+            "def f: [f]; f",
+            "def f: (f?), f; [f]",
+            "def f: try f catch f; f",
+            "[range(1e12)]",
+            "last(range(1e12))",
+            "[range(1e12)]?",
+            "first(range(1e12) | select(. < 0))",
+            "until(false; .)",
+            "[recurse]  | [limit(1e12; repeat(.))] | length",
+            "[recurse(.)]",
+            "\"x\" * 1000000000000",
+            ".s *= 1000000000000",
+            "reduce range(64) as $i (\"x\"; . + .)",
+            "reduce range(64) as $i ([1]; . + .)",
+            "reduce range(64) as $i ({s: \"x\"}; .s += .s)",
+            "reduce range(64) as $i (999999999999; . * .)",
+            "[.l[] as $a | .l[] as $b | .l[] as $c | .l[] as $d | .l[] as $e | .l[] as $f | .l[] as $g | .l[] as $h | 1]",
+            "[(1,2) as $a|(1,2) as $b|(1,2) as $c|(1,2) as $d|(1,2) as $e|(1,2) as $f|range(1e12)]",
+        ] {
+            let list: Vec<u32> = (0..40).collect();
+            let input = format!(r#"{{"s":"x","l":{list:?}}}"#);
+            let ended = within(text, &input, std::time::Duration::from_millis(300));
+            assert_eq!(ended, Err(JqError::Spent), "{text}");
+        }
+        // None of them goes on unseen.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let free = async {
+            while PLACES.available_permits() < 4 {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        let ended = runtime
+            .block_on(async { tokio::time::timeout(std::time::Duration::from_secs(60), free).await.is_ok() });
+        assert!(ended, "a program is still running");
+        let shared = run("reduce range(64) as $i (1; [., .])", "1").unwrap_err();
+        assert!(matches!(&shared, JqError::Failed(why) if why.contains("longer than")), "{shared:?}");
+    }
+
+    #[test]
+    fn a_program_that_nobody_waits_for_gives_its_place_back() {
+        let program = jq("[repeat(1) | select(. == 2)]").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let far = Instant::now() + std::time::Duration::from_secs(3600);
+            for _ in 0..12 {
+                let started = program.run("1", far);
+                let short = std::time::Duration::from_millis(20);
+                assert!(tokio::time::timeout(short, started).await.is_err(), "it has no end");
+            }
+            let last = jq("[range(30000)] | length").unwrap();
+            assert_eq!(last.run("1", far).await, Ok(Value::from(30000)));
+        });
     }
 
     #[test]
     fn large_numbers_keep_their_digits() {
-        assert_eq!(
-            jq(".n").unwrap().run(r#"{"n":9007199254740993}"#).unwrap().to_string(),
-            "9007199254740993"
-        );
+        assert_eq!(run(".n", r#"{"n":9007199254740993}"#).unwrap().to_string(), "9007199254740993");
     }
 
     #[test]
     fn what_reaches_out_is_not_there() {
-        for text in ["env", "$ENV", "input", "halt", "now", "debug"] {
+        for text in ["env", "$ENV", "input", "halt", "now", "debug", "_tick", "_main", "include \"a\"; ."] {
             assert!(jq(text).is_err(), "{text}");
         }
         assert!(jq("{id, ").unwrap_err().contains("does not compile"));

@@ -3,14 +3,21 @@
 mod config;
 mod cut;
 mod format;
+mod fuel;
 mod jq;
+mod listed;
 mod next;
+mod path;
+mod schema;
 mod shape;
+mod text;
 
 pub use config::{FormatConfig, OutputConfig, OutputPlan};
 pub use cut::json_len;
-pub use jq::Jq;
-pub use next::{NEXT, values};
+pub use jq::{Jq, JqError};
+pub use next::{NEXT, mark, marked, values};
+pub use path::JsonPath;
+pub use schema::OutputSchema;
 pub use shape::{ShapeError, shape};
 
 use std::time::Duration;
@@ -34,6 +41,8 @@ pub enum Reply {
     Value(Value),
     /// Rows or matches, each an object.
     Rows(Rows),
+    /// Pages of an API, joined.
+    Pages(Pages),
     /// Text that is not JSON.
     Text {
         /// The text.
@@ -66,6 +75,30 @@ pub struct Rows {
     pub more: bool,
     /// The columns whose values in the last row say where the next page begins; empty where there are no pages.
     pub page: Vec<String>,
+}
+
+/// A document with a list that is one page or several of more.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pages {
+    /// The document of the first page; at `items` stand the items of all.
+    pub document: Value,
+    /// Where the list is.
+    pub items: JsonPath,
+    /// Where each page begins.
+    pub starts: Vec<PageStart>,
+    /// What asks for the page after these, if there is one.
+    pub more: Option<Value>,
+}
+
+/// Where a page begins in the joined list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PageStart {
+    /// Its first item.
+    pub item: usize,
+    /// What asks for it again; null for the first page of all.
+    pub page: Value,
+    /// How many items at its beginning were left out, as they were shown before.
+    pub skipped: usize,
 }
 
 /// What the caller gets, before any protocol.

@@ -10,6 +10,8 @@ pub const NEXT: &str = "next";
 
 /// The longest that is read, in bytes.
 const MAX: usize = 4 << 10;
+/// The most items of a page.
+const MAX_SKIP: usize = 10_000_000;
 
 /// Where a row stands in the order of these columns; nothing if it cannot be said.
 pub(super) fn after(row: &Value, by: &[String]) -> Option<String> {
@@ -27,6 +29,21 @@ pub fn values(next: &str, count: usize) -> Option<Vec<Value>> {
     let text = Some(next).filter(|text| text.len() <= MAX)?;
     let values: Vec<Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     (values.len() == count && values.iter().all(plain)).then_some(values)
+}
+
+/// Where a list of pages goes on: what asks for a page, and how many items of it were shown already.
+#[must_use]
+pub fn mark(page: &Value, skip: usize) -> Option<String> {
+    let text = serde_json::to_vec(&(page, skip)).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(text)).filter(|text| text.len() <= MAX && (plain(page) || page.is_null()))
+}
+
+/// What [`mark`] wrote; nothing if it is not of our making.
+#[must_use]
+pub fn marked(next: &str) -> Option<(Value, usize)> {
+    let text = Some(next).filter(|text| text.len() <= MAX)?;
+    let (page, skip): (Value, usize) = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    ((plain(&page) || page.is_null()) && skip <= MAX_SKIP).then_some((page, skip))
 }
 
 fn plain(value: &Value) -> bool {

@@ -3,15 +3,24 @@
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
+use tokio::time::Instant;
 
-use super::{Content, FormatConfig, Jq, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next};
+use super::jq::JqError;
+use super::listed::{self, Listed};
+use super::{Content, FormatConfig, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next, text};
 
 /// Why a reply could not be shaped.
 #[derive(Debug, Error)]
 pub enum ShapeError {
-    /// The `select` program failed on this reply; the text is for the log.
+    /// The `select` program failed on this reply, or it is not of a form that can be shaped; the text is for the log.
     #[error("output.select failed: {0}")]
     Select(String),
+    /// The `select` program was not done in its time.
+    #[error("output.select did not end in time")]
+    Spent,
+    /// The result is not what `schema` says; the text is for the log.
+    #[error("the result does not fit output.schema: {0}")]
+    Schema(String),
     /// Larger than `max_bytes`, and nothing in it can be left out.
     #[error("the result is larger than {max} bytes and has no list to shorten")]
     TooLarge {
@@ -20,63 +29,141 @@ pub enum ShapeError {
     },
 }
 
-/// Shapes one reply by the route's `output`.
+impl From<JqError> for ShapeError {
+    fn from(error: JqError) -> Self {
+        match error {
+            JqError::Failed(why) => Self::Select(why),
+            JqError::Spent => Self::Spent,
+        }
+    }
+}
+
+/// Shapes one reply by the route's `output`. A program in it has until `deadline`.
 ///
 /// # Errors
 /// [`ShapeError`] as described there.
-pub fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
+pub async fn shape(reply: Reply, plan: &OutputPlan, deadline: Instant) -> Result<Outcome, ShapeError> {
     match reply {
-        Reply::Json(text) => match &plan.select {
-            None if plan.format == FormatConfig::Json && text.len() <= plan.max_bytes => Ok(Outcome {
-                content: vec![Content::Text(text.clone())],
-                structured: Some(text),
-                ..Outcome::default()
-            }),
-            None => value_outcome(parse(&text)?, plan),
-            Some(select) => value_outcome(select.run(&text).map_err(ShapeError::Select)?, plan),
-        },
-        Reply::Value(value) => match &plan.select {
-            None => value_outcome(value, plan),
-            Some(select) => value_outcome(select.run(&value.to_string()).map_err(ShapeError::Select)?, plan),
-        },
+        Reply::Json(text) => {
+            let value = match &plan.select {
+                None if plan.passes() && text.len() <= plan.max_bytes => {
+                    return Ok(Outcome {
+                        content: vec![Content::Text(text.clone())],
+                        structured: Some(text),
+                        ..Outcome::default()
+                    });
+                }
+                None => parse(&text)?,
+                Some(select) => select.run(&text, deadline).await?,
+            };
+            value_outcome(redacted(value, plan), plan)
+        }
+        Reply::Value(value) => {
+            let value = match &plan.select {
+                None => value,
+                Some(select) => select.run(&value.to_string(), deadline).await?,
+            };
+            value_outcome(redacted(value, plan), plan)
+        }
         Reply::Rows(rows) => match &plan.select {
             None => rows_outcome(rows, plan),
-            Some(select) => selected(rows, select, plan),
+            Some(_) => listed::shape(Listed::rows(rows), plan, deadline).await,
         },
+        Reply::Pages(pages) => listed::shape(Listed::pages(pages)?, plan, deadline).await,
+        Reply::Outcome(outcome) => outcome_as_it_is(outcome, plan),
+        // What is to be kept back, or checked, can only be found in JSON.
+        _ if !plan.redact.is_empty() || plan.schema.is_some() => {
+            Err(ShapeError::Schema("the answer is not JSON".to_owned()))
+        }
         Reply::Text { text, .. } => Ok(Outcome::text(cut::cut_text(text, plan.max_bytes))),
         Reply::Bytes { data, mime } => {
             let data = base64::engine::general_purpose::STANDARD.encode(&data);
             Ok(Outcome::new(vec![Content::Blob { data, mime }]))
         }
-        Reply::Outcome(outcome) => Ok(outcome),
         Reply::Empty => Ok(Outcome::text("Done; there is no content.")),
     }
+}
+
+/// What the configuration itself holds is checked, and otherwise left alone.
+fn outcome_as_it_is(outcome: Outcome, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
+    if let (Some(structured), Some(_)) = (&outcome.structured, &plan.schema) {
+        check(&parse(structured)?, plan)?;
+    }
+    Ok(outcome)
 }
 
 fn parse(text: &str) -> Result<Value, ShapeError> {
     serde_json::from_str(text).map_err(|e| ShapeError::Select(e.to_string()))
 }
 
+pub(super) fn redacted(mut value: Value, plan: &OutputPlan) -> Value {
+    for path in &plan.redact {
+        path.redact(&mut value);
+    }
+    value
+}
+
+fn check(value: &Value, plan: &OutputPlan) -> Result<(), ShapeError> {
+    plan.schema.as_ref().map_or(Ok(()), |schema| schema.check(value).map_err(ShapeError::Schema))
+}
+
 fn value_outcome(value: Value, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
-    let value = if cut::json_len(&value) > plan.max_bytes {
-        let max = plan.max_bytes;
-        cut::cut_value(value, max).ok_or(ShapeError::TooLarge { max })?
-    } else {
-        value
+    if cut::json_len(&value) <= plan.max_bytes {
+        return finished(&value, false, plan);
+    }
+    check(&value, plan)?;
+    let max = plan.max_bytes;
+    let value = cut::cut_value(value, max).ok_or(ShapeError::TooLarge { max })?;
+    // Less than the schema wants of a list is as good as nothing.
+    check(&value, plan).map_err(|_| ShapeError::TooLarge { max })?;
+    finished(&value, true, plan)
+}
+
+/// A value that is small enough; `framed` if it says what was left out.
+pub(super) fn finished(value: &Value, framed: bool, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
+    check(value, plan)?;
+    let structured = written(value);
+    let text = match (plan.format, value) {
+        (FormatConfig::Json, Value::String(text)) => text.clone(),
+        (FormatConfig::Json, _) => structured.clone(),
+        (format, _) => readable(value, framed, format).unwrap_or_else(|| structured.clone()),
     };
-    let structured = written(&value);
-    let rows = match &value {
+    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), ..Outcome::default() })
+}
+
+/// The members that say what was left out.
+const FRAME: [&str; 3] = ["truncated", "note", NEXT];
+
+/// A value in another form than JSON, with what was left out below it.
+fn readable(value: &Value, framed: bool, format: FormatConfig) -> Option<String> {
+    let bare = match value {
+        Value::Object(map) if framed => {
+            let own = map.iter().filter(|(name, _)| !FRAME.contains(&name.as_str()));
+            &Value::Object(own.map(|(k, v)| (k.clone(), v.clone())).collect())
+        }
+        other => other,
+    };
+    let rows = match bare {
         Value::Array(items) => Some(items),
         Value::Object(map) => only_list(map),
         _ => None,
     };
-    let table = rows.and_then(|rows| table(rows, plan.format));
-    let text = match (table, &value) {
+    let body = match (rows.and_then(|rows| table(rows, format)), bare) {
         (Some(table), _) => table,
         (None, Value::String(text)) => text.clone(),
-        (None, _) => structured.clone(),
+        (None, other) if format == FormatConfig::Text => text::text(other),
+        (None, _) => return None,
     };
-    Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), ..Outcome::default() })
+    let part = |name: &str| value.get(name).filter(|_| framed).and_then(Value::as_str);
+    Some(below(body, part("note"), part(NEXT)))
+}
+
+fn below(body: String, note: Option<&str>, next: Option<&str>) -> String {
+    match (note, next) {
+        (Some(note), Some(next)) => format!("{body}\n\n{note}\n{NEXT}: {next}"),
+        (Some(note), None) => format!("{body}\n\n{note}"),
+        (None, _) => body,
+    }
 }
 
 /// As JSON text, in one go; a value's `Display` writes piece by piece.
@@ -95,43 +182,8 @@ fn table(rows: &[Value], format: FormatConfig) -> Option<String> {
         FormatConfig::Json => None,
         FormatConfig::Csv => format::csv(rows),
         FormatConfig::Markdown => format::markdown(rows),
+        FormatConfig::Text => (!rows.is_empty()).then(|| text::of_items(rows)),
     }
-}
-
-/// What a program makes of rows. That there were more of them is said beside it. Where there are pages, too large a result is made
-/// again from fewer rows, so that the next page begins with those.
-fn selected(rows: Rows, select: &Jq, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
-    let Rows { mut items, mut more, page, .. } = rows;
-    loop {
-        let value = select.run(&json!(items).to_string()).map_err(ShapeError::Select)?;
-        let value = if more { with_note(value, &items, &page) } else { value };
-        if page.is_empty() || cut::json_len(&value) <= plan.max_bytes {
-            return value_outcome(value, plan);
-        }
-        if items.len() < 2 {
-            return Err(ShapeError::TooLarge { max: plan.max_bytes });
-        }
-        items.truncate(items.len() / 2);
-        more = true;
-    }
-}
-
-/// Says beside a value that it is not made from all rows, and how to go on.
-fn with_note(value: Value, items: &[Value], page: &[String]) -> Value {
-    let next = items.last().and_then(|row| next::after(row, page));
-    let note = cut::rows_note(items.len(), true, next.is_some(), "rows");
-    let mut map = match value {
-        Value::Object(map) => map,
-        other => Map::from_iter([("items".to_owned(), other)]),
-    };
-    for (name, value) in
-        [("truncated", Some(json!(true))), ("note", Some(json!(note))), (NEXT, next.map(Value::from))]
-    {
-        if let (Some(value), false) = (value, map.contains_key(name)) {
-            map.insert(name.to_owned(), value);
-        }
-    }
-    Value::Object(map)
 }
 
 fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
@@ -141,8 +193,14 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
         items.truncate(plan.max_rows);
         more = true;
     }
+    // What a row holds back still says where it stands.
+    let marks: Vec<Option<String>> = items.iter().map(|row| next::after(row, &page)).collect();
+    if !plan.redact.is_empty() {
+        let Value::Array(kept) = redacted(Value::Array(items), plan) else { return Err(ShapeError::Spent) };
+        items = kept;
+    }
     // The frame and the note around the rows take some of the bytes.
-    let longest = items.iter().filter_map(|row| next::after(row, &page)).map(|next| next.len() + 12).max();
+    let longest = marks.iter().flatten().map(|next| next.len() + 12).max();
     let budget = plan.max_bytes.saturating_sub(240 + longest.unwrap_or(0));
     let written = cut::written_within(&items, budget).unwrap_or_else(|| {
         items.truncate(cut::fitting(&items, budget));
@@ -153,9 +211,9 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     }
     let cut_here = more || items.len() < total;
     // From the last row that is shown, so that what was cut off comes with the next page.
-    let next = items.last().filter(|_| cut_here).and_then(|row| next::after(row, &page));
+    let last = items.len().checked_sub(1).filter(|_| cut_here);
+    let next = last.and_then(|last| marks.get(last)?.clone());
     let note = cut_here.then(|| cut::rows_note(items.len(), more, next.is_some(), member));
-    let text_body = table(&items, plan.format);
     let mut structured = format!("{{\"{member}\":{written}");
     if let Some(note) = &note {
         structured.push_str(&format!(",\"truncated\":true,\"note\":{}", json!(note)));
@@ -164,13 +222,12 @@ fn rows_outcome(rows: Rows, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
         structured.push_str(&format!(",\"{NEXT}\":{}", json!(next)));
     }
     structured.push('}');
-    let text = match (text_body, note) {
-        (Some(table), Some(note)) => match next {
-            Some(next) => format!("{table}\n\n{note}\n{NEXT}: {next}"),
-            None => format!("{table}\n\n{note}"),
-        },
-        (Some(table), None) => table,
-        (None, _) => structured.clone(),
+    if plan.schema.is_some() {
+        check(&parse(&structured)?, plan)?;
+    }
+    let text = match table(&items, plan.format) {
+        Some(table) => below(table, note.as_deref(), next.as_deref()),
+        None => structured.clone(),
     };
     Ok(Outcome { content: vec![Content::Text(text)], structured: Some(structured), ..Outcome::default() })
 }
@@ -180,7 +237,12 @@ mod tests {
     use super::*;
 
     fn plan(format: FormatConfig) -> OutputPlan {
-        OutputPlan { select: None, format, max_rows: 3, max_bytes: 1000 }
+        OutputPlan { select: None, format, max_rows: 3, max_bytes: 1000, redact: Vec::new(), schema: None }
+    }
+
+    fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
+        let shaped = super::shape(reply, plan, Instant::now() + std::time::Duration::from_secs(60));
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(shaped)
     }
 
     fn rows(n: usize) -> Reply {

@@ -10,4 +10,5 @@ pub use config::{ParamConfig, PromptParamConfig};
 pub use form::compile_form;
 pub use plan::{
     CallerParam, InputSchema, Param, ParamsPlan, Scope, compile, compile_prompt, compile_verbatim, place,
+    sound_schema,
 };

@@ -406,6 +406,15 @@ pub(super) fn validator(value: Value, owner: &str) -> Result<InputSchema, (Strin
     }
 }
 
+/// Whether a schema is small enough and refers to nothing but itself.
+///
+/// # Errors
+/// Why not, as the end of a sentence, and the place of it.
+pub fn sound_schema(schema: &Value) -> Result<(), (&'static str, Vec<String>)> {
+    let mut path = Vec::new();
+    bounded(schema, &mut path, &mut 0).map_err(|why| (why, path))
+}
+
 /// Leaves `path` at the place of what is refused.
 fn bounded(value: &Value, path: &mut Vec<String>, count: &mut usize) -> Result<(), &'static str> {
     if path.len() > MAX_SCHEMA_DEPTH {

@@ -261,7 +261,11 @@ pub(super) fn compile_tool(
         written.idempotent.unwrap_or(route.op.idempotent()),
         written.open_world.unwrap_or(route.op.open_world()),
     ];
-    let output_schema = if route.output.select.is_none() { route.op.output_schema() } else { None };
+    let output_schema = match &route.output.schema {
+        Some(schema) => Some(schema.value.clone()),
+        None if route.output.select.is_none() => route.op.output_schema(),
+        None => None,
+    };
     let plan = ToolPlan {
         route: Arc::new(route),
         title: tool.title.clone(),
@@ -292,18 +296,21 @@ fn tool_params(tool: &ToolConfig, owner: &str, diagnostics: &mut Diagnostics) ->
 
 /// The parameters with the one that goes on with the pages of a result, unless it is declared.
 fn paged_params(tool: &ToolConfig) -> Cow<'_, Entries<ParamConfig>> {
-    let page = tool.sql.as_ref().and_then(|sql| sql.page.as_ref());
-    let Some(page) = page.filter(|_| !tool.params.names().any(|name| name == NEXT)) else {
+    let sql = tool.sql.as_ref().and_then(|sql| sql.page.as_ref().map(|page| page.span));
+    let rest = tool.rest.as_ref().and_then(|rest| rest.page.as_ref().map(|page| page.span));
+    let Some(at) = sql.or(rest).filter(|_| !tool.params.names().any(|name| name == NEXT)) else {
         return Cow::Borrowed(&tool.params);
     };
     let keyword = |name: &str, text: &str| {
-        (Spanned::new(name.to_owned(), page.span), Spanned::new(JsonNode::Text(text.to_owned()), page.span))
+        (Spanned::new(name.to_owned(), at), Spanned::new(JsonNode::Text(text.to_owned()), at))
     };
-    let about = "The `next` of the result before this one, for the rows after it. Leave it out to begin.";
-    let schema = vec![keyword("type", "string"), keyword("description", about)];
+    let what = if rest.is_some() { "items" } else { "rows" };
+    let about =
+        format!("The `next` of the result before this one, for the {what} after it. Leave it out to begin.");
+    let schema = vec![keyword("type", "string"), keyword("description", &about)];
     let next = ParamConfig { optional: true, schema, ..ParamConfig::default() };
     let mut params = tool.params.clone();
-    params.0.push((Spanned::new(NEXT.to_owned(), page.span), next));
+    params.0.push((Spanned::new(NEXT.to_owned(), at), next));
     Cow::Owned(params)
 }
 

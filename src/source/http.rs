@@ -1,5 +1,6 @@
 //! The HTTP client that REST sources and embedders share: no redirects, no system proxy, capped and timed reading.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -7,6 +8,7 @@ use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER, TRANSFER_ENC
 use tokio::time::timeout;
 
 use super::SourceError;
+use super::mask::Mask;
 use super::public::NotPublic;
 
 /// The reason of a body in an encoding that is not ours to read.
@@ -52,8 +54,9 @@ pub(super) struct Answer {
     pub content_type: Option<String>,
     /// How long it wants to be left alone, by its own word.
     pub retry_after: Option<Duration>,
-    /// Where a redirect leads.
-    pub location: Option<String>,
+    pub headers: HeaderMap,
+    /// What it was asked with that is secret, beside what its source has.
+    pub mask: Option<Arc<Mask>>,
     pub body: Bytes,
 }
 
@@ -83,13 +86,12 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
     let retry_after = retry_after(response.headers(), SystemTime::now());
-    let location = response.headers().get(reqwest::header::LOCATION);
-    let location = location.and_then(|v| v.to_str().ok()).map(str::to_owned);
     if response.content_length().is_some_and(|n| n > max as u64) {
         return Err(SourceError::TooLarge(max));
     }
     // What could be decoded no longer says that it is encoded.
     let encoding = response.headers().get(reqwest::header::CONTENT_ENCODING).cloned();
+    let headers = std::mem::take(response.headers_mut());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_or_bad)? {
         if body.len() + chunk.len() > max {
@@ -102,7 +104,7 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
     {
         return Err(SourceError::BadReply { reason: ENCODED, detail: format!("{encoding:?}") });
     }
-    Ok(Answer { status, content_type, retry_after, location, body: body.freeze() })
+    Ok(Answer { status, content_type, retry_after, headers, mask: None, body: body.freeze() })
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date, which is read by the server's own clock if it tells it.

@@ -19,6 +19,7 @@ pub use database::{Class, Column, Described, Fit, ParamType, Undescribed, Wrong}
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -300,6 +301,9 @@ impl OpPlan {
     #[must_use]
     pub fn unrepeatable(&self) -> Option<Unrepeatable> {
         let (why, help) = match self {
+            Self::Rest(_, op) if op.polls() => {
+                ("the job would be started twice", "remove it; looking at the job is tried again by itself")
+            }
             Self::Rest(_, op) if !op.repeatable() => (
                 "a POST or PATCH that is sent twice may do its work twice",
                 "remove it; or, if the API knows keys for that, name their header in the request: `idempotency_key: Idempotency-Key`",
@@ -329,6 +333,15 @@ impl OpPlan {
     #[must_use]
     pub fn asks(&self) -> bool {
         matches!(self, Self::Fixed(fixed) if fixed.asks())
+    }
+
+    /// How long it may take besides the time of a call.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Rest(_, op) => op.patience(),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Whether it writes log lines to the client.

@@ -81,6 +81,23 @@ impl Template {
         sound.then_some(Self { pieces })
     }
 
+    /// The text with something in the place of each placeholder, counted from 0.
+    #[must_use]
+    pub fn fill_with(&self, stand_in: impl Fn(usize) -> String) -> String {
+        let mut out = String::new();
+        let mut count = 0;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Param(_) => {
+                    out.push_str(&stand_in(count));
+                    count += 1;
+                }
+            }
+        }
+        out
+    }
+
     /// The parameter, if the whole template is one placeholder.
     #[must_use]
     pub fn single(&self) -> Option<usize> {

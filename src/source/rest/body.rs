@@ -1,15 +1,17 @@
-//! The body of a request: JSON, a form, parts, a text, or what a jq program makes of the arguments.
+//! The body of a request: JSON, a form, parts, a text, XML, or what a jq program makes of the arguments.
 
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::config::RestOpConfig;
 use super::multipart::Multipart;
 use super::pairs::Pairs;
 use super::plan::Method;
+use super::xml;
 use crate::diag::{Diagnostic, Span, Spanned};
 use crate::output::Jq;
 use crate::params::Arguments;
@@ -34,6 +36,7 @@ pub(super) enum Body {
     Form(Pairs),
     Multipart(Multipart),
     Text(Template),
+    Xml(Template),
     Made {
         jq: Jq,
         /// The names of all arguments, in their order.
@@ -47,7 +50,7 @@ impl Body {
     pub(super) fn compile(config: &RestOpConfig, method: Method, cx: &mut OpCx<'_>) -> Option<Option<Self>> {
         match (places(config).as_slice(), method) {
             ([first, second, ..], _) => {
-                let message = "a request has one body: `json`, `form`, `multipart`, `text` or `body`";
+                let message = "a request has one body: `json`, `form`, `multipart`, `text`, `xml` or `body`";
                 let problem = Diagnostic::error("two-bodies", message);
                 cx.diagnostics.push(problem.at(*second, "the second one").at(*first, "the first one"));
                 return None;
@@ -68,6 +71,8 @@ impl Body {
             Some(Self::Multipart(Multipart::compile(parts, scope, diagnostics)?))
         } else if let Some(text) = &config.text {
             Some(Self::Text(Template::compile(text, scope, diagnostics)?))
+        } else if let Some(written) = &config.xml {
+            Some(Self::Xml(xml::compile(written, scope, diagnostics)?))
         } else if let Some(made) = &config.body {
             let names: Vec<String> = scope.names().map(str::to_owned).collect();
             // The program sees all of them.
@@ -81,7 +86,11 @@ impl Body {
     }
 
     /// The `Content-Type` and the bytes.
-    pub(super) fn render(&self, arguments: &Arguments) -> Result<(Cow<'static, str>, Vec<u8>), SourceError> {
+    pub(super) async fn render(
+        &self,
+        arguments: &Arguments,
+        deadline: Instant,
+    ) -> Result<(Cow<'static, str>, Vec<u8>), SourceError> {
         Ok(match self {
             Self::Json(template) => json(&template.render(arguments).unwrap_or_default()),
             Self::Form(pairs) => {
@@ -97,12 +106,13 @@ impl Body {
                 let text = template.render(arguments).unwrap_or_default();
                 ("text/plain; charset=utf-8".into(), text.into_bytes())
             }
+            Self::Xml(template) => ("application/xml".into(), xml::render(template, arguments)?.into_bytes()),
             Self::Made { jq, names } => {
                 let all = names.iter().enumerate();
                 let given =
                     all.filter_map(|(index, name)| Some((name.clone(), arguments.get(index)?.clone())));
                 let input = Value::Object(given.collect::<Map<_, _>>()).to_string();
-                json(&jq.run(&input).map_err(|error| {
+                json(&jq.run(&input, deadline).await.map_err(|error| {
                     tracing::warn!(%error, "the program of a body failed");
                     let message = "These arguments cannot be made into the request's body.";
                     SourceError::Argument(message.to_owned())
@@ -124,6 +134,7 @@ fn places(config: &RestOpConfig) -> Vec<Span> {
         config.form.as_ref().map(|form| first(form.iter().next().map(|(name, _)| name))),
         config.multipart.as_ref().map(|parts| first(parts.iter().next().map(|(name, _)| name))),
         config.text.as_ref().map(|text| text.span),
+        config.xml.as_ref().map(|xml| xml.span),
         config.body.as_ref().map(|made| made.jq.span),
     ];
     all.into_iter().flatten().collect()

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
+use super::link::{LinkScope, Links};
 use super::plan::{self, Method, RestOp, RestPlan};
 use super::reply::reply;
 use super::tokens::Tokens;
@@ -34,6 +35,8 @@ pub struct Rest {
     /// `key=value` for every query, encoded.
     pub(super) query_key: Option<String>,
     pub(super) tokens: Option<Tokens>,
+    /// Signs links that clients hand back.
+    pub(super) links: Links,
 }
 
 impl SourceKind for Rest {
@@ -66,7 +69,7 @@ impl SourceKind for Rest {
         let mask = Mask::new(secrets(plan));
         let tokens = plan.tokens.as_ref();
         let tokens = tokens.map(|tokens| Tokens::new(tokens, client.clone(), plan.timeout.0, &mask));
-        Ok(Self { plan: plan.clone(), client, headers, query_key, mask, tokens })
+        Ok(Self { plan: plan.clone(), client, headers, query_key, mask, tokens, links: Links::new() })
     }
 
     async fn execute(
@@ -75,15 +78,14 @@ impl SourceKind for Rest {
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
-        let mut request = self.request(op, arguments)?;
-        if let Some(name) = &op.idempotency_key {
-            // In the place of a header of the source, if there is one.
-            request = request.headers(HeaderMap::from_iter([header(name, attempt.key.as_str())?]));
+        if let Some(plan) = &op.page {
+            return Box::pin(self.pages(plan, op, arguments, attempt)).await;
         }
-        let (answer, token) = self.send(request, op, &attempt).await?;
-        let mask = token.as_ref().map_or(&self.mask, |token| &token.mask);
-        let after = answer.retry_after;
-        reply(answer, op, arguments, attempt.max_rows, mask).map_err(|error| mask.error(error).later(after))
+        if let Some(plan) = &op.poll {
+            return Box::pin(self.job(plan, op, arguments, attempt)).await;
+        }
+        let answer = self.send(op, arguments, attempt, &Target::Own).await?;
+        self.read(answer, op, arguments, attempt.max_rows)
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
@@ -132,9 +134,54 @@ fn secrets(plan: &RestPlan) -> Vec<Secret> {
     words.map(str::to_owned).chain(key).chain(passwords).map(Secret::new).collect()
 }
 
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// To the path and query of the route.
+    Own,
+    /// The same, with more of a query, encoded.
+    With(String),
+    /// To a link of the API that stays under the base URL.
+    At(Url),
+}
+
 impl Rest {
-    fn request(&self, op: &RestOp, arguments: &Arguments) -> Result<reqwest::RequestBuilder, SourceError> {
-        let url = self.url(op, arguments)?;
+    /// The reply in an answer, or the failure that it is.
+    pub(super) fn read(
+        &self,
+        answer: http::Answer,
+        op: &RestOp,
+        arguments: &Arguments,
+        max_rows: usize,
+    ) -> Result<Reply, SourceError> {
+        let own = answer.mask.clone();
+        let mask = own.as_deref().unwrap_or(&self.mask);
+        let after = answer.retry_after;
+        reply(answer, op, arguments, max_rows, mask).map_err(|error| mask.error(error).later(after))
+    }
+
+    /// The start of a body for the log.
+    pub(super) fn excerpt(&self, answer: &http::Answer) -> String {
+        answer.mask.as_deref().unwrap_or(&self.mask).excerpt(&answer.body)
+    }
+
+    /// What links of the API have to stay under.
+    pub(super) fn scope(&self) -> LinkScope<'_> {
+        LinkScope { base: &self.plan.base, key: self.plan.query_key.as_ref().map(|(name, _)| name.as_str()) }
+    }
+
+    pub(super) const fn max_response(&self) -> usize {
+        self.plan.max_response.0
+    }
+
+    pub(super) async fn request(
+        &self,
+        op: &RestOp,
+        arguments: &Arguments,
+        attempt: Attempt<'_>,
+        target: &Target,
+    ) -> Result<reqwest::RequestBuilder, SourceError> {
+        let url = self.url(op, arguments, target)?;
         let method = match op.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -150,10 +197,18 @@ impl Rest {
                 headers.insert(name, value);
             }
         }
+        if let Some(name) = &op.idempotency_key {
+            // In the place of a header of the source, if there is one.
+            let (name, value) = header(name, attempt.key.as_str())?;
+            headers.insert(name, value);
+        }
         if let Some(cookies) = op.cookies.header(arguments)? {
             headers.insert(COOKIE, cookies);
         }
-        let body = op.body.as_ref().map(|body| body.render(arguments)).transpose()?;
+        let body = match &op.body {
+            Some(body) => Some(body.render(arguments, attempt.deadline).await?),
+            None => None,
+        };
         let mut request = self.client.request(method, url);
         if let Some((kind, body)) = body {
             let kind = HeaderValue::from_str(&kind).map_err(|e| SourceError::Internal(e.to_string()))?;
@@ -169,12 +224,32 @@ impl Rest {
     }
 
     /// The URL of this call. What the URL software made of it must be what was built, byte for byte.
-    fn url(&self, op: &RestOp, arguments: &Arguments) -> Result<Url, SourceError> {
-        let mut text = self.plan.base.clone();
-        op.path.write(&mut text, arguments)?;
-        let path_end = text.len();
-        text.push('?');
-        op.query.write(&mut text, arguments);
+    pub(super) fn url(
+        &self,
+        op: &RestOp,
+        arguments: &Arguments,
+        target: &Target,
+    ) -> Result<Url, SourceError> {
+        let mut text = String::new();
+        let path_end = if let Target::At(link) = target {
+            text.push_str(link.as_str());
+            let path_end = text.find('?').unwrap_or(text.len());
+            text.push_str(if path_end == text.len() { "?" } else { "" });
+            path_end
+        } else {
+            text.push_str(&self.plan.base);
+            op.path.write(&mut text, arguments)?;
+            let path_end = text.len();
+            text.push('?');
+            op.query.write(&mut text, arguments);
+            path_end
+        };
+        if let Target::With(more) = target {
+            if text.len() > path_end + 1 {
+                text.push('&');
+            }
+            text.push_str(more);
+        }
         if let Some(key) = &self.query_key {
             if text.len() > path_end + 1 {
                 text.push('&');

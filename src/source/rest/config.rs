@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::body::BodyConfig;
 use super::credentials::CredentialsConfig;
 use super::multipart::FileConfig;
+use super::page::RestPageConfig;
 use super::pairs::ListConfig;
+use super::poll::PollConfig;
 use super::reach::TlsConfig;
 use crate::diag::Spanned;
 use crate::policy::BreakerConfig;
@@ -83,13 +85,20 @@ pub struct RestOpConfig {
     pub form: Option<Entries<ValueOr<ListConfig>>>,
     /// A body of fields and files (`multipart/form-data`). A field is as in `form`, without styles.
     pub multipart: Option<Entries<ValueOr<FileConfig>>>,
-    /// A plain text body.
+    /// A plain text body: `text/plain`, unless a header `Content-Type` says otherwise.
     pub text: Option<Spanned<String>>,
+    /// An XML body (`application/xml`, unless a header `Content-Type` says otherwise). Placeholders stand in text and in quoted
+    /// attribute values, where an argument stays text whatever is in it.
+    pub xml: Option<Spanned<String>>,
     /// A JSON body that needs logic: `{ jq: "{items: (.ids | map({id: .}))}" }`.
     pub body: Option<BodyConfig>,
     /// The header in which a POST or PATCH carries a fresh random key, such as `Idempotency-Key`. All tries of one call carry the same, so
     /// an API that knows it does the work once, and `retry` can be used.
     pub idempotency_key: Option<Spanned<String>>,
+    /// Pages of a long list: some are fetched and joined in one call, and the result says how to go on.
+    pub page: Option<Spanned<RestPageConfig>>,
+    /// A job that goes on after the reply (a 200, 201 or 202): it is waited for.
+    pub poll: Option<PollConfig>,
     /// The statuses that are successes. Default: 200 to 299.
     pub expect: Option<Spanned<Vec<Spanned<u16>>>>,
     /// A sentence for the model by status; `4xx` and `5xx` stand for those that are not named. Placeholders are those of the parameters.

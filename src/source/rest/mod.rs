@@ -6,15 +6,19 @@ mod client;
 mod config;
 mod cookies;
 mod credentials;
+mod link;
 mod multipart;
+mod page;
 mod pairs;
 mod plan;
+mod poll;
 mod reach;
 mod reply;
 mod send;
 mod table;
 mod tokens;
 mod url;
+mod xml;
 
 pub use body::BodyConfig;
 pub use client::Rest;
@@ -23,6 +27,8 @@ pub use credentials::{
     ApiKeyConfig, BasicConfig, ClientAuthConfig, ClientCredentialsConfig, CredentialsConfig,
 };
 pub use multipart::FileConfig;
+pub use page::{CursorConfig, LinkHeaderConfig, NumberConfig, OffsetConfig, PageSizeConfig, RestPageConfig};
 pub use pairs::{ListConfig, ListStyle};
 pub use plan::{RestOp, RestPlan};
+pub use poll::PollConfig;
 pub use reach::TlsConfig;

@@ -9,7 +9,9 @@ use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
 use super::cookies::Cookies;
 use super::credentials;
+use super::page::{self, PagePlan};
 use super::pairs::Pairs;
+use super::poll::{self, PollPlan};
 use super::reach::ReachPlan;
 use super::reply::Statuses;
 use super::tokens::TokensPlan;
@@ -69,6 +71,10 @@ pub struct RestOp {
     /// The header of a fresh key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) idempotency_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) page: Option<Box<PagePlan>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) poll: Option<Box<PollPlan>>,
 }
 
 /// HTTP methods that a route can use.
@@ -235,19 +241,23 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
     let statuses = Statuses::compile(config, cx.scope, cx.diagnostics);
     let idempotency_key =
         config.idempotency_key.as_ref().map(|name| key_header(name, config, method, cx.diagnostics));
-    let body = Body::compile(config, method, cx)?;
+    let body = Body::compile(config, method, cx);
+    let page = page::compile(config, method, cx);
+    let poll = poll::compile(config, cx);
     Some(RestOp {
         method,
         path: template?,
         query: query?,
         headers: headers?,
         cookies: cookies?,
-        body,
+        body: body?,
         statuses: statuses?,
         idempotency_key: match idempotency_key {
             Some(name) => Some(name?),
             None => None,
         },
+        page: page?.map(Box::new),
+        poll: poll?.map(Box::new),
     })
 }
 

@@ -2,24 +2,27 @@
 
 use std::sync::Arc;
 
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{AUTHORIZATION, LOCATION};
 use reqwest::{Request, RequestBuilder};
 use tokio::time::Instant;
 
-use super::client::Rest;
+use super::client::{Rest, Target};
 use super::plan::RestOp;
 use super::tokens::{Token, Tokens};
+use crate::params::Arguments;
 use crate::source::http::{self, Answer};
 use crate::source::{Attempt, SourceError};
 
 impl Rest {
-    /// Sends a request and reads its answer, all within the source's time limit. Gives the token that it was sent with.
+    /// Fills a request, sends it and reads its answer, all within the source's time limit.
     pub(super) async fn send(
         &self,
-        request: RequestBuilder,
         op: &RestOp,
-        attempt: &Attempt<'_>,
-    ) -> Result<(Answer, Option<Arc<Token>>), SourceError> {
+        arguments: &Arguments,
+        attempt: Attempt<'_>,
+        target: &Target,
+    ) -> Result<Answer, SourceError> {
+        let request = self.request(op, arguments, attempt, target).await?;
         let limit = attempt.left(self.plan.timeout.0);
         let until = Instant::now() + limit;
         let late = |error| match error {
@@ -29,11 +32,11 @@ impl Rest {
         let request = request.build().map_err(|e| SourceError::Internal(e.without_url().to_string()))?;
         let has_its_own = request.headers().contains_key(AUTHORIZATION);
         let Some(tokens) = self.tokens.as_ref().filter(|_| !has_its_own) else {
-            return Ok((self.exchange(request, op, until).await.map_err(late)?, None));
+            return self.exchange(request, op, until).await.map_err(late);
         };
         // Apart, so that calls without tokens carry none of it.
         let sent = Box::pin(self.send_with_token(tokens, request, op, until)).await;
-        sent.map(|(answer, token)| (answer, Some(token))).map_err(late)
+        sent.map(|(answer, token)| Answer { mask: Some(token.mask.clone()), ..answer }).map_err(late)
     }
 
     async fn send_with_token(
@@ -74,6 +77,8 @@ impl Rest {
     /// only where the status says that it was not carried out and a second time would do no harm (RFC 9110 section 15.4).
     fn onward(&self, mut request: Request, answer: &Answer, op: &RestOp) -> Option<Request> {
         let follows = match answer.status {
+            // The state of a job says by it where the result is.
+            303 if op.poll.is_some() => false,
             301..=303 => op.reads_only(),
             307 | 308 => op.idempotent(),
             _ => false,
@@ -81,7 +86,8 @@ impl Rest {
         if !follows || op.statuses.succeeds(answer.status) {
             return None;
         }
-        let mut url = request.url().join(answer.location.as_deref()?).ok()?;
+        let location = answer.headers.get(LOCATION)?.to_str().ok()?;
+        let mut url = request.url().join(location).ok()?;
         if url.origin() != request.url().origin() || !url.username().is_empty() || url.password().is_some() {
             return None;
         }

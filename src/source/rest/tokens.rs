@@ -56,7 +56,7 @@ pub(super) struct Token {
     /// `Bearer …`
     pub header: HeaderValue,
     /// Hides this token and the other secrets of its source.
-    pub mask: Mask,
+    pub mask: Arc<Mask>,
     life: Duration,
     born: Instant,
     /// It was got because the one before was refused.

@@ -28,6 +28,11 @@ const LITERAL: &AsciiSet = &ARGUMENT
     .remove(b'@')
     .remove(b'%');
 
+/// A name or a value in a query.
+pub(super) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ARGUMENT).to_string()
+}
+
 /// A path under the base URL, split into segments.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct PathTemplate {

@@ -1,5 +1,6 @@
 //! The token endpoint (RFC 6749 sections 2.3.1, 4.4 and 5.1): one request, and what is accepted as its answer.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -73,7 +74,7 @@ impl Endpoint {
         let mut header =
             HeaderValue::from_str(&bearer).map_err(|e| bad("a token that cannot be sent", e.to_string()))?;
         header.set_sensitive(true);
-        let mask = self.mask.and([text]);
+        let mask = Arc::new(self.mask.and([text]));
         let renewing = AtomicBool::new(false);
         // Its life began when it was made, which is not before it was asked for.
         Ok(Token { header, mask, life, born: asked, after_refusal, renewing })
@@ -154,7 +155,14 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Result<(Secret, Duration), SourceError> {
         let body = bytes::Bytes::copy_from_slice(body.as_bytes());
-        read(&Answer { status, content_type: None, retry_after: None, location: None, body })
+        read(&Answer {
+            status,
+            content_type: None,
+            retry_after: None,
+            headers: HeaderMap::new(),
+            mask: None,
+            body,
+        })
     }
 
     #[test]
