@@ -102,7 +102,8 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     let fetch = Fetch { route, arguments, caller, talk, reports, deadline, id: call.id };
     let outcome = match cache {
         // A hit ends here; those who miss the same answer fetch it once.
-        Some(policy) => cached(policy, fetch).await?,
+        // Apart, so that calls of other routes carry none of it.
+        Some(policy) => Box::pin(cached(policy, fetch)).await?,
         None => fetch.run().await?,
     };
     // Answers that this call made wrong are not given again.

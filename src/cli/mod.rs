@@ -72,11 +72,11 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(command) => command.run().await,
-            Command::Stdio(command) => command.run().await,
+            Command::Stdio(command) => Box::pin(command.run()).await,
             Command::Demo(command) => command.run().await,
             Command::Check(command) => command.run().await,
             Command::Schema(schema::Schema {}) => Ok(schema::Schema::run()),
-            Command::Call(command) => command.run().await,
+            Command::Call(command) => Box::pin(command.run()).await,
         }
     });
     // A read of stdin that is still waiting would hold the runtime.

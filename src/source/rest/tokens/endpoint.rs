@@ -159,7 +159,7 @@ mod tests {
             status,
             content_type: None,
             retry_after: None,
-            headers: HeaderMap::new(),
+            headers: reqwest::header::HeaderMap::new(),
             mask: None,
             body,
         })
