@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{AuthPlan, List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
+use super::{List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
 
 /// The results of one era's list methods; `None` where nothing of the kind is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Catalog {
     ) -> Self {
         let ttl = server.list_ttl.0.as_millis();
         // What one caller reads is not for another's eyes.
-        let scope = if matches!(server.auth, AuthPlan::Keys(_)) { "private" } else { "public" };
+        let scope = if server.auth.known().is_some() { "private" } else { "public" };
         let whole = server_info(server, true);
         let mut catalog = Self {
             capabilities: super::capabilities::capabilities(tools, resources, prompts),

@@ -15,7 +15,6 @@ mod prompt;
 mod route;
 mod server;
 
-pub use auth::{AuthPlan, KeyPlan};
 pub use catalog::{Catalog, Lists};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};

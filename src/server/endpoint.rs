@@ -19,7 +19,6 @@ use crate::call::Caller;
 use crate::live::Live;
 use crate::mcp::{self, Answer, Context, Era, Headers as _, Message, Peers, RpcError, Session};
 use crate::net::{self, Network};
-use crate::plan::ServerPlan;
 use crate::talk::Place;
 
 /// How long a request's body may take to arrive.
@@ -39,7 +38,7 @@ pub(super) async fn respond(
     live: Arc<Live>,
 ) -> Reply {
     let plan = &live.plan.server;
-    let caller = match check(&request, plan) {
+    let caller = match check(&request, &live).await {
         Ok(caller) => caller,
         Err(refusal) => return *refusal,
     };
@@ -77,7 +76,8 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
 }
 
 /// Everything that can be refused, or answered, before the body is read.
-fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<Caller, Box<Reply>> {
+async fn check(request: &Request<Incoming>, live: &Live) -> Result<Caller, Box<Reply>> {
+    let plan = &live.plan.server;
     let refused = |status, message: &str| Err(Box::new(refuse(status, -32600, message)));
     let headers = request.headers();
     if let Err((status, why)) = guard::host(request.uri(), headers, plan) {
@@ -91,7 +91,7 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<Caller, Box<R
     {
         return Err(Box::new(preflight));
     }
-    let caller = auth::caller(headers, plan)?;
+    let caller = auth::caller(request.uri(), headers, live).await?;
     let of_session =
         matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
     // A modern client has no sessions: there is nothing to GET for it.
