@@ -152,6 +152,7 @@ impl CallerField {
 }
 
 /// A claim by its name, or the member that the dots of the name lead to. Names may hold dots themselves (`https://shop.example/tenant`), so the whole is looked for first.
+#[must_use]
 pub fn claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
         return Some(value);

@@ -22,7 +22,7 @@ pub struct AuthConfig {
     pub jwt: OneOrMany<Spanned<JwtConfig>>,
 }
 
-/// One key: exactly one of `key` and `sha256`.
+/// One key: exactly one of `key`, `sha256` and `argon2`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ApiKey")]
@@ -33,6 +33,9 @@ pub struct ApiKeyConfig {
     pub key: Option<Spanned<Secret>>,
     /// Its SHA-256 in hexadecimal, so that the key is not in this file: `printf %s KEY | sha256sum`. For long random keys only.
     pub sha256: Option<Spanned<Secret>>,
+    /// Its Argon2id hash (`$argon2id$v=19$…`), for keys that a person chose: `argon2 SALT -id -e`. The first call with a key takes some
+    /// ten milliseconds longer.
+    pub argon2: Option<Spanned<Secret>>,
     /// What its holder may do: `caller.scopes`.
     #[serde(default)]
     pub scopes: Vec<String>,

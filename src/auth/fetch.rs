@@ -24,7 +24,7 @@ pub(super) fn client() -> Result<reqwest::Client, String> {
         .no_proxy()
         .connect_timeout(LIMIT)
         .pool_idle_timeout(Duration::from_secs(30));
-    builder.build().map_err(|error| reason(error))
+    builder.build().map_err(reason)
 }
 
 /// Reads a document.

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use moka::future::Cache;
 
 use super::issuer::{Issuer, Refused};
-use super::keys;
+use super::keys::{self, Slow};
 use super::plan::{AuthPlan, KnownPlan};
 use super::token::{self, Unverified};
 use crate::caller::Identity;
@@ -21,6 +21,7 @@ const REMEMBERED: u64 = 8 << 20;
 pub struct Authentication {
     plan: AuthPlan,
     issuers: Vec<Arc<Issuer>>,
+    slow: Slow,
     /// By the SHA-256 of their tokens, which are not kept.
     verified: Cache<[u8; 32], Arc<Remembered>>,
 }
@@ -61,7 +62,8 @@ impl Authentication {
         let issuers = issuers.collect::<Result<_, String>>()?;
         let weigh = |_: &[u8; 32], value: &Arc<Remembered>| value.length;
         let verified = Cache::builder().max_capacity(REMEMBERED).weigher(weigh).build();
-        Ok(Arc::new(Self { plan: plan.clone(), issuers, verified }))
+        let slow = Slow::new(plan.known().map(|known| known.keys.as_slice()).unwrap_or_default());
+        Ok(Arc::new(Self { plan: plan.clone(), issuers, slow, verified }))
     }
 
     /// Reads the keys of the issuers before anybody needs them.
@@ -76,8 +78,19 @@ impl Authentication {
     }
 
     /// Who holds this key.
-    #[must_use]
-    pub fn key(&self, key: &str) -> Option<Arc<Identity>> {
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn key(&self, key: &str) -> Result<Arc<Identity>, Refusal> {
+        if let Some(identity) = self.plain(key) {
+            return Ok(identity);
+        }
+        let holder = self.slow.holder(key).await.map_err(|()| Refusal::Unavailable)?;
+        holder.ok_or(Refusal::Bad("this key is not known here"))
+    }
+
+    /// Who holds this key, if its digest is known.
+    fn plain(&self, key: &str) -> Option<Arc<Identity>> {
         keys::holder(&self.known()?.keys, key).cloned()
     }
 
@@ -86,16 +99,13 @@ impl Authentication {
     /// # Errors
     /// [`Refusal`].
     pub async fn bearer(&self, text: &str) -> Result<Arc<Identity>, Refusal> {
-        if let Some(identity) = self.key(text) {
-            return Ok(identity);
+        if self.issuers.is_empty() || !token::looks_like(text) {
+            return self.key(text).await;
         }
-        if self.issuers.is_empty() {
-            return Err(Refusal::Bad("this key is not known here"));
+        match self.plain(text) {
+            Some(identity) => Ok(identity),
+            None => self.token(text).await,
         }
-        if !token::looks_like(text) {
-            return Err(Refusal::Bad("this is no token, and no key that is known here"));
-        }
-        self.token(text).await
     }
 
     async fn token(&self, text: &str) -> Result<Arc<Identity>, Refusal> {

@@ -1,8 +1,63 @@
 //! What the callers of a server mean for its routes: what nobody could ever use is told.
 
+use crate::auth::AuthPlan;
 use crate::config::Config;
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::params::ParamsPlan;
+use crate::policy::{self, PolicyConfig, RouteAuthPlan};
 use crate::yaml::{Entries, TextOr};
+
+/// Who may use a route, with what the server's `auth` means for it.
+pub(super) fn of_route(
+    auth: RouteAuthPlan,
+    written: &PolicyConfig,
+    config: &Config,
+    params: &ParamsPlan,
+    owner: &str,
+    diagnostics: &mut Diagnostics,
+) -> RouteAuthPlan {
+    let written = written.auth(&config.defaults.policy);
+    let names: Vec<&str> = params.params.iter().map(|param| param.name.as_str()).collect();
+    policy::check_args(written, &auth, &names, owner, diagnostics);
+    let known = config.auth.as_ref().is_some_and(|auth| matches!(auth.value, TextOr::Block(_)));
+    RouteAuthPlan { known, ..auth }
+}
+
+/// Warns of routes whose scopes nobody has who calls over HTTP.
+pub(super) fn check_scopes(config: &Config, auth: Option<&AuthPlan>, diagnostics: &mut Diagnostics) {
+    let Some(auth) = auth.filter(|_| !config.losses.touch(&["auth"], &[])) else { return };
+    let known = auth.known();
+    if known.is_some_and(|known| !known.issuers.is_empty()) {
+        return;
+    }
+    let policies = config.tools.iter().map(|(_, tool)| &tool.policy);
+    let policies = policies.chain(config.resources.iter().map(|(_, resource)| &resource.policy));
+    let policies = policies.chain(config.prompts.iter().map(|(_, prompt)| &prompt.policy));
+    let mut told = Vec::new();
+    for policy in policies.chain([&config.defaults.policy]) {
+        let Some(TextOr::Block(route)) = policy.auth.as_ref().map(|auth| &auth.value) else { continue };
+        let names: Vec<&String> = route.scopes.iter().map(|scope| &scope.value).collect();
+        let has = |scopes: &[String]| names.iter().all(|name| scopes.contains(name));
+        let Some(first) = route.scopes.first() else { continue };
+        if known.is_some_and(|known| known.keys.iter().any(|key| has(&key.identity.scopes)))
+            || told.contains(&names)
+        {
+            continue;
+        }
+        let (message, help) = match known {
+            Some(_) => (
+                "no key of `auth.api_keys` has the scopes of this route: nobody can use it over HTTP",
+                "give them to a key under `scopes`",
+            ),
+            None => (
+                "nobody who calls over HTTP has scopes: this route is for stdio only",
+                "give `auth.api_keys` or `auth.jwt`",
+            ),
+        };
+        diagnostics.push(Diagnostic::warning("nobody-may", message).at(first.span, "").help(help));
+        told.push(names);
+    }
+}
 
 /// Says that nobody has the identity that a route is bound to.
 pub(super) fn check_unknown(config: &Config, diagnostics: &mut Diagnostics) {

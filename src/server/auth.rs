@@ -6,11 +6,12 @@ use std::borrow::Cow;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Uri};
 
-use super::http::{Reply, refuse};
+use super::http::{Reply, json, refuse};
 use crate::auth::{Refusal, Resource};
 use crate::caller::Caller;
 use crate::live::Live;
-use crate::mcp::Headers as _;
+use crate::mcp::{Headers as _, RpcError};
+use crate::policy::Denied;
 
 /// The header of a key by itself.
 const API_KEY: &str = "x-api-key";
@@ -38,7 +39,8 @@ pub(super) async fn caller(uri: &Uri, headers: &HeaderMap, live: &Live) -> Resul
     let refuse = |status, error, why: &str| Err(Box::new(challenge(status, error, why, uri, headers, live)));
     let identity = match given(headers) {
         Given::Bearer(text) => live.auth.bearer(text).await,
-        Given::Key(key) => live.auth.key(key).ok_or(Refusal::Bad("this key is not known here")),
+        Given::Key(key) => live.auth.key(key).await,
+        Given::Nothing if live.plan.catalog.public => return Ok(Caller::Anonymous),
         Given::Nothing => {
             let why = "calls need a key or a token: `Authorization: Bearer …`, or `X-API-Key: …` for a key";
             return refuse(StatusCode::UNAUTHORIZED, None, why);
@@ -95,6 +97,29 @@ pub(super) fn issues(live: &Live) -> bool {
     live.auth.known().is_some_and(|known| !known.issuers.is_empty())
 }
 
+/// The refusal of a message that names what this caller may not use.
+pub(super) fn denied(denied: &Denied, id: &str, uri: &Uri, headers: &HeaderMap, live: &Live) -> Reply {
+    let error = RpcError::denied(denied);
+    let (code, scopes) = match denied {
+        Denied::Scopes(scopes) => (Some("insufficient_scope"), scopes.as_slice()),
+        Denied::Unknown | Denied::Condition => (None, named(headers, live)),
+    };
+    let value = value(code, &error.message, scopes, uri, headers, live);
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::FORBIDDEN);
+    let mut reply = json(status, error.body(Some(id)));
+    reply.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    reply
+}
+
+/// The scopes of the route that the headers name; of all, where they name none.
+fn named<'a>(headers: &HeaderMap, live: &'a Live) -> &'a [String] {
+    let Ok(Some(name)) = headers.one("mcp-name") else { return &live.plan.catalog.scopes };
+    let tool = live.tool(name).map(|tool| &tool.route.plan.policy);
+    let prompt = || live.prompt(name).map(|prompt| &prompt.plan.policy);
+    let resource = || live.resource(name).map(|(resource, _)| &resource.route.plan.policy);
+    tool.or_else(prompt).or_else(resource).map_or(&live.plan.catalog.scopes, |policy| &policy.auth.scopes)
+}
+
 /// A refusal that says what would let one in.
 fn challenge(
     status: StatusCode,
@@ -104,6 +129,21 @@ fn challenge(
     headers: &HeaderMap,
     live: &Live,
 ) -> Reply {
+    let value = value(error, why, named(headers, live), uri, headers, live);
+    let mut reply = refuse(status, -32600, why);
+    reply.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    reply
+}
+
+/// The challenge (RFC 6750, section 3; RFC 9728, section 5.1).
+fn value(
+    error: Option<&str>,
+    why: &str,
+    scopes: &[String],
+    uri: &Uri,
+    headers: &HeaderMap,
+    live: &Live,
+) -> HeaderValue {
     let mut parts = Vec::new();
     if let Some(error) = error {
         parts.push(format!("error=\"{error}\""));
@@ -114,16 +154,17 @@ fn challenge(
     if issues(live) {
         parts.push(format!("resource_metadata=\"{}\"", resource(uri, headers, live).metadata()));
     }
-    let mut reply = refuse(status, -32600, why);
+    // A token that can be renewed is the client's affair (MCP 2026-07-28, basic/authorization).
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).filter(|s| *s != "offline_access").collect();
+    if !scopes.is_empty() && live.auth.known().is_some() {
+        parts.push(format!("scope=\"{}\"", scopes.join(" ")));
+    }
     let value = format!("Bearer {}", parts.join(", "));
-    let value = HeaderValue::from_str(value.trim_end()).unwrap_or(HeaderValue::from_static("Bearer"));
-    reply.headers_mut().insert(header::WWW_AUTHENTICATE, value);
-    reply
+    HeaderValue::from_str(value.trim_end()).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
 fn unavailable() -> Reply {
-    let why =
-        "tokens cannot be checked right now, as their issuer does not answer; try again in a few seconds";
+    let why = "who calls cannot be checked right now; try again in a few seconds";
     let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, 1503, why);
     reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     reply

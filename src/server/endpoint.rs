@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
 use super::http::{self, Reply, refuse};
@@ -53,9 +53,10 @@ pub(super) async fn respond(
         Err(refusal) => return *refusal,
     };
     drop(reading);
-    let (headers, peers) = (parts.headers, server.peers.clone());
+    let (uri, headers, peers) = (parts.uri, parts.headers, server.peers.clone());
     let ip = client(peer, &headers, &live.plan.server.trusted_proxies);
-    Post { live, caller, ip, headers, body, place: None, peers, session: None }.answer(server).await
+    let post = Post { live, caller, ip, uri, headers, body, place: None, peers, session: None };
+    post.answer(server).await
 }
 
 fn overloaded() -> Reply {
@@ -206,6 +207,7 @@ struct Post {
     live: Arc<Live>,
     caller: Caller,
     ip: IpAddr,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
     /// Its place among the calls, held to its end; what is no call has none.
@@ -263,6 +265,12 @@ impl Post {
         let body = self.body.clone();
         let parsed = mcp::parse(&body);
         let kind = Kind::of(&parsed, &self.headers);
+        if let Ok(message) = &parsed
+            && let Some(id) = message.id.as_deref()
+            && let Err(denied) = mcp::admit(message, &self.caller, &self.live)
+        {
+            return auth::denied(&denied, id, &self.uri, &self.headers, &self.live);
+        }
         // An answer to a question and a cancellation are let in always: calls that run wait for them.
         let mut place = None;
         let calls =

@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::stream::Body;
 use super::{Server, auth, cors, endpoint, guard, metadata};
+use crate::caller::Caller;
 use crate::mcp::{Answer, Headers, Malformed, RpcError};
 
 pub(super) type Reply = Response<Body>;
@@ -37,7 +38,9 @@ pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &S
             let (ready, mut report) = server.probes.ready(&live).await;
             // Probes come under any name; the sources' names are for those who know one of ours.
             let known = guard::host(request.uri(), request.headers(), plan).is_ok()
-                && auth::caller(request.uri(), request.headers(), &live).await.is_ok();
+                && auth::caller(request.uri(), request.headers(), &live)
+                    .await
+                    .is_ok_and(|caller| caller != Caller::Anonymous || live.auth.known().is_none());
             if !known {
                 report = format!("{{\"ready\":{ready}}}");
             }

@@ -31,11 +31,17 @@ pub(super) fn respond(request: &Request<Incoming>, live: &Live) -> Reply {
         Method::GET | Method::HEAD => {
             let issuers = live.auth.known().into_iter().flat_map(|known| &known.issuers);
             let issuers: Vec<&str> = issuers.map(|issuer| issuer.issuer.as_str()).collect();
-            let metadata = json!({
+            let mut metadata = json!({
                 "resource": auth::resource(uri, headers, live).as_str(),
                 "authorization_servers": issuers,
                 "bearer_methods_supported": ["header"],
             });
+            // A token that can be renewed is the client's affair (MCP 2026-07-28, basic/authorization).
+            let scopes: Vec<&String> =
+                live.plan.catalog.scopes.iter().filter(|scope| *scope != "offline_access").collect();
+            if let (false, Some(metadata)) = (scopes.is_empty(), metadata.as_object_mut()) {
+                metadata.insert("scopes_supported".to_owned(), json!(scopes));
+            }
             http::json(StatusCode::OK, metadata.to_string())
         }
         Method::OPTIONS => {

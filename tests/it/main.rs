@@ -14,6 +14,7 @@
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.
 #![recursion_limit = "256"]
 
+mod access;
 mod asking;
 mod caching;
 mod callers;
