@@ -1,10 +1,15 @@
 //! Issuers that change their keys, are down, or answer badly: nobody with a good token is turned away, and what is read stays small.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sidegate::app;
+use sidegate::config::{Environment, load_text};
+use sidegate::live::Live;
+use sidegate::plan::compile;
 
 use crate::support::issuer::{AUDIENCE, Issuer, Pair, set};
 use crate::support::message::{modern, modern_headers};
@@ -249,4 +254,32 @@ async fn keys_of_a_file_need_no_issuer_that_answers() {
     let claims = json!({ "iss": "urn:me", "sub": "ada", "aud": AUDIENCE, "exp": 4_000_000_000_u64 });
     assert_eq!(once(&gateway, &pair.token(&claims)).await, 200);
     assert_eq!(once(&gateway, &Pair::rsa("k2").token(&claims)).await, 401);
+}
+
+#[tokio::test]
+async fn keys_and_what_was_verified_outlive_a_reload_that_does_not_change_them() {
+    let pair = Pair::ec("k");
+    let issuer = Issuer::start(&[&pair]).await;
+    let plan = |auth: &Value| {
+        let mut loaded = load_text("g.yaml", &config(auth), Path::new("."), &Environment::default());
+        compile(loaded.config.as_ref().unwrap(), &mut loaded.diagnostics).unwrap()
+    };
+    let first = app::open(plan(&issuer.auth())).unwrap().load();
+    let token = pair.token(&issuer.claims());
+    assert_eq!(first.auth.bearer(&token).await.unwrap().sub, "ada");
+    assert_eq!(issuer.reads(), 1);
+    let same = Live::open(plan(&issuer.auth()), Some(&first)).unwrap();
+    assert!(Arc::ptr_eq(&first.auth, &same.auth), "an equal plan is the same");
+    let mut changed = issuer.auth();
+    changed["api_keys"] = json!([{ "name": "ci", "key": "key-of-ci" }]);
+    let next = Live::open(plan(&changed), Some(&first)).unwrap();
+    let identity = next.auth.bearer(&token).await.unwrap();
+    assert_eq!(next.auth.bearer("key-of-ci").await.unwrap().sub, "ci");
+    assert_eq!(issuer.reads(), 0, "the issuer is the same, and so are its keys");
+    assert_eq!(identity.token.as_ref().unwrap().expose(), token);
+    assert!(!format!("{identity:?}").contains(&token), "a token does not print");
+    assert!(!serde_json::to_string(&*identity).unwrap().contains(&token));
+    changed["jwt"]["audience"] = "another".into();
+    let stricter = Live::open(plan(&changed), Some(&next)).unwrap();
+    assert!(stricter.auth.bearer(&token).await.is_err(), "what it is meant for has changed");
 }

@@ -120,6 +120,7 @@ async fn good_tokens_come_in() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 async fn bad_tokens_do_not_come_in_and_cause_nothing() {
     let world = World::new().await;
     let evil = Pair::rsa("r1");
