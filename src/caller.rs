@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::secret::Secret;
+
 /// Who stands behind a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
@@ -17,8 +19,8 @@ pub enum Caller {
     Known(Arc<Identity>),
 }
 
-/// Who somebody is. Nothing in it is secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Who somebody is. Nothing in it is secret but the token, which is neither shown nor compared.
+#[derive(Clone, Debug, Serialize)]
 pub struct Identity {
     /// What tells it from every other caller, in every way of proving it.
     #[serde(skip)]
@@ -31,7 +33,23 @@ pub struct Identity {
     pub scopes: Vec<String>,
     /// What else is said of it.
     pub claims: Map<String, Value>,
+    /// The token that proved it, for the exchange of tokens (RFC 8693) and nothing else.
+    #[serde(skip)]
+    pub token: Option<Secret>,
 }
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { key, sub, name, scopes, claims, token: _ } = self;
+        *key == other.key
+            && *sub == other.sub
+            && *name == other.name
+            && *scopes == other.scopes
+            && *claims == other.claims
+    }
+}
+
+impl Eq for Identity {}
 
 impl Caller {
     /// What tells it from every other caller.
@@ -133,8 +151,9 @@ impl CallerField {
     }
 }
 
-/// Names of claims may hold dots themselves (`https://shop.example/tenant`), so the whole is looked for first.
-fn claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+/// A claim by its name, or the member that the dots of the name lead to. Names may hold dots themselves (`https://shop.example/tenant`), so the whole is looked for first.
+#[must_use]
+pub fn claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
         return Some(value);
     }
@@ -175,8 +194,14 @@ mod tests {
             unreachable!()
         };
         let scopes = vec!["a".to_owned(), "b".to_owned()];
-        let identity =
-            Identity { key: "key:ci".to_owned(), sub: "ci".to_owned(), name: None, scopes, claims };
+        let identity = Identity {
+            key: "key:ci".to_owned(),
+            sub: "ci".to_owned(),
+            name: None,
+            scopes,
+            claims,
+            token: None,
+        };
         let caller = Caller::Known(Arc::new(identity));
         assert_eq!(value("caller.sub", &caller), Some(json!("ci")));
         assert_eq!(value("caller.name", &caller), None);

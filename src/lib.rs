@@ -19,7 +19,7 @@
 //! | 5 | [`live`]: a plan with its open sources |
 //! | 4 | [`plan`]: compile, and the lists as bytes |
 //! | 3 | [`config`]: root types, the loader, the schema |
-//! | 2 | [`source`] kinds: siblings that do not know each other |
+//! | 2 | [`source`] kinds, [`auth`] (who calls): siblings that do not know each other |
 //! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client; [`policy`]: what guards a route or a source without knowing it |
 //! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`name`], [`net`], [`secret`], [`units`], [`telemetry`] |
 
@@ -27,6 +27,7 @@
 #![recursion_limit = "256"]
 
 pub mod app;
+pub mod auth;
 pub mod call;
 pub mod caller;
 pub mod cli;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::output::ShapeError;
 use crate::params::BadArguments;
-use crate::policy::Refusal;
 use crate::policy::cache::Failed;
+use crate::policy::{Denied, Refusal};
 use crate::source::{Said, SourceError};
 use crate::talk::Unanswered;
 use crate::units::Period;
@@ -48,6 +48,10 @@ pub enum Code {
     CannotAsk,
     /// The person said no.
     Declined,
+    /// The caller did not prove who they are.
+    Unauthenticated,
+    /// The caller may not.
+    Forbidden,
     /// A fault of our own or of the configuration.
     Internal,
 }
@@ -86,6 +90,8 @@ impl Code {
             Self::InputRequired => "input_required",
             Self::CannotAsk => "cannot_ask",
             Self::Declined => "declined",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::Internal => "internal",
         }
     }
@@ -99,7 +105,9 @@ impl Code {
             | Self::NotFound
             | Self::InputRequired
             | Self::CannotAsk
-            | Self::Declined => Origin::Caller,
+            | Self::Declined
+            | Self::Unauthenticated
+            | Self::Forbidden => Origin::Caller,
             Self::Unavailable
             | Self::Timeout
             | Self::UpstreamStatus
@@ -223,6 +231,30 @@ impl CallError {
         let message =
             "The person did not confirm this, so nothing was done. Do not try again unless they ask for it.";
         Self::new(Code::Declined, message, "")
+    }
+
+    /// A caller who may not use the route.
+    #[must_use]
+    pub fn denied(denied: &Denied) -> Self {
+        match denied {
+            Denied::Unknown => Self::new(
+                Code::Unauthenticated,
+                "This is for callers who prove who they are, with a token or a key.",
+                "",
+            ),
+            Denied::Scopes(scopes) => {
+                let message = format!(
+                    "This needs the scopes `{}`, and this caller does not have all of them.",
+                    scopes.join("`, `")
+                );
+                Self::new(Code::Forbidden, message, "")
+            }
+            Denied::Condition => Self::new(
+                Code::Forbidden,
+                "This caller may not do this, at least not with these arguments. The person who runs this server says who may.",
+                "",
+            ),
+        }
     }
 
     /// Arguments that cannot be shown to a person as a whole.

@@ -69,15 +69,19 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
 async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
     let Call { caller, talk, .. } = call;
     let plan = &*route.plan;
+    // What guards each attempt is applied below, where there is one.
+    let PolicyPlan { timeout, auth, cache, rate_limit: _, invalidates: _, retry: _, concurrency: _ } =
+        &plan.policy;
+
+    // Authorize first: for whoever may not, nothing is done, told or counted.
+    auth.before(caller, &plan.name).map_err(|denied| CallError::denied(&denied))?;
+
     // Counts what is answered from the cache too: it protects us, not only the source.
     admit(route.limit.as_deref(), call)?;
 
     // A rehearsal reports for itself.
     let reports = if plan.op.talks() { &Talk::silent() } else { talk };
     reports.stage(0, 3, "started").await;
-
-    // What guards each attempt is applied below, where there is one.
-    let PolicyPlan { timeout, cache, rate_limit: _, invalidates: _, retry: _, concurrency: _ } = &plan.policy;
 
     // Bind first: nothing below sees an argument that was not checked.
     let bound;
@@ -92,6 +96,9 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
             &bound
         }
     };
+
+    // What depends on arguments is decided by those that are used.
+    auth.after(caller, &plan.name, || plan.params.named(arguments)).map_err(|d| CallError::denied(&d))?;
 
     // A person is asked about checked arguments, and before anything runs.
     confirm(plan.confirm.as_ref(), arguments, talk).await?;

@@ -11,8 +11,8 @@ pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeCon
 pub use load::{Environment, Loaded, load, load_text};
 pub use schema::schema;
 pub use server::{
-    ApiKeyConfig, AuthConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig,
-    ServerCacheConfig, ServerConfig, SessionsConfig,
+    HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig, ServerCacheConfig, ServerConfig,
+    SessionsConfig,
 };
 
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::auth::AuthConfig;
 use crate::diag::Spanned;
 use crate::file::FileRef;
 use crate::output::OutputConfig;
@@ -280,7 +281,11 @@ impl Config {
             let fixed = data.flat_map(FixedConfig::files).chain(content.flat_map(ContentConfig::files));
             fixed.chain(icon_files(&mut prompt.icons))
         });
-        sources.chain(icon_files(&mut self.server.icons)).chain(routes).chain(prompts)
+        let keys = self.auth.as_mut().into_iter().flat_map(|auth| match &mut auth.value {
+            TextOr::Block(auth) => auth.files().collect(),
+            TextOr::Text(_) => Vec::new(),
+        });
+        sources.chain(icon_files(&mut self.server.icons)).chain(routes).chain(prompts).chain(keys)
     }
 }
 

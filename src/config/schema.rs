@@ -24,8 +24,9 @@ pub fn schema() -> Value {
 }
 
 /// Keys that take a block, or the word `none`.
-const NONE_OR_BLOCK: [&str; 4] = [
+const NONE_OR_BLOCK: [&str; 5] = [
     "/properties/auth",
+    "/$defs/Policy/properties/auth",
     "/$defs/Policy/properties/rate_limit",
     "/$defs/Policy/properties/cache",
     "/$defs/Lists/properties/rate_limit",
@@ -54,7 +55,7 @@ const ONE_OF: [(&str, &[&str]); 22] = [
     ("Complete", &["values", "rest", "sql", "vector"]),
     ("Credentials", &["bearer", "basic", "api_key", "client_credentials"]),
     ("ApiKeyCredentials", &["header", "query"]),
-    ("ApiKey", &["key", "sha256"]),
+    ("ApiKey", &["key", "sha256", "argon2"]),
     ("VectorSource", &["sqlite", "pgvector", "qdrant"]),
     ("Embedder", &["openai", "hash"]),
     ("Message", &["user", "assistant"]),

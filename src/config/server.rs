@@ -1,4 +1,4 @@
-//! `server:` and `auth:` as written.
+//! `server:` as written.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::IconConfig;
 use crate::diag::Spanned;
 use crate::policy::rate_limit::RateLimitConfig;
-use crate::secret::Secret;
 use crate::units::{Period, Size};
-use crate::yaml::{Entries, JsonNode, TextOr};
+use crate::yaml::TextOr;
 
 /// The server itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,32 +143,4 @@ pub enum LogFormatConfig {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Who may call over HTTP.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Auth")]
-pub struct AuthConfig {
-    /// Keys that clients send as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
-    pub api_keys: Vec<Spanned<ApiKeyConfig>>,
-}
-
-/// One key: exactly one of `key` and `sha256`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "ApiKey")]
-pub struct ApiKeyConfig {
-    /// Who holds it: `caller.sub` and `caller.name` of its calls.
-    pub name: Spanned<String>,
-    /// The key itself.
-    pub key: Option<Spanned<Secret>>,
-    /// Its SHA-256 in hexadecimal, so that the key is not in this file: `printf %s KEY | sha256sum`. For long random keys only.
-    pub sha256: Option<Spanned<Secret>>,
-    /// What its holder may do: `caller.scopes`.
-    #[serde(default)]
-    pub scopes: Vec<String>,
-    /// What else is known of its holder: `caller.claims`.
-    #[serde(default)]
-    pub claims: Entries<JsonNode>,
 }

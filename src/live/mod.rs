@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::auth::Authentication;
 use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
 use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::RateLimit;
@@ -108,6 +109,8 @@ pub struct Live {
     pub cache: Arc<Cache<Answer>>,
     /// How often lists and fixed suggestions may be asked for.
     pub lists_limit: Option<Arc<RateLimit>>,
+    /// Says who calls over HTTP.
+    pub auth: Arc<Authentication>,
     tools: HashMap<String, Tool>,
     /// Resources by URI.
     resources: HashMap<String, Resource>,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Completion, Live, OpenSource, Prompt, Resource, Route, Tool};
+use crate::auth::Authentication;
 use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan};
 use crate::policy::Concurrency;
 use crate::policy::cache::{Answer, Cache, Shelf};
@@ -19,6 +20,8 @@ impl Live {
     /// If a source cannot be made at all; one that is merely down opens and heals.
     pub fn open(plan: Plan, previous: Option<&Self>) -> Result<Self, OpenError> {
         let opening = Opening::new(&plan, previous)?;
+        let auth = Authentication::open(&plan.server.auth, previous.map(|p| &p.auth))
+            .map_err(|reason| OpenError { name: "auth".to_owned(), reason })?;
         let mut tools = HashMap::with_capacity(plan.tools.len());
         for tool in &plan.tools {
             let live = Tool { plan: tool.clone(), route: opening.route("", &tool.route)? };
@@ -55,7 +58,7 @@ impl Live {
         let lists_limit = opening.limit(plan.server.lists_limit, || previous?.lists_limit.clone());
         let Opening { sources, cache, .. } = opening;
         let plan = Arc::new(plan);
-        Ok(Self { generation, plan, sources, cache, lists_limit, tools, resources, templates, prompts })
+        Ok(Self { generation, plan, sources, cache, lists_limit, auth, tools, resources, templates, prompts })
     }
 
     /// Every route.

@@ -8,21 +8,40 @@ use serde_json::{Value, json};
 
 use super::method::admit_list;
 use super::{Context, Era, Params, RpcError};
-use crate::call::{self, Call, Input, Outcome, RequestId, Talk};
-use crate::live::Completion;
+use crate::call::{self, Call, CallError, Input, Outcome, RequestId, Talk};
+use crate::live::{Completion, Live};
 use crate::params::ParamsPlan;
+use crate::policy::RouteAuthPlan;
 
 /// The most suggestions of one answer (MCP 2026-07-28, server/utilities/completion).
 const MAX_VALUES: usize = 100;
 
 #[derive(Deserialize)]
-struct Reference {
+pub(super) struct Reference {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
     name: String,
     #[serde(default)]
     uri: String,
+}
+
+impl Reference {
+    /// Reads the `ref` of a request.
+    pub(super) fn read(params: &Params<'_>) -> Option<Self> {
+        member(params.reference, "ref").ok()
+    }
+
+    /// Who may use what it names, and how that is called.
+    pub(super) fn rule<'a>(&self, live: &'a Live) -> Option<(&'a RouteAuthPlan, &'a str)> {
+        match self.kind.as_str() {
+            "ref/prompt" => live.prompt(&self.name).map(|p| (&p.plan.policy.auth, p.plan.name.as_str())),
+            "ref/resource" => {
+                live.template(&self.uri).map(|r| (&r.route.plan.policy.auth, r.route.plan.name.as_str()))
+            }
+            _ => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -57,6 +76,14 @@ pub(super) async fn complete(params: &Params<'_>, era: Era, cx: &Context<'_>) ->
         _ => None,
     }
     .ok_or_else(|| RpcError::invalid_params("there is nothing of this `ref`"))?;
+    if let Some((auth, name)) = reference.rule(live) {
+        let denied = |denied| RpcError::from_call(&CallError::denied(&denied), RequestId::fresh());
+        auth.before(&cx.caller, name).map_err(denied)?;
+        // As far as they are known, and what is not known yet is a no.
+        let typed = known.arguments.iter().map(|(name, value)| (name.clone(), json!(value)));
+        let typed = || typed.chain([(argument.name.clone(), json!(argument.value))]).collect();
+        auth.after(&cx.caller, name, typed).map_err(denied)?;
+    }
     if !declared.params.iter().any(|p| p.name == argument.name && !p.hidden()) {
         return Err(RpcError::invalid_params("there is no such argument"));
     }

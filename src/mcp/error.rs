@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Era;
 use crate::call::{CallError, Code, Origin, RequestId, whole_seconds};
+use crate::policy::Denied;
 
 /// A JSON-RPC error with the HTTP status it travels with in the modern era (MCP 2026-07-28, basic/index and
 /// transports/streamable-http).
@@ -64,6 +65,16 @@ impl RpcError {
         Self { data: Some(data), retry_after: Some(seconds), ..Self::new(1429, 429, &error.message) }
     }
 
+    /// A caller who may not use what the request names. The codes are outside JSON-RPC's reserved range.
+    #[must_use]
+    pub fn denied(denied: &Denied) -> Self {
+        let error = CallError::denied(denied);
+        match denied {
+            Denied::Unknown => Self::new(1401, 401, error.message),
+            Denied::Scopes(_) | Denied::Condition => Self::new(1403, 403, error.message),
+        }
+    }
+
     /// -32602 about the values of a call: HTTP 200.
     pub fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(-32602, 200, message)
@@ -112,6 +123,8 @@ impl RpcError {
         let told = match error.code {
             Code::RateLimited => return Self::rate_limited(error),
             Code::InvalidArguments | Code::NotFound => Self::invalid_params(&error.message),
+            Code::Unauthenticated => Self::new(1401, 200, &error.message),
+            Code::Forbidden => Self::new(1403, 200, &error.message),
             _ => Self::internal(sentence(error, id)),
         };
         Self { data: retry_after(error).map(|seconds| json!({ "retryAfter": seconds })), ..told }

@@ -6,7 +6,7 @@ use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resour
 use crate::call::{self, Call, RequestId, Talk};
 use crate::live::Live;
 use crate::output::Cached;
-use crate::plan::List;
+use crate::plan::{List, Member};
 
 impl Era {
     /// Closes a result object that is open so far: adds what the era wants on every result.
@@ -52,11 +52,11 @@ pub(super) async fn shared(
         Era::Modern => &catalog.modern,
         Era::Legacy => &catalog.legacy,
     };
-    let list = match method {
-        "tools/list" => &lists.tools,
-        "resources/list" => &lists.resources,
-        "resources/templates/list" => &lists.templates,
-        "prompts/list" => &lists.prompts,
+    let member = match method {
+        "tools/list" => Member::Tools,
+        "resources/list" => Member::Resources,
+        "resources/templates/list" => Member::Templates,
+        "prompts/list" => Member::Prompts,
         "tools/call" if lists.tools.is_some() => return Some(tools::call(params, era, cx).await),
         "resources/read" if lists.resources.is_some() => return Some(resources::read(params, era, cx).await),
         "prompts/get" if lists.prompts.is_some() => return Some(prompts::get(params, era, cx).await),
@@ -65,8 +65,11 @@ pub(super) async fn shared(
         }
         _ => return None,
     };
-    let list = list.as_ref()?;
-    Some(admit_list(cx).and_then(|()| page(list, params)))
+    let whole = lists.whole(member)?;
+    Some(admit_list(cx).and_then(|()| {
+        let seen = catalog.seen(member, era == Era::Modern, &cx.caller);
+        page(seen.as_ref().unwrap_or(whole), params)
+    }))
 }
 
 /// Counts a request for a list, or for suggestions that are one.

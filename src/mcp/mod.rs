@@ -1,6 +1,7 @@
 //! MCP in both eras: 2026-07-28 (stateless, an envelope in every request) and the `initialize` handshake of 2024-11-05 to
 //! 2025-11-25. Bytes in, bytes out; transports add nothing but their headers.
 
+mod access;
 mod asking;
 mod batch;
 mod completion;
@@ -20,6 +21,7 @@ mod states;
 mod talking;
 mod tools;
 
+pub use access::admit;
 pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, is_batch, parse};

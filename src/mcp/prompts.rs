@@ -19,10 +19,14 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
         return Err(RpcError::invalid_params(format!("there is no prompt `{shown}`")));
     };
     let id = RequestId::fresh();
+    let auth = &prompt.plan.policy.auth;
+    let denied = |denied| RpcError::from_call(&CallError::denied(&denied), id);
+    auth.before(&cx.caller, &name).map_err(denied)?;
     let counted = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
     call::admit(prompt.limit.as_deref(), &counted).map_err(|e| RpcError::from_call(&e, id))?;
     let arguments =
         prompt.plan.params.bind(params.arguments, &cx.caller).map_err(|e| RpcError::invalid_params(e.0))?;
+    auth.after(&cx.caller, &name, || prompt.plan.params.named(&arguments)).map_err(denied)?;
     let routes: Vec<&Route> = prompt.data.iter().map(|(_, route)| route).collect();
     let mut round = Round::of(&routes, "prompts/get", &name, params, era, cx)?;
     let asking = round.as_mut().and_then(|r| r.asking.take());

@@ -14,7 +14,9 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
     let name = required(params.name, "name")?;
     let Some(tool) = cx.live.tool(&name) else {
         let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
-        let near = crate::name::nearest(&name, cx.live.plan.tools.iter().map(|t| t.route.name.as_str()));
+        let seen = cx.live.plan.tools.iter().map(|t| &t.route);
+        let seen = seen.filter(|r| r.policy.auth.before(&cx.caller, &r.name).is_ok());
+        let near = crate::name::nearest(&name, seen.map(|route| route.name.as_str()));
         let help = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
         return Err(RpcError::invalid_params(format!("there is no tool `{shown}`{help}")));
     };

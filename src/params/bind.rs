@@ -82,6 +82,17 @@ impl fmt::Display for BadArguments {
 }
 
 impl ParamsPlan {
+    /// The arguments by their names, without those that have no value.
+    #[must_use]
+    pub fn named(&self, arguments: &Arguments) -> Map<String, Value> {
+        let named = self
+            .params
+            .iter()
+            .enumerate()
+            .filter_map(|(index, param)| Some((param.name.clone(), arguments.get(index)?.clone())));
+        named.collect()
+    }
+
     /// Binds the `arguments` member of a call as it came; absent means none.
     ///
     /// # Errors

@@ -1,141 +1,62 @@
-//! `auth:` after compile: who may call, and who they are then. Keys are kept as digests only, never as they are.
+//! What the callers of a server mean for its routes: what nobody could ever use is told.
 
-use std::fmt;
-use std::sync::Arc;
-
-use aws_lc_rs::{constant_time, digest};
-use serde::Serialize;
-use serde_json::Map;
-
-use crate::caller::Identity;
-use crate::config::{ApiKeyConfig, Config};
-use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
-use crate::units::from_hex;
+use crate::auth::AuthPlan;
+use crate::config::Config;
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::params::ParamsPlan;
+use crate::policy::{self, PolicyConfig, RouteAuthPlan};
 use crate::yaml::{Entries, TextOr};
 
-/// Who may call over HTTP.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthPlan {
-    /// Nothing is said: whoever is on this machine.
-    Unsaid,
-    /// `auth: none`: whoever reaches the port.
-    Open,
-    /// Whoever has one of these keys.
-    Keys(Vec<KeyPlan>),
+/// Who may use a route, with what the server's `auth` means for it.
+pub(super) fn of_route(
+    auth: RouteAuthPlan,
+    written: &PolicyConfig,
+    config: &Config,
+    params: &ParamsPlan,
+    owner: &str,
+    diagnostics: &mut Diagnostics,
+) -> RouteAuthPlan {
+    let written = written.auth(&config.defaults.policy);
+    let names: Vec<&str> = params.params.iter().map(|param| param.name.as_str()).collect();
+    policy::check_args(written, &auth, &names, owner, diagnostics);
+    let known = config.auth.as_ref().is_some_and(|auth| matches!(auth.value, TextOr::Block(_)));
+    RouteAuthPlan { known, ..auth }
 }
 
-/// A key and who holds it.
-#[derive(Clone, PartialEq, Serialize)]
-pub struct KeyPlan {
-    /// SHA-256 of the key.
-    #[serde(skip)]
-    digest: Vec<u8>,
-    /// Who holds it.
-    pub identity: Arc<Identity>,
-}
-
-impl fmt::Debug for KeyPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.identity.fmt(f)
+/// Warns of routes whose scopes nobody has who calls over HTTP.
+pub(super) fn check_scopes(config: &Config, auth: Option<&AuthPlan>, diagnostics: &mut Diagnostics) {
+    let Some(auth) = auth.filter(|_| !config.losses.touch(&["auth"], &[])) else { return };
+    let known = auth.known();
+    if known.is_some_and(|known| !known.issuers.is_empty()) {
+        return;
     }
-}
-
-impl AuthPlan {
-    /// Who holds this key, in a time that says nothing about the keys there are.
-    #[must_use]
-    pub fn holder(&self, key: &str) -> Option<&Arc<Identity>> {
-        let Self::Keys(keys) = self else { return None };
-        let given = digest::digest(&digest::SHA256, key.as_bytes());
-        let mut holder = None;
-        for known in keys {
-            if constant_time::verify_slices_are_equal(&known.digest, given.as_ref()).is_ok() {
-                holder = Some(&known.identity);
-            }
+    let policies = config.tools.iter().map(|(_, tool)| &tool.policy);
+    let policies = policies.chain(config.resources.iter().map(|(_, resource)| &resource.policy));
+    let policies = policies.chain(config.prompts.iter().map(|(_, prompt)| &prompt.policy));
+    let mut told = Vec::new();
+    for policy in policies.chain([&config.defaults.policy]) {
+        let Some(TextOr::Block(route)) = policy.auth.as_ref().map(|auth| &auth.value) else { continue };
+        let names: Vec<&String> = route.scopes.iter().map(|scope| &scope.value).collect();
+        let has = |scopes: &[String]| names.iter().all(|name| scopes.contains(name));
+        let Some(first) = route.scopes.first() else { continue };
+        if known.is_some_and(|known| known.keys.iter().any(|key| has(&key.identity.scopes)))
+            || told.contains(&names)
+        {
+            continue;
         }
-        holder
+        let (message, help) = match known {
+            Some(_) => (
+                "no key of `auth.api_keys` has the scopes of this route: nobody can use it over HTTP",
+                "give them to a key under `scopes`",
+            ),
+            None => (
+                "nobody who calls over HTTP has scopes: this route is for stdio only",
+                "give `auth.api_keys` or `auth.jwt`",
+            ),
+        };
+        diagnostics.push(Diagnostic::warning("nobody-may", message).at(first.span, "").help(help));
+        told.push(names);
     }
-}
-
-/// Compiles `auth`; nothing if it is wrong.
-pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<AuthPlan> {
-    let Some(written) = &config.auth else { return Some(AuthPlan::Unsaid) };
-    let auth = match &written.value {
-        TextOr::Text(text) if text.value == "none" => return Some(AuthPlan::Open),
-        TextOr::Text(text) => {
-            let message = format!("`{}` does not say who may call", text.value);
-            let help = "`auth: none` for everybody who reaches the port, or a block with `api_keys`";
-            diagnostics.push(Diagnostic::error("bad-auth", message).at(text.span, "").help(help));
-            return None;
-        }
-        TextOr::Block(auth) => auth,
-    };
-    if auth.api_keys.is_empty() {
-        let message = "nobody could ever call: `auth` has no keys";
-        let help = "give `api_keys`, or say `auth: none`";
-        diagnostics.push(Diagnostic::error("empty-auth", message).absence().at(written.span, "").help(help));
-        return None;
-    }
-    let before = diagnostics.errors();
-    let mut keys: Vec<(Span, KeyPlan)> = Vec::new();
-    for written in &auth.api_keys {
-        let Some(plan) = key(written, diagnostics) else { continue };
-        for (first, other) in &keys {
-            let same = match () {
-                () if other.identity.sub == plan.identity.sub => "two keys have the same name",
-                () if other.digest == plan.digest => "these two keys are the same",
-                () => continue,
-            };
-            let problem = Diagnostic::error("key-twice", same);
-            diagnostics.push(problem.at(written.name.span, "").at(*first, "the other one"));
-        }
-        keys.push((written.name.span, plan));
-    }
-    (diagnostics.errors() == before).then(|| AuthPlan::Keys(keys.into_iter().map(|(_, key)| key).collect()))
-}
-
-fn key(written: &Spanned<ApiKeyConfig>, diagnostics: &mut Diagnostics) -> Option<KeyPlan> {
-    let ApiKeyConfig { name, key, sha256, scopes, claims } = &written.value;
-    let mut refuse = |code, message: &str, at| {
-        diagnostics.push(Diagnostic::error(code, message).absence().at(at, ""));
-        None
-    };
-    if name.trim().is_empty() {
-        return refuse("bad-key", "a key has a name, which its calls are known by", name.span);
-    }
-    let digest = match (key, sha256) {
-        // A header's value begins and ends with something that can be seen.
-        (Some(key), None) if key.expose().trim() != key.expose() || key.expose().is_empty() => {
-            return refuse("bad-key", "this key is empty, or begins or ends with a space", key.span);
-        }
-        (Some(key), None) if !key.expose().bytes().all(|b| (0x20..0x7f).contains(&b)) => {
-            return refuse("bad-key", "a key is made of printable ASCII characters", key.span);
-        }
-        (Some(key), None) => digest::digest(&digest::SHA256, key.expose().as_bytes()).as_ref().to_vec(),
-        (None, Some(text)) => {
-            match from_hex(text.expose()).filter(|digest| digest.len() == digest::SHA256_OUTPUT_LEN) {
-                Some(digest) => digest,
-                None => {
-                    return refuse(
-                        "bad-key",
-                        "a SHA-256 is 64 hexadecimal digits: `printf %s KEY | sha256sum`",
-                        text.span,
-                    );
-                }
-            }
-        }
-        _ => return refuse("one-of", "a key is exactly one of `key`, `sha256`", name.span),
-    };
-    let claims: Map<_, _> =
-        claims.iter().map(|(name, value)| (name.value.clone(), value.to_value())).collect();
-    let identity = Identity {
-        key: format!("key:{}", name.value),
-        sub: name.value.clone(),
-        name: Some(name.value.clone()),
-        scopes: scopes.clone(),
-        claims,
-    };
-    Some(KeyPlan { digest, identity: Arc::new(identity) })
 }
 
 /// Says that nobody has the identity that a route is bound to.
@@ -153,7 +74,7 @@ pub(super) fn check_unknown(config: &Config, diagnostics: &mut Diagnostics) {
         config.prompts.iter().flat_map(|(_, p)| p.params.iter()).filter_map(|(_, p)| p.from.as_ref());
     if let Some(first) = sessions.chain(params).chain(prompts).next() {
         let message = format!("`{}` is used, and nobody who calls over HTTP has an identity", first.value);
-        let help = "give `auth.api_keys`; until then such calls are refused over HTTP, and over stdio the caller is `local`";
+        let help = "give `auth.api_keys` or `auth.jwt`; until then such calls are refused over HTTP, and over stdio the caller is `local`";
         diagnostics.push(Diagnostic::warning("no-identity", message).at(first.span, "").help(help));
     }
 }

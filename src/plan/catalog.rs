@@ -1,8 +1,13 @@
-//! The lists that clients read, serialised once when the plan is built: a list request is a copy of bytes.
+//! The lists that clients read, serialised once when the plan is built: a list request is a copy of bytes, unless there is something
+//! in it that this caller may not use.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{AuthPlan, List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
+use super::{List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
+use crate::caller::Caller;
+use crate::policy::RouteAuthPlan;
 
 /// The results of one era's list methods; `None` where nothing of the kind is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +20,52 @@ pub struct Lists {
     pub templates: Option<List>,
     /// `prompts/list`
     pub prompts: Option<List>,
+}
+
+/// The lists that callers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// `tools/list`
+    Tools,
+    /// `resources/list`
+    Resources,
+    /// `resources/templates/list`
+    Templates,
+    /// `prompts/list`
+    Prompts,
+}
+
+impl Member {
+    /// The member of the result that holds the list.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+            Self::Prompts => "prompts",
+        }
+    }
+}
+
+impl Lists {
+    /// The list with everything in it.
+    #[must_use]
+    pub const fn whole(&self, member: Member) -> Option<&List> {
+        match member {
+            Member::Tools => self.tools.as_ref(),
+            Member::Resources => self.resources.as_ref(),
+            Member::Templates => self.templates.as_ref(),
+            Member::Prompts => self.prompts.as_ref(),
+        }
+    }
+}
+
+/// One entry of a list, and who sees it.
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    text: String,
+    name: String,
+    auth: RouteAuthPlan,
 }
 
 /// Everything that is said about the server and what it serves.
@@ -32,6 +83,13 @@ pub struct Catalog {
     pub complete: String,
     /// The same with all that the server says of itself, for what is read once: lists.
     pub introduction: String,
+    /// Whether callers without credentials may use anything.
+    pub public: bool,
+    /// The scopes of all routes, in the order of the alphabet.
+    pub scopes: Vec<String>,
+    /// What stands in the lists, where not every caller sees all of it.
+    entries: Vec<(Member, Vec<Entry>)>,
+    per_page: usize,
     /// `"ttlMs":…,"cacheScope":"…"` of modern results that clients may keep.
     pub cache: String,
 }
@@ -47,44 +105,90 @@ impl Catalog {
     ) -> Self {
         let ttl = server.list_ttl.0.as_millis();
         // What one caller reads is not for another's eyes.
-        let scope = if matches!(server.auth, AuthPlan::Keys(_)) { "private" } else { "public" };
+        let routes = rules(tools, resources, prompts);
+        let differs = routes.iter().any(|(_, auth)| auth.hides());
+        let scope = if server.auth.known().is_some() || differs { "private" } else { "public" };
+        let public = routes.iter().any(|(_, auth)| auth.public);
+        let scopes: BTreeSet<&String> = routes.iter().flat_map(|(_, auth)| &auth.scopes).collect();
         let whole = server_info(server, true);
         let mut catalog = Self {
             capabilities: super::capabilities::capabilities(tools, resources, prompts),
             complete: complete(&server_info(server, false)),
             introduction: complete(&whole),
             server_info: whole,
-            // Nothing here depends on who asks.
+            public,
+            scopes: scopes.into_iter().cloned().collect(),
+            per_page: server.list_page,
             cache: format!("\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""),
             ..Self::default()
         };
         let (templates, plain): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());
         let lists = [
-            ("tools", (!tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>())),
-            ("resources", (!resources.is_empty()).then(|| plain.iter().map(|r| resource(r)).collect())),
+            (Member::Tools, (!tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>())),
+            (Member::Resources, (!resources.is_empty()).then(|| plain.iter().map(|r| resource(r)).collect())),
             (
-                "resourceTemplates",
+                Member::Templates,
                 (!resources.is_empty()).then(|| templates.iter().map(|r| resource(r)).collect()),
             ),
-            ("prompts", (!prompts.is_empty()).then(|| prompts.iter().map(prompt).collect())),
+            (Member::Prompts, (!prompts.is_empty()).then(|| prompts.iter().map(prompt).collect())),
         ];
         let tail = format!(",{},{}", catalog.cache, catalog.introduction);
         for (member, entries) in lists {
             let Some(entries) = entries else { continue };
             let entries: Vec<String> = entries.iter().map(Value::to_string).collect();
-            let list = |tail| List::new(member, &entries, server.list_page, tail);
+            let list = |tail| List::new(member.name(), &entries, server.list_page, tail);
             for (lists, list) in [(&mut catalog.modern, list(&tail)), (&mut catalog.legacy, list(""))] {
                 let slot = match member {
-                    "tools" => &mut lists.tools,
-                    "resources" => &mut lists.resources,
-                    "resourceTemplates" => &mut lists.templates,
-                    _ => &mut lists.prompts,
+                    Member::Tools => &mut lists.tools,
+                    Member::Resources => &mut lists.resources,
+                    Member::Templates => &mut lists.templates,
+                    Member::Prompts => &mut lists.prompts,
                 };
                 *slot = Some(list);
+            }
+            let rules: Vec<_> = match member {
+                Member::Tools => rules(tools, &[], &[]),
+                Member::Resources => plain.iter().map(|r| rule(r)).collect(),
+                Member::Templates => templates.iter().map(|r| rule(r)).collect(),
+                Member::Prompts => rules(&[], &[], prompts),
+            };
+            let entry = |(text, (name, auth)): (String, (&str, &RouteAuthPlan))| Entry {
+                text,
+                name: name.to_owned(),
+                auth: auth.clone(),
+            };
+            // Where everybody sees everything nothing is kept twice.
+            if rules.iter().any(|(_, auth)| auth.hides()) || public && server.auth.known().is_some() {
+                catalog.entries.push((member, entries.into_iter().zip(rules).map(entry).collect()));
             }
         }
         catalog
     }
+
+    /// The list that this caller sees, where it is not the whole one.
+    #[must_use]
+    pub fn seen(&self, member: Member, modern: bool, caller: &Caller) -> Option<List> {
+        let (_, entries) = self.entries.iter().find(|(m, _)| *m == member)?;
+        let seen = |entry: &&Entry| entry.auth.before(caller, &entry.name).is_ok();
+        let texts: Vec<String> = entries.iter().filter(seen).map(|entry| entry.text.clone()).collect();
+        let tail = if modern { format!(",{},{}", self.cache, self.introduction) } else { String::new() };
+        (texts.len() < entries.len()).then(|| List::new(member.name(), &texts, self.per_page, &tail))
+    }
+}
+
+/// The routes of what is listed, by name.
+fn rules<'a>(
+    tools: &'a [ToolPlan],
+    resources: &'a [ResourcePlan],
+    prompts: &'a [PromptPlan],
+) -> Vec<(&'a str, &'a RouteAuthPlan)> {
+    let tools = tools.iter().map(|t| (t.route.name.as_str(), &t.route.policy.auth));
+    let prompts = prompts.iter().map(|p| (p.name.as_str(), &p.policy.auth));
+    tools.chain(resources.iter().map(rule)).chain(prompts).collect()
+}
+
+fn rule(resource: &ResourcePlan) -> (&str, &RouteAuthPlan) {
+    (&resource.route.name, &resource.route.policy.auth)
 }
 
 fn complete(server_info: &Value) -> String {

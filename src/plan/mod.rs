@@ -15,8 +15,7 @@ mod prompt;
 mod route;
 mod server;
 
-pub use auth::{AuthPlan, KeyPlan};
-pub use catalog::{Catalog, Lists};
+pub use catalog::{Catalog, Lists, Member};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
 pub use listed::{IconPlan, ListedPlan};
@@ -97,6 +96,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
         })
         .collect();
     auth::check_unknown(config, diagnostics);
+    auth::check_scopes(config, server.as_ref().map(|server| &server.auth), diagnostics);
     invalidates::check(config, &tools, &resources, diagnostics);
     announced::check(config, &resources, diagnostics);
     portable::check_server(config, server.as_ref(), diagnostics);

@@ -136,8 +136,10 @@ pub(super) fn compile(
     let of = complete::Owner { what: &owner, params: &params, policy: &prompt.policy };
     let completions = complete::compile(&prompt.complete, &of, config, sources, diagnostics);
     let names: Vec<&str> = prompt.params.names().chain(prompt.data.names()).collect();
-    let messages: Vec<_> = prompt.messages.iter().map(|m| message(m, &names, &owner, diagnostics)).collect();
     let reads = Traits { reads_only: true, ..Traits::default() };
+    let mut policy = prompt.policy.compile(&config.defaults.policy, &reads, diagnostics);
+    policy.auth = super::auth::of_route(policy.auth, &prompt.policy, config, &params, &owner, diagnostics);
+    let messages: Vec<_> = prompt.messages.iter().map(|m| message(m, &names, &owner, diagnostics)).collect();
     Some(PromptPlan {
         name: name.value.clone(),
         title: prompt.title.clone(),
@@ -147,7 +149,7 @@ pub(super) fn compile(
         data,
         completions,
         messages: messages.into_iter().collect::<Option<_>>()?,
-        policy: prompt.policy.compile(&config.defaults.policy, &reads, diagnostics),
+        policy,
         listed,
     })
 }

@@ -14,7 +14,7 @@ use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::{NEXT, OutputConfig, OutputPlan};
 use crate::params::{self, ParamConfig, ParamsPlan, Scope};
 use crate::policy::cache::Identifies;
-use crate::policy::{PolicyConfig, PolicyPlan, Traits};
+use crate::policy::{PolicyConfig, PolicyPlan, RouteAuthPlan, Traits};
 use crate::source::{self, OpConfigs, OpPlan, SourcePlan, SourcePlans};
 use crate::template::UriTemplate;
 use crate::units::Size;
@@ -184,6 +184,13 @@ pub(super) fn compile_route(
     }
     let traits = traits(op.as_ref(), &params, sources);
     let mut policy_plan = policy.compile(&config.defaults.policy, &traits, diagnostics);
+    policy_plan.auth = match noun {
+        Noun::Tool | Noun::Resource => {
+            super::auth::of_route(policy_plan.auth, policy, config, &params, &scope.owner, diagnostics)
+        }
+        // Whether the caller may use what it belongs to is asked before it.
+        Noun::PromptData | Noun::Completion => RouteAuthPlan::default(),
+    };
     if noun == Noun::PromptData {
         // The prompt itself is counted.
         policy_plan.rate_limit = None;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::auth::{self, AuthPlan};
 use super::listed::{self, IconPlan};
+use crate::auth::{self, AuthPlan};
 use crate::config::{Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::net::Network;
@@ -109,7 +109,7 @@ fn network(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<N
 pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<ServerPlan> {
     let server = &config.server;
     let http = &server.http;
-    let auth = auth::compile(config, diagnostics);
+    let auth = auth::compile(config.auth.as_ref(), diagnostics);
     let listen = listen(http.listen.as_ref(), config.auth.is_some(), diagnostics);
     let path = path(http, diagnostics);
     check_hosts(http, diagnostics);
@@ -249,7 +249,8 @@ fn path(http: &HttpConfig, diagnostics: &mut Diagnostics) -> Option<String> {
     let Some(written) = &http.path else { return Some("/mcp".to_owned()) };
     let plain = written.starts_with('/')
         && written.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'));
-    if !plain || matches!(written.as_str(), "/healthz" | "/readyz") {
+    let taken = matches!(written.as_str(), "/healthz" | "/readyz") || written.starts_with(auth::WELL_KNOWN);
+    if !plain || taken {
         let message = "this cannot be the endpoint's path";
         let help = "such as `/mcp`; `/healthz` and `/readyz` are taken";
         diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));

@@ -401,6 +401,7 @@ mod tests {
             name: None,
             scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
             claims,
+            token: None,
         }))
     }
 

@@ -1,6 +1,7 @@
 //! Policies: what stands between a caller and a source. Each policy is a file with its configuration, its compiled form, its live form
 //! and its tests; this one holds the block of a route. What they guard they do not know.
 
+mod auth;
 mod breaker;
 pub mod cache;
 pub mod concurrency;
@@ -9,6 +10,7 @@ mod guard;
 pub mod rate_limit;
 mod retry;
 
+pub use auth::{Condition, Denied, RouteAuthConfig, RouteAuthPlan, check_args};
 pub use breaker::{BreakerConfig, BreakerPlan, Health};
 pub use concurrency::Concurrency;
 pub use guard::{Entered, Guard, GuardPlan, Refusal};
@@ -41,6 +43,9 @@ pub struct PolicyConfig {
     pub retry: Option<Spanned<RetryConfig>>,
     /// How many calls of the route run at the same time; four times as many (at least 16) wait for a place. Default: as many as come.
     pub concurrency: Option<Spanned<u32>>,
+    /// Who may use it. `none` lets in callers without any credentials. Default: everybody that `auth` lets in. What a route says
+    /// stands instead of what `defaults` say, not beside it.
+    pub auth: Option<Spanned<TextOr<RouteAuthConfig>>>,
 }
 
 /// `policy:` with every default in place.
@@ -48,6 +53,9 @@ pub struct PolicyConfig {
 pub struct PolicyPlan {
     /// The deadline of a call.
     pub timeout: Period,
+    /// Who may use it.
+    #[serde(skip_serializing_if = "RouteAuthPlan::is_plain")]
+    pub auth: RouteAuthPlan,
     /// How often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimitPlan>,
@@ -101,7 +109,9 @@ impl PolicyConfig {
             (None, Some(inherited)) => inherited.compile(None, diagnostics),
             (None, None) => None,
         };
+        let auth = auth::compile(self.auth(defaults), diagnostics);
         PolicyPlan {
+            auth,
             timeout: timeout.map_or(Period::seconds(30), |t| t.value),
             rate_limit: limit.and_then(|limit| limit.compile(diagnostics)),
             cache: self.cache(defaults, of, diagnostics),
@@ -109,6 +119,12 @@ impl PolicyConfig {
             retry,
             concurrency: concurrency::check(self.concurrency.or(defaults.concurrency), diagnostics),
         }
+    }
+
+    /// What is written about who may use it, here or in `defaults`.
+    #[must_use]
+    pub fn auth<'a>(&'a self, defaults: &'a Self) -> Option<&'a Spanned<TextOr<RouteAuthConfig>>> {
+        self.auth.as_ref().or(defaults.auth.as_ref())
     }
 
     fn cache(&self, defaults: &Self, of: &Traits, diagnostics: &mut Diagnostics) -> Option<CachePlan> {

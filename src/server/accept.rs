@@ -72,6 +72,8 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
     let graceful = GracefulShutdown::new();
     let (stop, stopping) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
+    // The first caller need not wait for them.
+    server.live.load().auth.warm();
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,

@@ -1,53 +1,171 @@
-//! Who calls, by the key in a header: `Authorization: Bearer KEY` (RFC 6750, section 2.1) or `X-API-Key: KEY`. Never by the URL.
+//! Who calls, by the key or the token in a header: `Authorization: Bearer …` (RFC 6750, section 2.1) or, for keys, `X-API-Key: …`.
+//! Never by the URL. And what is said to whoever is not let in.
 
-use hyper::StatusCode;
+use std::borrow::Cow;
+
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{StatusCode, Uri};
 
-use super::http::{Reply, refuse};
+use super::http::{Reply, json, refuse};
+use crate::auth::{Refusal, Resource};
 use crate::caller::Caller;
-use crate::mcp::Headers as _;
-use crate::plan::{AuthPlan, ServerPlan};
+use crate::live::Live;
+use crate::mcp::{Headers as _, RpcError};
+use crate::policy::Denied;
 
 /// The header of a key by itself.
 const API_KEY: &str = "x-api-key";
 
+/// What is given.
+enum Given<'a> {
+    Nothing,
+    Key(&'a str),
+    Bearer(&'a str),
+    /// Credentials of a kind that is not taken here.
+    Foreign,
+    /// More than one, or none that can be read.
+    Malformed,
+}
+
 /// Who sent these headers.
 ///
 /// # Errors
-/// 401 with the challenge (RFC 9110, section 11.6.1).
-pub(super) fn caller(headers: &HeaderMap, plan: &ServerPlan) -> Result<Caller, Box<Reply>> {
-    if !matches!(plan.auth, AuthPlan::Keys(_)) {
+/// 401 with the challenge (RFC 9110, section 11.6.1; MCP 2026-07-28, basic/authorization); 400 for more than one credential; 503
+/// while nobody can say.
+pub(super) async fn caller(uri: &Uri, headers: &HeaderMap, live: &Live) -> Result<Caller, Box<Reply>> {
+    if live.auth.known().is_none() {
         return Ok(Caller::Anonymous);
     }
-    let holder = given(headers).and_then(|key| plan.auth.holder(key));
-    holder.map(|identity| Caller::Known(identity.clone())).ok_or_else(|| Box::new(challenge(headers)))
-}
-
-/// The one key that is given. Two could be two callers, and nobody knows who is meant.
-fn given(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.one("authorization").ok()?;
-    let own = headers.one(API_KEY).ok()?;
-    match (bearer, own) {
-        (Some(value), None) => {
-            let (scheme, key) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_matches(' '))
+    let refuse = |status, error, why: &str| Err(Box::new(challenge(status, error, why, uri, headers, live)));
+    let identity = match given(headers) {
+        Given::Bearer(text) => live.auth.bearer(text).await,
+        Given::Key(key) => live.auth.key(key).await,
+        Given::Nothing if live.plan.catalog.public => return Ok(Caller::Anonymous),
+        Given::Nothing => {
+            let why = "calls need a key or a token: `Authorization: Bearer …`, or `X-API-Key: …` for a key";
+            return refuse(StatusCode::UNAUTHORIZED, None, why);
         }
-        (None, Some(key)) => Some(key),
-        _ => None,
+        Given::Foreign => Err(Refusal::Bad("credentials of this kind are not taken here")),
+        Given::Malformed => {
+            let why = "a call has one key or token, in one header";
+            return refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why);
+        }
+    };
+    match identity {
+        Ok(identity) => Ok(Caller::Known(identity)),
+        Err(Refusal::Bad(why)) => {
+            tracing::debug!(why, "a caller was not let in");
+            refuse(StatusCode::UNAUTHORIZED, Some("invalid_token"), why)
+        }
+        Err(Refusal::Unavailable) => Err(Box::new(unavailable())),
     }
 }
 
-fn challenge(headers: &HeaderMap) -> Reply {
-    let both = headers.contains_key(header::AUTHORIZATION) && headers.contains_key(API_KEY);
-    let named = headers.contains_key(header::AUTHORIZATION) || headers.contains_key(API_KEY);
-    let (message, challenge) = if both {
-        ("a call has one key: `Authorization` or `X-API-Key`, not both", "Bearer error=\"invalid_request\"")
-    } else if named {
-        ("this key is not known here", "Bearer error=\"invalid_token\"")
-    } else {
-        ("calls need a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", "Bearer")
+/// The one key or token that is given. Two could be two callers, and nobody knows who is meant.
+fn given(headers: &HeaderMap) -> Given<'_> {
+    let (Ok(bearer), Ok(own)) = (headers.one("authorization"), headers.one(API_KEY)) else {
+        return Given::Malformed;
     };
-    let mut reply = refuse(StatusCode::UNAUTHORIZED, -32600, message);
-    reply.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    match (bearer, own) {
+        (None, None) => Given::Nothing,
+        (Some(_), Some(_)) => Given::Malformed,
+        (None, Some(key)) => Given::Key(key),
+        (Some(value), None) => match value.split_once(' ') {
+            Some((scheme, text)) if scheme.eq_ignore_ascii_case("bearer") => {
+                Given::Bearer(text.trim_matches(' '))
+            }
+            _ => Given::Foreign,
+        },
+    }
+}
+
+/// This server's URI: the one that is written, else by the `Host` of the request, which has been checked.
+pub(super) fn resource<'a>(uri: &Uri, headers: &HeaderMap, live: &'a Live) -> Cow<'a, Resource> {
+    let written = live.auth.known().and_then(|known| known.resource.as_ref());
+    written.map_or_else(
+        || {
+            let host = headers.one("host").ok().flatten();
+            let named = uri.authority().map(hyper::http::uri::Authority::as_str);
+            Cow::Owned(Resource::of_request(host.or(named).unwrap_or_default(), &live.plan.server.path))
+        },
+        Cow::Borrowed,
+    )
+}
+
+/// Whether there are issuers, so that clients can get a token.
+pub(super) fn issues(live: &Live) -> bool {
+    live.auth.known().is_some_and(|known| !known.issuers.is_empty())
+}
+
+/// The refusal of a message that names what this caller may not use.
+pub(super) fn denied(denied: &Denied, id: &str, uri: &Uri, headers: &HeaderMap, live: &Live) -> Reply {
+    let error = RpcError::denied(denied);
+    let (code, scopes) = match denied {
+        Denied::Scopes(scopes) => (Some("insufficient_scope"), scopes.as_slice()),
+        Denied::Unknown | Denied::Condition => (None, named(headers, live)),
+    };
+    let value = value(code, &error.message, scopes, uri, headers, live);
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::FORBIDDEN);
+    let mut reply = json(status, error.body(Some(id)));
+    reply.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    reply
+}
+
+/// The scopes of the route that the headers name; of all, where they name none.
+fn named<'a>(headers: &HeaderMap, live: &'a Live) -> &'a [String] {
+    let Ok(Some(name)) = headers.one("mcp-name") else { return &live.plan.catalog.scopes };
+    let tool = live.tool(name).map(|tool| &tool.route.plan.policy);
+    let prompt = || live.prompt(name).map(|prompt| &prompt.plan.policy);
+    let resource = || live.resource(name).map(|(resource, _)| &resource.route.plan.policy);
+    tool.or_else(prompt).or_else(resource).map_or(&live.plan.catalog.scopes, |policy| &policy.auth.scopes)
+}
+
+/// A refusal that says what would let one in.
+fn challenge(
+    status: StatusCode,
+    error: Option<&str>,
+    why: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+    live: &Live,
+) -> Reply {
+    let value = value(error, why, named(headers, live), uri, headers, live);
+    let mut reply = refuse(status, -32600, why);
+    reply.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    reply
+}
+
+/// The challenge (RFC 6750, section 3; RFC 9728, section 5.1).
+fn value(
+    error: Option<&str>,
+    why: &str,
+    scopes: &[String],
+    uri: &Uri,
+    headers: &HeaderMap,
+    live: &Live,
+) -> HeaderValue {
+    let mut parts = Vec::new();
+    if let Some(error) = error {
+        parts.push(format!("error=\"{error}\""));
+        // Without what stands around the words in the body (RFC 6750, section 3: no quotes).
+        let why: String = why.chars().filter(|c| !matches!(c, '"' | '\\') && c.is_ascii()).collect();
+        parts.push(format!("error_description=\"{why}\""));
+    }
+    if issues(live) {
+        parts.push(format!("resource_metadata=\"{}\"", resource(uri, headers, live).metadata()));
+    }
+    // A token that can be renewed is the client's affair (MCP 2026-07-28, basic/authorization).
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).filter(|s| *s != "offline_access").collect();
+    if !scopes.is_empty() && live.auth.known().is_some() {
+        parts.push(format!("scope=\"{}\"", scopes.join(" ")));
+    }
+    let value = format!("Bearer {}", parts.join(", "));
+    HeaderValue::from_str(value.trim_end()).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
+fn unavailable() -> Reply {
+    let why = "who calls cannot be checked right now; try again in a few seconds";
+    let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, 1503, why);
+    reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     reply
 }

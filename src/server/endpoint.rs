@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
 use super::http::{self, Reply, refuse};
@@ -19,7 +19,6 @@ use crate::call::Caller;
 use crate::live::Live;
 use crate::mcp::{self, Answer, Context, Era, Headers as _, Message, Peers, RpcError, Session};
 use crate::net::{self, Network};
-use crate::plan::ServerPlan;
 use crate::talk::Place;
 
 /// How long a request's body may take to arrive.
@@ -39,7 +38,7 @@ pub(super) async fn respond(
     live: Arc<Live>,
 ) -> Reply {
     let plan = &live.plan.server;
-    let caller = match check(&request, plan) {
+    let caller = match check(&request, &live).await {
         Ok(caller) => caller,
         Err(refusal) => return *refusal,
     };
@@ -54,9 +53,10 @@ pub(super) async fn respond(
         Err(refusal) => return *refusal,
     };
     drop(reading);
-    let (headers, peers) = (parts.headers, server.peers.clone());
+    let (uri, headers, peers) = (parts.uri, parts.headers, server.peers.clone());
     let ip = client(peer, &headers, &live.plan.server.trusted_proxies);
-    Post { live, caller, ip, headers, body, place: None, peers, session: None }.answer(server).await
+    let post = Post { live, caller, ip, uri, headers, body, place: None, peers, session: None };
+    post.answer(server).await
 }
 
 fn overloaded() -> Reply {
@@ -77,7 +77,8 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
 }
 
 /// Everything that can be refused, or answered, before the body is read.
-fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<Caller, Box<Reply>> {
+async fn check(request: &Request<Incoming>, live: &Live) -> Result<Caller, Box<Reply>> {
+    let plan = &live.plan.server;
     let refused = |status, message: &str| Err(Box::new(refuse(status, -32600, message)));
     let headers = request.headers();
     if let Err((status, why)) = guard::host(request.uri(), headers, plan) {
@@ -91,7 +92,7 @@ fn check(request: &Request<Incoming>, plan: &ServerPlan) -> Result<Caller, Box<R
     {
         return Err(Box::new(preflight));
     }
-    let caller = auth::caller(headers, plan)?;
+    let caller = auth::caller(request.uri(), headers, live).await?;
     let of_session =
         matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
     // A modern client has no sessions: there is nothing to GET for it.
@@ -206,6 +207,7 @@ struct Post {
     live: Arc<Live>,
     caller: Caller,
     ip: IpAddr,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
     /// Its place among the calls, held to its end; what is no call has none.
@@ -263,6 +265,12 @@ impl Post {
         let body = self.body.clone();
         let parsed = mcp::parse(&body);
         let kind = Kind::of(&parsed, &self.headers);
+        if let Ok(message) = &parsed
+            && let Some(id) = message.id.as_deref()
+            && let Err(denied) = mcp::admit(message, &self.caller, &self.live)
+        {
+            return auth::denied(&denied, id, &self.uri, &self.headers, &self.live);
+        }
         // An answer to a question and a cancellation are let in always: calls that run wait for them.
         let mut place = None;
         let calls =

@@ -9,7 +9,8 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::stream::Body;
-use super::{Server, auth, cors, endpoint, guard};
+use super::{Server, auth, cors, endpoint, guard, metadata};
+use crate::caller::Caller;
 use crate::mcp::{Answer, Headers, Malformed, RpcError};
 
 pub(super) type Reply = Response<Body>;
@@ -37,13 +38,16 @@ pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &S
             let (ready, mut report) = server.probes.ready(&live).await;
             // Probes come under any name; the sources' names are for those who know one of ours.
             let known = guard::host(request.uri(), request.headers(), plan).is_ok()
-                && auth::caller(request.headers(), plan).is_ok();
+                && auth::caller(request.uri(), request.headers(), &live)
+                    .await
+                    .is_ok_and(|caller| caller != Caller::Anonymous || live.auth.known().is_none());
             if !known {
                 report = format!("{{\"ready\":{ready}}}");
             }
             let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             plain(request.method(), status, report)
         }
+        path if metadata::is_here(path, plan) => metadata::respond(&request, &live),
         path if path == plan.path => {
             let reader = cors::reader(request.headers(), plan);
             cors::open(endpoint::respond(request, peer, server, live.clone()).await, reader)
@@ -56,7 +60,7 @@ pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &S
     }
 }
 
-fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Body::Left(Full::new(body.into())));
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -7,6 +7,7 @@ mod endpoint;
 mod guard;
 mod health;
 mod http;
+mod metadata;
 mod sessions;
 pub mod stdio;
 mod stream;

@@ -59,14 +59,14 @@ impl Sessions {
         max > 0
     }
 
-    /// The session of an id, if it is this caller's.
+    /// The session of an id, if it is this caller's: the same one, whatever token they come with by now.
     pub(super) fn find(&self, id: &str, caller: &Caller, idle: Duration) -> Option<Arc<Session>> {
         self.find_at(Instant::now(), id, caller, idle)
     }
 
     fn find_at(&self, now: Instant, id: &str, caller: &Caller, idle: Duration) -> Option<Arc<Session>> {
         let mut table = self.lock();
-        let entry = table.get_mut(id).filter(|e| e.session.caller() == caller)?;
+        let entry = table.get_mut(id).filter(|e| e.session.caller().key() == caller.key())?;
         if now.duration_since(entry.seen) >= idle && !entry.in_use() {
             table.remove(id).as_ref().map(end);
             return None;

@@ -9,6 +9,7 @@ use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
+use super::one_or_many::ONE_OR_MANY;
 use super::text_or::{TEXT_OR, VALUE_OR, VALUE_VARIANTS, VARIANTS};
 use super::{Losses, Node, NodeKind, Scalar};
 use crate::diag::{Diagnostic, Diagnostics, SPANNED, Span};
@@ -358,6 +359,13 @@ impl<'de> Deserializer<'de> for De<'de> {
                     self.state.secrets.borrow_mut().push(self.node.span);
                 }
                 visitor.visit_newtype_struct(self)
+            }
+            ONE_OR_MANY => {
+                let items = match &self.node.kind {
+                    NodeKind::List(items) => items.iter(),
+                    _ => std::slice::from_ref(self.node).iter(),
+                };
+                self.placed(visitor.visit_seq(ListAccess { items, state: self.state }))
             }
             _ => visitor.visit_newtype_struct(self),
         }

@@ -6,6 +6,7 @@ mod entries;
 mod interpolate;
 mod json;
 mod losses;
+mod one_or_many;
 mod text_or;
 mod tree;
 
@@ -14,5 +15,6 @@ pub use entries::Entries;
 pub use interpolate::{Environment, interpolate};
 pub use json::JsonNode;
 pub use losses::Losses;
+pub use one_or_many::OneOrMany;
 pub use text_or::{TextOr, ValueOr};
 pub use tree::{Node, NodeKind, Scalar, parse};

@@ -65,9 +65,11 @@ async fn nobody_comes_in_without_a_key_that_is_known() {
         &[("X-API-Key", BI)],
     ];
     for own in wrong {
+        // RFC 6750, section 3.1.
+        let status = if own.len() > 1 { 400 } else { 401 };
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let reply = knock(&gateway, method, "/mcp?key=key-of-ada&access_token=key-of-ada", own).await;
-            assert_eq!(reply.status, 401, "{method} {own:?}: {}", reply.text());
+            assert_eq!(reply.status, status, "{method} {own:?}: {}", reply.text());
             assert!(reply.header("www-authenticate").unwrap().starts_with("Bearer"), "{own:?}");
             assert!(!reply.text().contains("key-of"), "{}", reply.text());
         }
@@ -233,6 +235,54 @@ async fn a_role_of_its_own_is_a_role_and_never_the_one_that_logs_in() {
         assert!(failure(&result).contains("whose identity has a"), "{key}: {result}");
     }
     own.gone().await;
+}
+
+/// As cheap as a hash can be: what is tested is what is done with it.
+fn hashed(key: &str) -> String {
+    use argon2::password_hash::PasswordHasher as _;
+    use argon2::{Algorithm, Argon2, Params, Version};
+    let params = Params::new(8, 1, 1, None).unwrap();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_with_salt(key.as_bytes(), b"a salt of its own").unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_people_chose_are_hashed_and_wrong_ones_keep_nobody_out() {
+    let mut config = gateway(&json!({ "who": { "from": "caller.sub" } }), "SELECT :who AS who");
+    config["auth"] = json!({ "api_keys": [
+        { "name": "ada", "argon2": hashed("correct horse") },
+        { "name": "bob", "argon2": hashed("battery staple") },
+        { "name": "ci", "key": "key-of-ci" },
+    ] });
+    let gateway = std::sync::Arc::new(Gateway::start(&config.to_string()).await);
+    for _ in 0..2 {
+        for (key, who) in [("correct horse", "ada"), ("battery staple", "bob"), ("key-of-ci", "ci")] {
+            assert_eq!(structured(&call(&gateway, key, json!({})).await)["who"], who);
+        }
+    }
+    let strangers = (0..8).map(|stranger| {
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            for n in 0..100 {
+                let key = format!("correct hors{stranger}-{n}");
+                let reply = knock(&gateway, "POST", "/mcp", &[("X-API-Key", &key)]).await;
+                assert!(matches!(reply.status, 401 | 503), "{}", reply.status);
+            }
+        })
+    });
+    let strangers: Vec<_> = strangers.collect();
+    for _ in 0..20 {
+        assert_eq!(structured(&call(&gateway, "correct horse", json!({})).await)["who"], "ada");
+    }
+    for stranger in strangers {
+        stranger.await.unwrap();
+    }
+    let long = "a".repeat(5000);
+    for wrong in ["correct horse ", "Correct horse", hashed("correct horse").as_str(), long.as_str()] {
+        let status = knock(&gateway, "POST", "/mcp", &[("X-API-Key", wrong)]).await.status;
+        // Blanks around a header's value are none of it.
+        assert_eq!(status, if wrong.trim() == "correct horse" { 200 } else { 401 }, "{wrong}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.
 #![recursion_limit = "256"]
 
+mod access;
 mod asking;
 mod caching;
 mod callers;
@@ -33,6 +34,7 @@ mod http;
 mod http_door;
 mod http_headers;
 mod injection;
+mod issuers;
 mod layers;
 mod legacy;
 mod listening;
@@ -75,6 +77,7 @@ mod stdio;
 mod suggestions;
 mod support;
 mod talking;
+mod tokens;
 mod vector;
 mod vector_backends;
 mod vector_embedder;

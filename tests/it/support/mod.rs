@@ -3,6 +3,7 @@
 pub mod client;
 pub mod faults;
 pub mod gateway;
+pub mod issuer;
 pub mod message;
 pub mod process;
 pub mod qdrant;

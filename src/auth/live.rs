@@ -1,0 +1,144 @@
+//! Who sends a key or a token: the live part, with the issuers and what was verified a moment ago.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::digest;
+use moka::future::Cache;
+
+use super::issuer::{Issuer, Refused};
+use super::keys::{self, Slow};
+use super::plan::{AuthPlan, KnownPlan};
+use super::token::{self, Unverified};
+use crate::caller::Identity;
+use crate::secret::Secret;
+
+/// The most memory for identities that were verified, by the length of their tokens.
+const REMEMBERED: u64 = 8 << 20;
+
+/// Says who sends a key or a token.
+#[derive(Debug)]
+pub struct Authentication {
+    plan: AuthPlan,
+    issuers: Vec<Arc<Issuer>>,
+    slow: Slow,
+    /// By the SHA-256 of their tokens, which are not kept.
+    verified: Cache<[u8; 32], Arc<Remembered>>,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    identity: Identity,
+    expires: Duration,
+    issuer: Arc<Issuer>,
+    /// Of the issuer's keys: with others it has to be verified again.
+    edition: u64,
+    length: u32,
+}
+
+/// Why nobody is let in by a key or a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not good; the sentence says why and quotes nothing of it.
+    Bad(&'static str),
+    /// Nobody can say right now.
+    Unavailable,
+}
+
+impl Authentication {
+    /// Puts a plan to use. Issuers that are equal to those of `previous` go on with their keys, and an equal plan with all of it.
+    ///
+    /// # Errors
+    /// The TLS stack's reason if it does not start.
+    pub fn open(plan: &AuthPlan, previous: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
+        if let Some(previous) = previous.filter(|previous| previous.plan == *plan) {
+            return Ok(previous.clone());
+        }
+        let plans = plan.known().map(|known| known.issuers.as_slice()).unwrap_or_default();
+        let issuers = plans.iter().map(|plan| {
+            let kept = previous.and_then(|p| p.issuers.iter().find(|issuer| issuer.plan == *plan));
+            kept.map_or_else(|| Issuer::open(plan).map(Arc::new), |issuer| Ok(issuer.clone()))
+        });
+        let issuers = issuers.collect::<Result<_, String>>()?;
+        let weigh = |_: &[u8; 32], value: &Arc<Remembered>| value.length;
+        let verified = Cache::builder().max_capacity(REMEMBERED).weigher(weigh).build();
+        let slow = Slow::new(plan.known().map(|known| known.keys.as_slice()).unwrap_or_default());
+        Ok(Arc::new(Self { plan: plan.clone(), issuers, slow, verified }))
+    }
+
+    /// Reads the keys of the issuers before anybody needs them.
+    pub fn warm(&self) {
+        self.issuers.iter().for_each(Issuer::warm);
+    }
+
+    /// The ways to prove who one is, if callers have to.
+    #[must_use]
+    pub fn known(&self) -> Option<&KnownPlan> {
+        self.plan.known()
+    }
+
+    /// Who holds this key.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn key(&self, key: &str) -> Result<Arc<Identity>, Refusal> {
+        if let Some(identity) = self.plain(key) {
+            return Ok(identity);
+        }
+        let holder = self.slow.holder(key).await.map_err(|()| Refusal::Unavailable)?;
+        holder.ok_or(Refusal::Bad("this key is not known here"))
+    }
+
+    /// Who holds this key, if its digest is known.
+    fn plain(&self, key: &str) -> Option<Arc<Identity>> {
+        keys::holder(&self.known()?.keys, key).cloned()
+    }
+
+    /// Who holds this key or this token.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn bearer(&self, text: &str) -> Result<Arc<Identity>, Refusal> {
+        if self.issuers.is_empty() || !token::looks_like(text) {
+            return self.key(text).await;
+        }
+        match self.plain(text) {
+            Some(identity) => Ok(identity),
+            None => self.token(text).await,
+        }
+    }
+
+    async fn token(&self, text: &str) -> Result<Arc<Identity>, Refusal> {
+        let digest = digest::digest(&digest::SHA256, text.as_bytes());
+        let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| Refusal::Unavailable)?;
+        if let Some(known) = self.verified.get(&digest).await {
+            if known.expires > now() && known.issuer.edition() == Some(known.edition) {
+                return Ok(with_token(known.identity.clone(), text));
+            }
+            self.verified.invalidate(&digest).await;
+        }
+        let token = Unverified::read(text).map_err(Refusal::Bad)?;
+        let said = token.issuer().ok_or(Refusal::Bad("this token does not say who issued it"))?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.plan.issuer == said);
+        let issuer = issuer.ok_or(Refusal::Bad("this token is of another issuer"))?;
+        let (verified, edition) = issuer.verify(&token).await.map_err(|refused| match refused {
+            Refused::Bad(why) => Refusal::Bad(why),
+            Refused::NoKeys => Refusal::Unavailable,
+        })?;
+        // As values its claims take more room than as text.
+        let length = u32::try_from(text.len() * 4).unwrap_or(u32::MAX);
+        let identity = verified.identity.clone();
+        let (expires, issuer) = (verified.expires, issuer.clone());
+        let known = Remembered { identity: verified.identity, expires, issuer, edition, length };
+        self.verified.insert(digest, Arc::new(known)).await;
+        Ok(with_token(identity, text))
+    }
+}
+
+fn with_token(identity: Identity, text: &str) -> Arc<Identity> {
+    Arc::new(Identity { token: Some(Secret::new(text.to_owned())), ..identity })
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
