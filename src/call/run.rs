@@ -1,6 +1,7 @@
 //! The path of a call, in its order; the reason stands beside each step.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -15,6 +16,7 @@ use crate::live::Route;
 use crate::output;
 use crate::params::Arguments;
 use crate::policy::PolicyPlan;
+use crate::policy::cache::Shelf;
 use crate::policy::rate_limit::{Counted, RateLimit};
 use crate::source::{Attempt, CallKey};
 use crate::talk::Talk;
@@ -107,16 +109,28 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     let patience = if plan.op.asks() { talk.patience() } else { Duration::ZERO };
     let deadline = Instant::now() + timeout.0 + patience + plan.op.patience();
     let fetch = Fetch { route, arguments, caller, talk, reports, deadline, id: call.id };
+    // Answers that this call makes wrong are forgotten at its end, whatever that is: also of one that was given up, nobody knows what
+    // it has done.
+    let _forgets = Forgets(&route.invalidates);
     let outcome = match cache {
         // A hit ends here; those who miss the same answer fetch it once.
         // Apart, so that calls of other routes carry none of it.
         Some(policy) => Box::pin(cached(policy, fetch)).await?,
         None => fetch.run().await?,
     };
-    // Answers that this call made wrong are not given again.
-    route.invalidates.iter().for_each(|shelf| shelf.clear());
     reports.stage(3, 3, "done").await;
     Ok(outcome)
+}
+
+/// Forgets kept answers when it is dropped.
+struct Forgets<'a>(&'a [Arc<Shelf>]);
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        for shelf in self.0 {
+            shelf.clear();
+        }
+    }
 }
 
 /// Counts a call.

@@ -36,7 +36,7 @@ pub struct PolicyConfig {
     pub rate_limit: Option<Spanned<TextOr<RateLimitConfig>>>,
     /// How long answers may be given again, for routes that only read. `none` takes back what `defaults` say.
     pub cache: Option<Spanned<TextOr<CacheConfig>>>,
-    /// Tools and resources whose kept answers are forgotten when a call of this one has succeeded.
+    /// Tools and resources whose kept answers are forgotten when a call of this one ends.
     pub invalidates: Vec<Spanned<String>>,
     /// Trying again what failed for the moment. Without it everything is tried once. In `defaults` it holds for the routes that can
     /// be repeated without harm.

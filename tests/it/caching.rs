@@ -66,12 +66,40 @@ async fn an_answer_is_given_again_until_it_is_old_or_made_wrong() {
     assert_eq!(state(&get(json!("b")).await), "miss");
     let legacy = gateway.legacy("tools/call", &json!({ "name": "get", "arguments": { "id": "a" } })).await;
     assert_eq!(state(&legacy.json()["result"]), "hit", "both eras share it");
-    // A write makes every answer of the route wrong; that it failed would not.
+    // A write makes every answer of the route wrong.
     assert_eq!(state(&gateway.call("put", json!({ "id": "a" })).await), "none");
     let fresh = get(json!("a")).await;
     assert_eq!(state(&fresh), "miss");
     assert_ne!(structured(&fresh), structured(&first));
     assert_eq!(upstream.count(), 4);
+}
+
+#[tokio::test]
+async fn a_write_that_fails_or_is_given_up_makes_answers_wrong_too() {
+    let upstream = Upstream::start(|seen| match (seen.method.as_str(), seen.path()) {
+        ("PUT", "/items/hang") => vec![Step::Hang],
+        ("PUT", _) => vec![Step::Send(reply("500 Oops", "text/plain", b"no"))],
+        _ => body("{}"),
+    })
+    .await;
+    let gateway = Gateway::start(&config(&upstream.url(), &json!({ "ttl": "60s" })).to_string()).await;
+    let get = async || state(&gateway.call("get", json!({ "id": "a" })).await).to_owned();
+    assert_eq!((get().await.as_str(), get().await.as_str()), ("miss", "hit"));
+    failure(&gateway.call("put", json!({ "id": "a" })).await);
+    assert_eq!((get().await.as_str(), get().await.as_str()), ("miss", "hit"));
+    let mut leaver = gateway.connect().await;
+    let call = modern("tools/call", json!({ "name": "put", "arguments": { "id": "hang" } })).to_string();
+    leaver.begin("POST", "/mcp", &modern_headers("tools/call", Some("put")), call.as_bytes()).await.unwrap();
+    let start = Instant::now();
+    while upstream.take().iter().all(|seen| seen.path() != "/items/hang") {
+        assert!(start.elapsed() < Duration::from_secs(5), "it is never sent");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(leaver);
+    while get().await != "miss" {
+        assert!(start.elapsed() < Duration::from_secs(10), "the old answer is still given");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
