@@ -7,9 +7,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::run::Fetch;
-use super::{CallError, Code, Origin, Outcome};
+use super::{CallError, Code, Outcome};
 use crate::output::{CacheState, Cached};
-use crate::policy::cache::{Answer, CachePlan, Found, Key};
+use crate::policy::cache::{Answer, CachePlan, Failed, Found, Key};
 use crate::policy::flight::Turn;
 use crate::source::SourceError;
 use crate::talk::Talk;
@@ -30,7 +30,7 @@ pub(super) async fn cached(policy: &CachePlan, fetch: Fetch<'_>) -> Result<Outco
     }
     match (fetch_once(&key, policy, fetch).await, spare) {
         // What was good a while ago is better than nothing.
-        (Err(error), Some((answer, age))) if error.code.origin() == Origin::Upstream => {
+        (Err(error), Some((answer, age))) if error.ill => {
             debug!(route = %route.plan.name, code = error.code.as_str(), "an older answer stands in");
             give(answer, CacheState::Stale, age)
         }
@@ -50,13 +50,14 @@ async fn fetch_once(key: &Key, policy: &CachePlan, fetch: Fetch<'_>) -> Result<O
                     return give(answer, CacheState::Hit, age);
                 }
                 let result = fetch_and_keep(key, policy, fetch).await;
-                lead.tell(result.clone().map_err(|error| error.share()));
+                let late = Instant::now() >= fetch.deadline;
+                lead.tell(result.clone().map_err(|error| Failed { late, ..error.share() }));
                 return give(result?, CacheState::Miss, Duration::ZERO);
             }
             Turn::Follow(follow) => match timeout_at(fetch.deadline, follow.wait()).await {
                 Ok(Some(Ok(answer))) => return give(answer, CacheState::Miss, Duration::ZERO),
                 // Its time was over before ours is.
-                Ok(Some(Err(failed))) if failed.code == Code::Timeout.as_str() => {}
+                Ok(Some(Err(failed))) if failed.late => {}
                 Ok(Some(Err(failed))) => return Err(CallError::shared(failed)),
                 // Whoever fetched it has gone away.
                 Ok(None) => {}
@@ -90,7 +91,7 @@ fn refresh(key: &Key, fetch: Fetch<'_>) {
     let (route, key) = (fetch.route.clone(), key.clone());
     let (arguments, caller, id) = (fetch.arguments.clone(), fetch.caller.clone(), fetch.id);
     tokio::spawn(async move {
-        let deadline = Instant::now() + route.plan.policy.timeout.0;
+        let deadline = Instant::now() + route.plan.policy.timeout.0 + route.plan.op.patience();
         let silent = Talk::silent();
         let fetch = Fetch {
             route: &route,

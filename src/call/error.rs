@@ -131,11 +131,20 @@ pub struct CallError {
     pub unanswered: Option<Box<Unanswered>>,
     /// When another try can pass.
     pub retry_after: Option<Duration>,
+    /// Whether the source itself is ill, and has not merely refused what it was asked.
+    pub ill: bool,
 }
 
 impl CallError {
     fn new(code: Code, message: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: detail.into(), unanswered: None, retry_after: None }
+        Self {
+            code,
+            message: message.into(),
+            detail: detail.into(),
+            unanswered: None,
+            retry_after: None,
+            ill: false,
+        }
     }
 
     /// Called too often; the next call passes after `wait`.
@@ -152,7 +161,7 @@ impl CallError {
     pub fn shared(failed: Failed) -> Self {
         let code = Code::ALL.into_iter().find(|code| code.as_str() == failed.code);
         let told = Self::new(code.unwrap_or(Code::Internal), failed.message, failed.detail);
-        Self { retry_after: failed.retry_after, ..told }
+        Self { retry_after: failed.retry_after, ill: failed.ill, ..told }
     }
 
     /// The same, for others who want the same answer.
@@ -164,6 +173,8 @@ impl CallError {
             message: message.clone(),
             detail: detail.clone(),
             retry_after: *retry_after,
+            ill: self.ill,
+            late: false,
         }
     }
 
@@ -280,13 +291,14 @@ impl CallError {
             }
         };
         let message = format!("{party} {why} {}", come_back(retry_after));
-        Self { retry_after, ..Self::new(Code::Unavailable, message, format!("{refusal:?}")) }
+        Self { retry_after, ill: true, ..Self::new(Code::Unavailable, message, format!("{refusal:?}")) }
     }
 
     /// A failed attempt on the named source.
     #[must_use]
     pub fn source(error: SourceError, source: &str) -> Self {
-        match error {
+        let ill = error.ill();
+        let told = match error {
             SourceError::Embedder(error) => {
                 Self::party(*error, &format!("embedder of the source `{source}`"))
             }
@@ -294,7 +306,8 @@ impl CallError {
                 Self::party(*error, &format!("token endpoint of the source `{source}`"))
             }
             error => Self::party(error, &format!("source `{source}`")),
-        }
+        };
+        Self { ill, ..told }
     }
 
     /// A failed attempt; `party` says whose failure it is.

@@ -111,24 +111,38 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     let fetch = Fetch { route, arguments, caller, talk, reports, deadline, id: call.id };
     // Answers that this call makes wrong are forgotten at its end, whatever that is: also of one that was given up, nobody knows what
     // it has done.
-    let _forgets = Forgets(&route.invalidates);
+    let mut forgets = Forgets { shelves: &route.invalidates, settled: false, timeout: timeout.0 };
     let outcome = match cache {
         // A hit ends here; those who miss the same answer fetch it once.
         // Apart, so that calls of other routes carry none of it.
         Some(policy) => Box::pin(cached(policy, fetch)).await?,
         None => fetch.run().await?,
     };
+    forgets.settled = true;
     reports.stage(3, 3, "done").await;
     Ok(outcome)
 }
 
-/// Forgets kept answers when it is dropped.
-struct Forgets<'a>(&'a [Arc<Shelf>]);
+/// Forgets kept answers when it is dropped; where the call was given up, once more when the source must be done with it.
+struct Forgets<'a> {
+    shelves: &'a [Arc<Shelf>],
+    settled: bool,
+    timeout: Duration,
+}
 
 impl Drop for Forgets<'_> {
     fn drop(&mut self) {
-        for shelf in self.0 {
-            shelf.clear();
+        let forget = |shelves: &[Arc<Shelf>]| shelves.iter().for_each(|shelf| shelf.clear());
+        forget(self.shelves);
+        if self.settled || self.shelves.is_empty() {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (shelves, timeout) = (self.shelves.to_vec(), self.timeout);
+            runtime.spawn(async move {
+                tokio::time::sleep(timeout).await;
+                forget(&shelves);
+            });
         }
     }
 }

@@ -101,7 +101,10 @@ impl<'a> Opening<'a> {
         let before = previous.into_iter().flat_map(Live::routes).map(|route| (key(route), route)).collect();
         let same_size = previous.filter(|p| p.plan.server.cache_max == plan.server.cache_max);
         let cache = same_size.map(|p| p.cache.clone());
-        let shared = previous.into_iter().flat_map(Live::routes).filter_map(|r| r.limit.clone());
+        let prompts = previous.into_iter().flat_map(|p| p.prompts.values()).map(|p| &p.limit);
+        let lists = previous.into_iter().map(|p| &p.lists_limit);
+        let routes = previous.into_iter().flat_map(Live::routes).map(|r| &r.limit);
+        let shared = routes.chain(prompts).chain(lists).flatten().cloned();
         let mut opening = Self {
             sources,
             cache: cache.unwrap_or_else(|| Arc::new(Cache::new(plan.server.cache_max.0))),

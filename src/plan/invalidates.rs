@@ -13,6 +13,13 @@ pub(super) fn check(
 ) {
     let written = config.tools.iter().flat_map(|(_, tool)| &tool.policy.invalidates);
     let written = written.chain(config.resources.iter().flat_map(|(_, r)| &r.policy.invalidates));
+    for (_, prompt) in config.prompts.iter() {
+        if let Some(first) = prompt.policy.invalidates.first() {
+            let message = "a prompt changes nothing, so there is nothing to forget";
+            let help = "`invalidates` belongs on a tool or resource that makes kept answers wrong";
+            diagnostics.push(Diagnostic::error("not-in-prompts", message).at(first.span, "").help(help));
+        }
+    }
     for name in written {
         one(name, config, tools, resources, diagnostics);
     }

@@ -160,6 +160,10 @@ pub struct Failed {
     pub detail: String,
     /// When another try can pass.
     pub retry_after: Option<Duration>,
+    /// Whether the source itself is ill.
+    pub ill: bool,
+    /// Whether its own time was over, which says nothing to those who have more.
+    pub late: bool,
 }
 
 /// A route and the arguments of a call on it, with what of the caller the answer depends on.
@@ -316,11 +320,12 @@ impl<T: Kept> Cache<T> {
         }
     }
 
-    /// Keeps an answer.
+    /// Keeps an answer. One that is not to be kept takes the place of what was: that is no longer so.
     pub fn keep(&self, key: Key, value: T, plan: &CachePlan) {
         let longest = plan.stale_while_revalidate.0.max(plan.stale_if_error.0);
         let lives = if value.is_missing() { plan.negative_ttl.0 } else { plan.ttl.0 + longest };
         if lives.is_zero() {
+            self.entries.invalidate(&key);
             return;
         }
         let entry = Entry {

@@ -23,6 +23,8 @@ const MAX_KEYS: usize = 500_000;
 const SHARED: u64 = 1 << 16;
 /// After so many calls it is looked at how many keys there are.
 const LOOK_EVERY: u64 = 1024;
+/// The longest that a limit may take to be whole again, in seconds.
+const LONGEST: u64 = 366 * 86400;
 /// With fewer keys nothing is forgotten early.
 const FEW_KEYS: usize = 10_000;
 
@@ -80,6 +82,14 @@ impl RateLimitConfig {
         if let Some(at) = zero {
             let message = "a limit of zero lets nobody call";
             diagnostics.push(Diagnostic::error("too-small", message).at(at, ""));
+        }
+        let whole = self.rate.value.per.as_secs().saturating_mul(u64::from(burst))
+            / u64::from(self.rate.value.count.max(1));
+        if whole > LONGEST {
+            let message = "it would take longer than a year until such a burst has come back";
+            let at = self.burst.map_or(self.rate.span, |b| b.span);
+            diagnostics.push(Diagnostic::error("bad-burst", message).at(at, ""));
+            return None;
         }
         Some(RateLimitPlan { rate: self.rate.value, burst: NonZeroU32::new(burst)?, per: self.per })
     }

@@ -261,6 +261,16 @@ impl SourceError {
         }
     }
 
+    /// Whether it, or what it depends on, is ill or busy, and has not merely refused what it was asked.
+    #[must_use]
+    pub fn ill(&self) -> bool {
+        match self {
+            Self::Embedder(error) | Self::Tokens(error) => error.ill(),
+            Self::Busy(_) => true,
+            error => error.passes() || error.health() == Health::Ill,
+        }
+    }
+
     /// How long the source wants to be left alone, if it says so.
     #[must_use]
     pub const fn after(&self) -> Option<Duration> {

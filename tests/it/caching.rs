@@ -230,6 +230,48 @@ async fn an_old_answer_is_given_while_a_new_one_is_fetched_and_where_the_source_
 }
 
 #[tokio::test]
+async fn what_the_source_says_now_ends_what_was_kept() {
+    for (status, cache) in [
+        // It is gone, and that is not remembered either.
+        ("404 Not Found", json!({ "ttl": "100ms", "stale_while_revalidate": "60s" })),
+        ("404 Not Found", json!({ "ttl": "100ms", "stale_if_error": "60s" })),
+        // Access was taken away, or the question is wrong now: no failure of the source.
+        ("403 Forbidden", json!({ "ttl": "100ms", "stale_if_error": "60s" })),
+        ("422 Unprocessable", json!({ "ttl": "100ms", "stale_if_error": "60s" })),
+    ] {
+        let gone = Arc::new(AtomicUsize::new(0));
+        let seen = gone.clone();
+        let upstream = Upstream::start(move |_| match seen.load(Ordering::SeqCst) {
+            0 => body("{}"),
+            _ => vec![Step::Send(reply(status, "text/plain", b"no"))],
+        })
+        .await;
+        let gateway = Gateway::start(&config(&upstream.url(), &cache).to_string()).await;
+        assert_eq!(state(&gateway.call("get", json!({ "id": "a" })).await), "miss");
+        gone.store(1, Ordering::SeqCst);
+        let start = Instant::now();
+        while gateway.call("get", json!({ "id": "a" })).await["isError"] != true {
+            assert!(start.elapsed() < Duration::from_secs(5), "{status} {cache}: the old answer goes on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let again = gateway.call("get", json!({ "id": "a" })).await;
+        assert_eq!(again["isError"], true, "{status} {cache}: the old answer comes back");
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_source_that_is_too_slow_do_not_wait_one_after_the_other() {
+    let upstream = Upstream::start(|_| vec![Step::Hang]).await;
+    let mut config = config(&upstream.url(), &json!({ "ttl": "60s" }));
+    config["sources"]["api"]["rest"]["timeout"] = json!("500ms");
+    config["tools"]["get"]["policy"]["timeout"] = json!("20s");
+    let gateway = Gateway::start(&config.to_string()).await;
+    let results = join_all((0..20).map(|_| gateway.call("get", json!({ "id": "a" })))).await;
+    results.iter().for_each(|r| assert!(failure(r).contains("no answer within 500ms"), "{r}"));
+    assert!(upstream.count() <= 2, "{} tries", upstream.count());
+}
+
+#[tokio::test]
 async fn that_nothing_was_found_is_remembered_only_where_it_is_said() {
     let upstream = Upstream::start(|_| vec![Step::Send(reply("404 Not Found", "text/plain", b"no"))]).await;
     for (cache, asked) in [(json!({ "ttl": "60s" }), 3), (json!({ "ttl": "60s", "negative_ttl": "60s" }), 1)]
