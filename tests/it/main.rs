@@ -61,6 +61,7 @@ mod rest_pages;
 mod rest_reach;
 mod rest_replies;
 mod rest_requests;
+mod rest_signing;
 mod rest_slots;
 mod rest_tokens;
 mod rest_xml;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address;
 use super::plan::{Header, header};
+use super::sign::{AwsSigv4Config, SigningPlan};
 use super::tokens::{Grant, TokensPlan};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::secret::Secret;
@@ -24,6 +25,8 @@ pub struct CredentialsConfig {
     pub api_key: Option<ApiKeyConfig>,
     /// A token that this server gets for itself (OAuth 2.0 client credentials, RFC 6749 section 4.4).
     pub client_credentials: Option<ClientCredentialsConfig>,
+    /// A signature over each request, as services of AWS want it.
+    pub aws_sigv4: Option<AwsSigv4Config>,
 }
 
 /// User and password.
@@ -91,19 +94,24 @@ pub(super) struct Carried {
     /// A key that goes into every query: its name, and the value.
     pub query_key: Option<(String, Secret)>,
     pub tokens: Option<TokensPlan>,
+    pub signing: Option<SigningPlan>,
 }
 
 /// The kinds, in the order in which they are told.
-const KINDS: &str = "`bearer`, `basic`, `api_key`, `client_credentials`";
+const KINDS: &str = "`bearer`, `basic`, `api_key`, `client_credentials`, `aws_sigv4`";
 
 impl CredentialsConfig {
     /// How many kinds are written.
     fn written(&self) -> usize {
-        let Self { bearer, basic, api_key, client_credentials } = self;
-        [bearer.is_some(), basic.is_some(), api_key.is_some(), client_credentials.is_some()]
-            .into_iter()
-            .filter(|written| *written)
-            .count()
+        let Self { bearer, basic, api_key, client_credentials, aws_sigv4 } = self;
+        let written = [
+            bearer.is_some(),
+            basic.is_some(),
+            api_key.is_some(),
+            client_credentials.is_some(),
+            aws_sigv4.is_some(),
+        ];
+        written.into_iter().filter(|written| *written).count()
     }
 }
 
@@ -138,6 +146,9 @@ pub(super) fn compile(written: &Spanned<CredentialsConfig>, diagnostics: &mut Di
     }
     if let Some(client) = &written.client_credentials {
         carried.tokens = client_credentials(client, diagnostics);
+    }
+    if let Some(aws) = &written.aws_sigv4 {
+        carried.signing = SigningPlan::compile(aws, diagnostics);
     }
     carried
 }

@@ -1,6 +1,8 @@
-//! How a filled request leaves: with the token of its source, once more where the token was refused, and along redirects.
+//! How a filled request leaves: with the token or the signature of its source, once more where the token was refused, and along
+//! redirects.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use reqwest::header::{AUTHORIZATION, LOCATION};
 use reqwest::{Request, RequestBuilder};
@@ -60,11 +62,20 @@ impl Rest {
     /// One request and its answer, or that of where it leads.
     async fn exchange(&self, request: Request, op: &RestOp, until: Instant) -> Result<Answer, SourceError> {
         let (mut request, mut hops) = (request, self.plan.follow_redirects);
+        let signer = self.signer.as_ref().filter(|_| !request.headers().contains_key(AUTHORIZATION));
         loop {
             let again = (hops > 0).then(|| request.try_clone()).flatten();
+            let signature = match signer {
+                Some(signer) => Some(signer.sign(&mut request, SystemTime::now())?),
+                None => None,
+            };
             let builder = RequestBuilder::from_parts(self.client.clone(), request);
             let left = until.saturating_duration_since(Instant::now());
-            let answer = http::fetch(builder, self.plan.max_response.0, left).await?;
+            let mut answer = http::fetch(builder, self.plan.max_response.0, left).await?;
+            if let Some(signature) = signature.filter(|_| answer.status >= 300) {
+                // Who reads of a refused signature reads no signature.
+                answer.mask = Some(Arc::new(self.mask.and([signature])));
+            }
             match again.and_then(|again| self.onward(again, &answer, op)) {
                 Some(next) => request = next,
                 None => return Ok(answer),
