@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flate2::{Compress, Compression, Crc, FlushCompress};
 use serde_json::json;
 
-use crate::support::upstream::Seen;
+use crate::support::upstream::{Seen, reply};
 use crate::support::{Gateway, Step, Upstream, failure, structured, text};
 
 const MIB: usize = 1 << 20;
@@ -160,3 +160,6 @@ async fn a_body_that_unpacks_to_a_gibibyte_ends_at_the_cap() {
     }
     structured(&gateway.call("get", json!({ "p": "gzip" })).await);
 }
+
+#[tokio::test]
+async fn a_failure_is_told_by_its_status_however_large_its_body() {
