@@ -53,6 +53,7 @@ mod resilience;
 mod resilience_load;
 mod rest;
 mod rest_encodings;
+mod rest_exchange;
 mod rest_faults;
 mod rest_jobs;
 mod rest_multipart;

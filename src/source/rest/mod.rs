@@ -26,6 +26,7 @@ pub use client::Rest;
 pub use config::{RestConfig, RestOpConfig};
 pub use credentials::{
     ApiKeyConfig, BasicConfig, ClientAuthConfig, ClientCredentialsConfig, CredentialsConfig,
+    TokenExchangeConfig,
 };
 pub use multipart::FileConfig;
 pub use page::{CursorConfig, LinkHeaderConfig, NumberConfig, OffsetConfig, PageSizeConfig, RestPageConfig};

@@ -15,7 +15,7 @@ use super::poll::{self, PollPlan};
 use super::reach::ReachPlan;
 use super::reply::Statuses;
 use super::sign::SigningPlan;
-use super::tokens::TokensPlan;
+use super::tokens::{Grant, TokensPlan};
 use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::policy::{Guard, GuardPlan, concurrency};
@@ -93,6 +93,12 @@ pub(super) enum Method {
 }
 
 impl RestPlan {
+    /// Whether it is asked in the name of who calls.
+    #[must_use]
+    pub fn acts_for_caller(&self) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.grant == Grant::TokenExchange)
+    }
+
     /// What guards the live source of this name.
     #[must_use]
     pub fn guard(&self, name: &str) -> Guard {
