@@ -4,10 +4,12 @@ use crate::diag::{FileId, SourceMap, Span};
 use crate::yaml::{Node, NodeKind};
 
 /// Keys whose values are secrets.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "bearer",
     "password",
     "client_secret",
+    "secret_access_key",
+    "session_token",
     "api_key",
     "token",
     "secret",
@@ -22,8 +24,21 @@ const KEYS: [&str; 14] = [
 ];
 /// Blocks in which everything is a secret but these.
 const BLOCKS: [&str; 3] = ["credentials", "api_keys", "cookies"];
-const OPEN: [&str; 9] =
-    ["username", "header", "query", "name", "token_url", "client_id", "client_auth", "scopes", "audience"];
+const OPEN: [&str; 13] = [
+    "username",
+    "header",
+    "query",
+    "name",
+    "token_url",
+    "client_id",
+    "client_auth",
+    "scopes",
+    "audience",
+    "resource",
+    "region",
+    "service",
+    "access_key_id",
+];
 
 fn is_secret_key(name: &str) -> bool {
     KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))

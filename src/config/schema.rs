@@ -53,7 +53,7 @@ const ONE_OF: [(&str, &[&str]); 22] = [
     ("Question", &["form", "sample", "roots"]),
     ("SampleMessage", &["user", "assistant"]),
     ("Complete", &["values", "rest", "sql", "vector"]),
-    ("Credentials", &["bearer", "basic", "api_key", "client_credentials"]),
+    ("Credentials", &["bearer", "basic", "api_key", "client_credentials", "token_exchange", "aws_sigv4"]),
     ("ApiKeyCredentials", &["header", "query"]),
     ("ApiKey", &["key", "sha256", "argon2"]),
     ("VectorSource", &["sqlite", "pgvector", "qdrant"]),

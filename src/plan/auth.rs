@@ -59,6 +59,23 @@ pub(super) fn check_scopes(config: &Config, auth: Option<&AuthPlan>, diagnostics
     }
 }
 
+/// Says that nobody has the token that a source exchanges.
+pub(super) fn check_exchange(config: &Config, auth: Option<&AuthPlan>, diagnostics: &mut Diagnostics) {
+    let Some(auth) = auth.filter(|_| !config.losses.touch(&["auth"], &[])) else { return };
+    if auth.known().is_some_and(|known| !known.issuers.is_empty()) {
+        return;
+    }
+    let rest = config.sources.iter().filter_map(|(_, source)| source.rest.as_ref());
+    let mut all = rest.filter_map(|rest| rest.credentials.as_ref()?.token_exchange.as_ref());
+    if let Some(first) = all.next() {
+        let message =
+            "this source acts in the name of who calls, by their tokens, and nobody calls with a token";
+        let help = "give `auth.jwt`; until then every call of this source is refused";
+        let at = first.token_url.span;
+        diagnostics.push(Diagnostic::warning("no-tokens", message).at(at, "").help(help));
+    }
+}
+
 /// Says that nobody has the identity that a route is bound to.
 pub(super) fn check_unknown(config: &Config, diagnostics: &mut Diagnostics) {
     let keys = config.auth.as_ref().is_some_and(|a| matches!(a.value, TextOr::Block(_)));

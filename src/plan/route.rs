@@ -225,7 +225,7 @@ fn traits(op: Option<&OpPlan>, params: &ParamsPlan, sources: &SourcePlans) -> Tr
     Traits {
         reads_only: op.reads_only(),
         personal: op.talks() || op.asks(),
-        identifies: Identifies { fields, whole: false },
+        identifies: Identifies { fields, whole: source.is_some_and(SourcePlan::acts_for_caller) },
     }
 }
 

@@ -293,6 +293,7 @@ impl SourceError {
     pub(super) fn copy(&self) -> Self {
         match self {
             Self::Unavailable(why) => Self::Unavailable(why.clone()),
+            Self::Argument(sentence) => Self::Argument(sentence.clone()),
             Self::Timeout(limit) => Self::Timeout(*limit),
             Self::Status { status, body } => Self::Status { status: *status, body: body.clone() },
             Self::BadReply { reason, detail } => Self::BadReply { reason, detail: detail.clone() },

@@ -11,6 +11,8 @@ use super::SourceError;
 use super::mask::Mask;
 use super::public::NotPublic;
 
+/// How much of the body of a failure is read.
+const FAILED: usize = 64 << 10;
 /// The reason of a body in an encoding that is not ours to read.
 const ENCODED: &str = "a body in an encoding that was not asked for";
 /// The reason of a name that leads to where the source must not go.
@@ -66,13 +68,31 @@ pub(super) async fn fetch(
     max: usize,
     limit: Duration,
 ) -> Result<Answer, SourceError> {
-    match timeout(limit, exchange(request, max)).await {
+    match timeout(limit, exchange(request, max, |_| true)).await {
         Ok(result) => result,
         Err(_) => Err(SourceError::Timeout(limit)),
     }
 }
 
-async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer, SourceError> {
+/// [`fetch`], where a body that is too large is no reason to hide the status of a failure: of an answer from 400 on that is not `good`
+/// at most [`FAILED`] bytes are read.
+pub(super) async fn fetch_any(
+    request: reqwest::RequestBuilder,
+    max: usize,
+    limit: Duration,
+    good: impl Fn(u16) -> bool,
+) -> Result<Answer, SourceError> {
+    match timeout(limit, exchange(request, max, good)).await {
+        Ok(result) => result,
+        Err(_) => Err(SourceError::Timeout(limit)),
+    }
+}
+
+async fn exchange(
+    request: reqwest::RequestBuilder,
+    max: usize,
+    good: impl Fn(u16) -> bool,
+) -> Result<Answer, SourceError> {
     let mut response = request.send().await.map_err(unreachable_or_bad)?;
     let status = response.status().as_u16();
     // Two ends that disagree about where an answer ends are how answers are mixed up (RFC 9112 section 6.3).
@@ -86,7 +106,8 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
     let retry_after = retry_after(response.headers(), SystemTime::now());
-    if response.content_length().is_some_and(|n| n > max as u64) {
+    let failed = status >= 400 && !good(status);
+    if !failed && response.content_length().is_some_and(|n| n > max as u64) {
         return Err(SourceError::TooLarge(max));
     }
     // What could be decoded no longer says that it is encoded.
@@ -94,7 +115,11 @@ async fn exchange(request: reqwest::RequestBuilder, max: usize) -> Result<Answer
     let headers = std::mem::take(response.headers_mut());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_or_bad)? {
-        if body.len() + chunk.len() > max {
+        if failed && body.len() + chunk.len() >= FAILED {
+            body.extend_from_slice(chunk.get(..FAILED - body.len()).unwrap_or(&chunk));
+            break;
+        }
+        if !failed && body.len() + chunk.len() > max {
             return Err(SourceError::TooLarge(max));
         }
         body.extend_from_slice(&chunk);

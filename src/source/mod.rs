@@ -245,6 +245,15 @@ impl SourcePlan {
         }
     }
 
+    /// Whether it is asked with credentials of the caller's own.
+    #[must_use]
+    pub fn acts_for_caller(&self) -> bool {
+        match self {
+            Self::Rest(plan) => plan.acts_for_caller(),
+            Self::Sql(_) | Self::Vector(_) => false,
+        }
+    }
+
     /// What guards the live source.
     #[must_use]
     pub fn guard(&self, name: &str) -> Guard {

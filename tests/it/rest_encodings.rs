@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flate2::{Compress, Compression, Crc, FlushCompress};
 use serde_json::json;
 
-use crate::support::upstream::Seen;
+use crate::support::upstream::{Seen, reply};
 use crate::support::{Gateway, Step, Upstream, failure, structured, text};
 
 const MIB: usize = 1 << 20;
@@ -159,4 +159,26 @@ async fn a_body_that_unpacks_to_a_gibibyte_ends_at_the_cap() {
         assert!(started.elapsed() < Duration::from_secs(8), "{bomb} took {:?}", started.elapsed());
     }
     structured(&gateway.call("get", json!({ "p": "gzip" })).await);
+}
+
+#[tokio::test]
+async fn a_failure_is_told_by_its_status_however_large_its_body() {
+    let big = vec![b'x'; 5 * MIB];
+    let api = Upstream::start(move |seen| match seen.path() {
+        "/named" => vec![Step::Send(reply("500 Oh", "text/plain", &big))],
+        "/endless" => vec![
+            Step::Send(b"HTTP/1.1 503 Oh\r\nConnection: close\r\n\r\n".to_vec()),
+            Step::Send(vec![b'x'; 65 << 10]),
+            Step::Hang,
+        ],
+        _ => vec![Step::Send(reply("200 OK", "text/plain", &big))],
+    })
+    .await;
+    let gateway = gateway(&api).await;
+    for (path, part) in
+        [("named", "failed (status 500)"), ("endless", "status 503"), ("fine", "larger than 4194304 bytes")]
+    {
+        let result = gateway.call("get", json!({ "p": path })).await;
+        assert!(failure(&result).contains(part), "{path}: {}", failure(&result));
+    }
 }

@@ -12,6 +12,7 @@ use super::config::{RestConfig, RestOpConfig};
 use super::link::{LinkScope, Links};
 use super::plan::{self, Method, RestOp, RestPlan};
 use super::reply::reply;
+use super::sign::{Signer, SigningPlan};
 use super::tokens::Tokens;
 use crate::output::Reply;
 use crate::params::Arguments;
@@ -31,10 +32,11 @@ pub struct Rest {
     pub(super) client: reqwest::Client,
     headers: HeaderMap,
     /// What must not reach the log when an upstream echoes it.
-    mask: Mask,
+    pub(super) mask: Mask,
     /// `key=value` for every query, encoded.
     pub(super) query_key: Option<String>,
     pub(super) tokens: Option<Tokens>,
+    pub(super) signer: Option<Signer>,
     /// Signs links that clients hand back.
     pub(super) links: Links,
 }
@@ -69,7 +71,8 @@ impl SourceKind for Rest {
         let mask = Mask::new(secrets(plan));
         let tokens = plan.tokens.as_ref();
         let tokens = tokens.map(|tokens| Tokens::new(tokens, client.clone(), plan.timeout.0, &mask));
-        Ok(Self { plan: plan.clone(), client, headers, query_key, mask, tokens, links: Links::new() })
+        let signer = plan.signing.as_ref().map(Signer::new);
+        Ok(Self { plan: plan.clone(), client, headers, query_key, mask, tokens, signer, links: Links::new() })
     }
 
     async fn execute(
@@ -130,7 +133,8 @@ fn secrets(plan: &RestPlan) -> Vec<Secret> {
         let plain = percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned();
         [plain, password.to_owned()]
     });
-    let key = key.chain(proxy.into_iter().flatten());
+    let signing = plan.signing.iter().flat_map(SigningPlan::secrets);
+    let key = key.chain(proxy.into_iter().flatten()).chain(signing);
     words.map(str::to_owned).chain(key).chain(passwords).map(Secret::new).collect()
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address;
 use super::plan::{Header, header};
+use super::sign::{AwsSigv4Config, SigningPlan};
 use super::tokens::{Grant, TokensPlan};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::secret::Secret;
@@ -24,6 +25,10 @@ pub struct CredentialsConfig {
     pub api_key: Option<ApiKeyConfig>,
     /// A token that this server gets for itself (OAuth 2.0 client credentials, RFC 6749 section 4.4).
     pub client_credentials: Option<ClientCredentialsConfig>,
+    /// A token for each caller, got for the one that the caller came with (OAuth 2.0 Token Exchange, RFC 8693).
+    pub token_exchange: Option<TokenExchangeConfig>,
+    /// A signature over each request, as services of AWS want it.
+    pub aws_sigv4: Option<AwsSigv4Config>,
 }
 
 /// User and password.
@@ -72,6 +77,30 @@ pub struct ClientCredentialsConfig {
     pub client_auth: ClientAuthConfig,
 }
 
+/// A token in the name of who calls, got from a token endpoint for the token that they came with (`auth.jwt`), and sent as
+/// `Authorization: Bearer …`. The caller's own token is shown to the token endpoint and to nobody else. A caller without one is refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TokenExchange")]
+pub struct TokenExchangeConfig {
+    /// The token endpoint: `https://login.example/oauth/token`.
+    pub token_url: Spanned<String>,
+    /// Who this server is to the token endpoint.
+    pub client_id: Spanned<String>,
+    /// What proves it.
+    pub client_secret: Spanned<Secret>,
+    /// How the token endpoint is shown `client_id` and `client_secret`. Default `basic`.
+    #[serde(default)]
+    pub client_auth: ClientAuthConfig,
+    /// The API that the tokens are for, by the name that the token endpoint knows.
+    pub audience: Option<String>,
+    /// The API that the tokens are for, by its address.
+    pub resource: Option<String>,
+    /// What the tokens are to allow.
+    #[serde(default)]
+    pub scopes: Vec<Spanned<String>>,
+}
+
 /// How a token endpoint is shown who asks (RFC 6749 section 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -91,19 +120,31 @@ pub(super) struct Carried {
     /// A key that goes into every query: its name, and the value.
     pub query_key: Option<(String, Secret)>,
     pub tokens: Option<TokensPlan>,
+    pub signing: Option<SigningPlan>,
 }
 
 /// The kinds, in the order in which they are told.
-const KINDS: &str = "`bearer`, `basic`, `api_key`, `client_credentials`";
+const KINDS: &str = "`bearer`, `basic`, `api_key`, `client_credentials`, `token_exchange`, `aws_sigv4`";
 
 impl CredentialsConfig {
     /// How many kinds are written.
     fn written(&self) -> usize {
-        let Self { bearer, basic, api_key, client_credentials } = self;
-        [bearer.is_some(), basic.is_some(), api_key.is_some(), client_credentials.is_some()]
-            .into_iter()
-            .filter(|written| *written)
-            .count()
+        let Self { bearer, basic, api_key, client_credentials, token_exchange, aws_sigv4 } = self;
+        let written = [
+            bearer.is_some(),
+            basic.is_some(),
+            api_key.is_some(),
+            client_credentials.is_some(),
+            token_exchange.is_some(),
+            aws_sigv4.is_some(),
+        ];
+        written.into_iter().filter(|written| *written).count()
+    }
+
+    /// Where the token endpoint is written.
+    pub(super) fn token_url(&self) -> Option<&Spanned<String>> {
+        let own = self.client_credentials.as_ref().map(|c| &c.token_url);
+        own.or(self.token_exchange.as_ref().map(|c| &c.token_url))
     }
 }
 
@@ -139,6 +180,12 @@ pub(super) fn compile(written: &Spanned<CredentialsConfig>, diagnostics: &mut Di
     if let Some(client) = &written.client_credentials {
         carried.tokens = client_credentials(client, diagnostics);
     }
+    if let Some(client) = &written.token_exchange {
+        carried.tokens = token_exchange(client, diagnostics);
+    }
+    if let Some(aws) = &written.aws_sigv4 {
+        carried.signing = SigningPlan::compile(aws, diagnostics);
+    }
     carried
 }
 
@@ -158,6 +205,23 @@ fn client_credentials(
         client_auth: written.client_auth,
         scopes: scopes?,
         audience: written.audience.clone(),
+        resource: None,
+    })
+}
+
+fn token_exchange(written: &TokenExchangeConfig, diagnostics: &mut Diagnostics) -> Option<TokensPlan> {
+    let url = address::fixed(&written.token_url, "the address of a token endpoint", diagnostics);
+    let scopes = scopes(&written.scopes, diagnostics);
+    client(&written.client_id, &written.client_secret, diagnostics)?;
+    Some(TokensPlan {
+        grant: Grant::TokenExchange,
+        url: url?.into(),
+        client_id: written.client_id.value.clone(),
+        client_secret: written.client_secret.value.clone(),
+        client_auth: written.client_auth,
+        scopes: scopes?,
+        audience: written.audience.clone(),
+        resource: written.resource.clone(),
     })
 }
 

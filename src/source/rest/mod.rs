@@ -15,6 +15,7 @@ mod poll;
 mod reach;
 mod reply;
 mod send;
+mod sign;
 mod table;
 mod tokens;
 mod url;
@@ -25,6 +26,7 @@ pub use client::Rest;
 pub use config::{RestConfig, RestOpConfig};
 pub use credentials::{
     ApiKeyConfig, BasicConfig, ClientAuthConfig, ClientCredentialsConfig, CredentialsConfig,
+    TokenExchangeConfig,
 };
 pub use multipart::FileConfig;
 pub use page::{CursorConfig, LinkHeaderConfig, NumberConfig, OffsetConfig, PageSizeConfig, RestPageConfig};
@@ -32,3 +34,4 @@ pub use pairs::{ListConfig, ListStyle};
 pub use plan::{RestOp, RestPlan};
 pub use poll::PollConfig;
 pub use reach::TlsConfig;
+pub use sign::AwsSigv4Config;

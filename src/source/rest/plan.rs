@@ -14,7 +14,8 @@ use super::pairs::Pairs;
 use super::poll::{self, PollPlan};
 use super::reach::ReachPlan;
 use super::reply::Statuses;
-use super::tokens::TokensPlan;
+use super::sign::SigningPlan;
+use super::tokens::{Grant, TokensPlan};
 use super::url::PathTemplate;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::policy::{Guard, GuardPlan, concurrency};
@@ -33,6 +34,8 @@ pub struct RestPlan {
     pub(super) query_key: Option<(String, Secret)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tokens: Option<TokensPlan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signing: Option<SigningPlan>,
     #[serde(flatten)]
     pub(super) reach: ReachPlan,
     #[serde(skip_serializing_if = "is_zero")]
@@ -90,6 +93,12 @@ pub(super) enum Method {
 }
 
 impl RestPlan {
+    /// Whether it is asked in the name of who calls.
+    #[must_use]
+    pub fn acts_for_caller(&self) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.grant == Grant::TokenExchange)
+    }
+
     /// What guards the live source of this name.
     #[must_use]
     pub fn guard(&self, name: &str) -> Guard {
@@ -126,7 +135,7 @@ pub(super) fn compile(config: &RestConfig, cx: &mut SourceCx<'_>) -> Option<Rest
     }
     let written = config.credentials.as_ref();
     let carried = written.map(|c| credentials::compile(c, cx.diagnostics)).unwrap_or_default();
-    if carried.tokens.is_some() {
+    if carried.tokens.is_some() || carried.signing.is_some() {
         // It is a source's own only where a route writes it.
         headers.retain(|h: &Header| h.name != AUTHORIZATION);
     }
@@ -147,6 +156,7 @@ pub(super) fn compile(config: &RestConfig, cx: &mut SourceCx<'_>) -> Option<Rest
         headers,
         query_key: carried.query_key,
         tokens: carried.tokens,
+        signing: carried.signing,
         reach,
         follow_redirects,
         timeout,

@@ -61,8 +61,8 @@ impl ReachPlan {
         diagnostics: &mut Diagnostics,
     ) -> Self {
         let mut plan = Self { public_only: config.public_only, ..Self::default() };
-        let client = config.credentials.as_ref().and_then(|c| c.client_credentials.as_ref());
-        let tokens = tokens.zip(client.map(|c| c.token_url.span));
+        let written = config.credentials.as_ref().and_then(|c| c.token_url());
+        let tokens = tokens.zip(written.map(|url| url.span));
         let places = [Some((base, config.base_url.span)), tokens];
         let places: Vec<_> = places.into_iter().flatten().collect();
         let plain = places.iter().find(|(url, _)| url.scheme() != "https");

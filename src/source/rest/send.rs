@@ -1,6 +1,8 @@
-//! How a filled request leaves: with the token of its source, once more where the token was refused, and along redirects.
+//! How a filled request leaves: with the token or the signature of its source, once more where the token was refused, and along
+//! redirects.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use reqwest::header::{AUTHORIZATION, LOCATION};
 use reqwest::{Request, RequestBuilder};
@@ -9,6 +11,7 @@ use tokio::time::Instant;
 use super::client::{Rest, Target};
 use super::plan::RestOp;
 use super::tokens::{Token, Tokens};
+use crate::caller::Caller;
 use crate::params::Arguments;
 use crate::source::http::{self, Answer};
 use crate::source::{Attempt, SourceError};
@@ -35,7 +38,7 @@ impl Rest {
             return self.exchange(request, op, until).await.map_err(late);
         };
         // Apart, so that calls without tokens carry none of it.
-        let sent = Box::pin(self.send_with_token(tokens, request, op, until)).await;
+        let sent = Box::pin(self.send_with_token(tokens, request, op, attempt.caller, until)).await;
         sent.map(|(answer, token)| Answer { mask: Some(token.mask.clone()), ..answer }).map_err(late)
     }
 
@@ -44,27 +47,41 @@ impl Rest {
         tokens: &Tokens,
         request: Request,
         op: &RestOp,
+        caller: &Caller,
         until: Instant,
     ) -> Result<(Answer, Arc<Token>), SourceError> {
-        let token = tokens.get(until).await?;
+        let subject = tokens.subject(caller)?;
+        let token = tokens.get(&subject, until).await?;
         let again = request.try_clone();
         let answer = self.exchange(with(request, &token), op, until).await?;
         // What was answered 401 was not carried out (RFC 9110 section 15.5.2), so it may be sent again whatever it is.
         let Some(again) = again.filter(|_| answer.status == 401 && !op.statuses.succeeds(401)) else {
             return Ok((answer, token));
         };
-        let Some(token) = tokens.replace(&token, until).await? else { return Ok((answer, token)) };
+        let Some(token) = tokens.replace(&subject, &token, until).await? else { return Ok((answer, token)) };
         Ok((self.exchange(with(again, &token), op, until).await?, token))
     }
 
     /// One request and its answer, or that of where it leads.
     async fn exchange(&self, request: Request, op: &RestOp, until: Instant) -> Result<Answer, SourceError> {
         let (mut request, mut hops) = (request, self.plan.follow_redirects);
+        let signer = self.signer.as_ref().filter(|_| !request.headers().contains_key(AUTHORIZATION));
         loop {
             let again = (hops > 0).then(|| request.try_clone()).flatten();
+            let signature = match signer {
+                Some(signer) => Some(signer.sign(&mut request, SystemTime::now())?),
+                None => None,
+            };
             let builder = RequestBuilder::from_parts(self.client.clone(), request);
             let left = until.saturating_duration_since(Instant::now());
-            let answer = http::fetch(builder, self.plan.max_response.0, left).await?;
+            let mut answer = http::fetch_any(builder, self.plan.max_response.0, left, |status| {
+                op.statuses.succeeds(status)
+            })
+            .await?;
+            if let Some(signature) = signature.filter(|_| answer.status >= 300) {
+                // Who reads of a refused signature reads no signature.
+                answer.mask = Some(Arc::new(self.mask.and([signature])));
+            }
             match again.and_then(|again| self.onward(again, &answer, op)) {
                 Some(next) => request = next,
                 None => return Ok(answer),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use moka::Expiry;
 use moka::future::Cache;
 use moka::ops::compute::Op;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use tokio::time::Instant as Deadline;
 
 use super::credentials::ClientAuthConfig;
+use crate::caller::Caller;
 use crate::secret::Secret;
 use crate::source::SourceError;
 use crate::source::mask::Mask;
@@ -40,14 +42,18 @@ pub(super) struct TokensPlan {
     pub scopes: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
 }
 
 /// Whose tokens they are.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Grant {
     /// This server's own (RFC 6749 section 4.4).
     ClientCredentials,
+    /// Those of the callers, for the ones that they came with (RFC 8693).
+    TokenExchange,
 }
 
 /// A token as it is sent.
@@ -84,6 +90,18 @@ type Key = [u8; 32];
 /// This server's own.
 const OWN: Key = [0; 32];
 
+/// Said to whom the source cannot be asked for.
+const NO_TOKEN: &str = "This tool acts in the name of the person who calls it, and this caller has no token that could stand for \
+                        them. Sign in with the provider that this server trusts, and call it over HTTP.";
+
+/// For whom a token is.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    key: Key,
+    /// The token that the caller came with. It is shown to the token endpoint and to nobody else.
+    token: Option<Secret>,
+}
+
 struct Life;
 
 impl Expiry<Key, Arc<Token>> for Life {
@@ -116,22 +134,38 @@ impl Tokens {
         Self { endpoint: Arc::new(Endpoint::new(plan, client, timeout, mask)), kept }
     }
 
+    /// For whom a call of `caller` needs a token.
+    pub(super) fn subject(&self, caller: &Caller) -> Result<Subject, SourceError> {
+        if self.endpoint.grant() == Grant::ClientCredentials {
+            return Ok(Subject { key: OWN, token: None });
+        }
+        let token = match caller {
+            Caller::Known(identity) => identity.token.clone(),
+            Caller::Local | Caller::Anonymous => None,
+        };
+        let token = token.ok_or_else(|| SourceError::Argument(NO_TOKEN.to_owned()))?;
+        let mut key = OWN;
+        key.copy_from_slice(digest(&SHA256, token.expose().as_bytes()).as_ref());
+        Ok(Subject { key, token: Some(token) })
+    }
+
     /// The token for a request that must be answered by `until`.
-    pub(super) async fn get(&self, until: Deadline) -> Result<Arc<Token>, SourceError> {
-        match self.kept.get(&OWN).await {
+    pub(super) async fn get(&self, subject: &Subject, until: Deadline) -> Result<Arc<Token>, SourceError> {
+        match self.kept.get(&subject.key).await {
             Some(token) => {
                 if token.is_due() && !token.renewing.swap(true, Ordering::AcqRel) {
-                    self.renew(OWN, token.clone());
+                    self.renew(subject.clone(), token.clone());
                 }
                 Ok(token)
             }
-            None => self.fetch(OWN, until, false).await,
+            None => self.fetch(subject, until, false).await,
         }
     }
 
     /// Another token in place of one that was refused; none where another would fare no better.
     pub(super) async fn replace(
         &self,
+        subject: &Subject,
         refused: &Arc<Token>,
         until: Deadline,
     ) -> Result<Option<Arc<Token>>, SourceError> {
@@ -143,17 +177,22 @@ impl Tokens {
             let same = kept.is_some_and(|entry| Arc::ptr_eq(entry.value(), refused));
             std::future::ready(if same { Op::Remove } else { Op::Nop })
         };
-        self.kept.entry(OWN).and_compute_with(same).await;
-        self.fetch(OWN, until, true).await.map(Some)
+        self.kept.entry(subject.key).and_compute_with(same).await;
+        self.fetch(subject, until, true).await.map(Some)
     }
 
     /// Asks for a token, or waits for the answer to whoever asked first. The asking goes on when this caller leaves.
-    async fn fetch(&self, key: Key, until: Deadline, after_refusal: bool) -> Result<Arc<Token>, SourceError> {
+    async fn fetch(
+        &self,
+        subject: &Subject,
+        until: Deadline,
+        after_refusal: bool,
+    ) -> Result<Arc<Token>, SourceError> {
         let wait = until.saturating_duration_since(Deadline::now());
-        let (kept, endpoint) = (self.kept.clone(), self.endpoint.clone());
+        let (kept, endpoint, subject) = (self.kept.clone(), self.endpoint.clone(), subject.clone());
         let asking = tokio::spawn(async move {
-            let ask = async { endpoint.ask(after_refusal).await.map(Arc::new) };
-            kept.try_get_with(key, ask).await
+            let ask = async { endpoint.ask(subject.token.as_ref(), after_refusal).await.map(Arc::new) };
+            kept.try_get_with(subject.key, ask).await
         });
         let error = match tokio::time::timeout_at(until, asking).await {
             Ok(Ok(Ok(token))) => return Ok(token),
@@ -165,11 +204,11 @@ impl Tokens {
     }
 
     /// Gets the successor of a token that is still good, beside the calls that use it.
-    fn renew(&self, key: Key, old: Arc<Token>) {
+    fn renew(&self, subject: Subject, old: Arc<Token>) {
         let (kept, endpoint) = (self.kept.clone(), self.endpoint.clone());
         tokio::spawn(async move {
-            match endpoint.ask(false).await {
-                Ok(token) => kept.insert(key, Arc::new(token)).await,
+            match endpoint.ask(subject.token.as_ref(), false).await {
+                Ok(token) => kept.insert(subject.key, Arc::new(token)).await,
                 Err(error) => {
                     tracing::warn!(%error, "a token could not be renewed; the old one is used while it is good");
                     tokio::time::sleep(PAUSE).await;
@@ -233,10 +272,13 @@ mod tests {
             client_auth: ClientAuthConfig::Basic,
             scopes: String::new(),
             audience: None,
+            resource: None,
         };
         let client = crate::source::http::client(false).unwrap();
         Tokens::new(&plan, client, Duration::from_secs(5), &Mask::default())
     }
+
+    static OWNED: Subject = Subject { key: OWN, token: None };
 
     fn soon() -> Deadline {
         Deadline::now() + Duration::from_secs(5)
@@ -248,7 +290,7 @@ mod tests {
 
     /// As if the current token had lived so long.
     async fn aged(tokens: &Tokens, age: Duration, after_refusal: bool) -> Arc<Token> {
-        let token = tokens.get(soon()).await.unwrap();
+        let token = tokens.get(&OWNED, soon()).await.unwrap();
         let older = Token {
             header: token.header.clone(),
             mask: token.mask.clone(),
@@ -266,7 +308,7 @@ mod tests {
     async fn a_thousand_calls_at_once_ask_for_one_token() {
         let giver = giver(Duration::from_millis(100)).await;
         let tokens = tokens(&giver);
-        let all = futures_util::future::join_all((0..1000).map(|_| tokens.get(soon()))).await;
+        let all = futures_util::future::join_all((0..1000).map(|_| tokens.get(&OWNED, soon()))).await;
         assert!(all.iter().all(|t| text(t.as_ref().unwrap()) == "Bearer token-1"));
         assert_eq!(giver.asked.load(Ordering::SeqCst), 1);
     }
@@ -275,14 +317,14 @@ mod tests {
     async fn whoever_asked_first_and_leaves_costs_nobody_the_answer() {
         let giver = giver(Duration::from_millis(300)).await;
         let tokens = tokens(&giver);
-        let first = tokio::time::timeout(Duration::from_millis(50), tokens.get(soon())).await;
+        let first = tokio::time::timeout(Duration::from_millis(50), tokens.get(&OWNED, soon())).await;
         assert!(first.is_err(), "the first one left");
-        let hasty = tokens.get(Deadline::now() + Duration::from_millis(50)).await;
+        let hasty = tokens.get(&OWNED, Deadline::now() + Duration::from_millis(50)).await;
         assert!(
             matches!(&hasty, Err(SourceError::Tokens(e)) if matches!(**e, SourceError::Timeout(_))),
             "{hasty:?}"
         );
-        assert_eq!(text(&tokens.get(soon()).await.unwrap()), "Bearer token-1");
+        assert_eq!(text(&tokens.get(&OWNED, soon()).await.unwrap()), "Bearer token-1");
         assert_eq!(giver.asked.load(Ordering::SeqCst), 1);
     }
 
@@ -290,8 +332,9 @@ mod tests {
     async fn a_thousand_refusals_of_one_token_ask_for_one_new_token() {
         let giver = giver(Duration::from_millis(100)).await;
         let tokens = tokens(&giver);
-        let old = tokens.get(soon()).await.unwrap();
-        let all = futures_util::future::join_all((0..1000).map(|_| tokens.replace(&old, soon()))).await;
+        let old = tokens.get(&OWNED, soon()).await.unwrap();
+        let all =
+            futures_util::future::join_all((0..1000).map(|_| tokens.replace(&OWNED, &old, soon()))).await;
         assert!(all.iter().all(|t| text(t.as_ref().unwrap().as_ref().unwrap()) == "Bearer token-2"));
         assert_eq!(giver.asked.load(Ordering::SeqCst), 2);
     }
@@ -301,9 +344,9 @@ mod tests {
         let giver = giver(Duration::ZERO).await;
         let tokens = tokens(&giver);
         let young = aged(&tokens, Duration::ZERO, true).await;
-        assert!(tokens.replace(&young, soon()).await.unwrap().is_none());
+        assert!(tokens.replace(&OWNED, &young, soon()).await.unwrap().is_none());
         let older = aged(&tokens, REFUSED, true).await;
-        assert!(tokens.replace(&older, soon()).await.unwrap().is_some_and(|t| t.after_refusal));
+        assert!(tokens.replace(&OWNED, &older, soon()).await.unwrap().is_some_and(|t| t.after_refusal));
     }
 
     #[tokio::test]
@@ -311,12 +354,12 @@ mod tests {
         let giver = giver(Duration::from_millis(20)).await;
         let tokens = tokens(&giver);
         aged(&tokens, Duration::from_secs(80), false).await;
-        assert_eq!(text(&tokens.get(soon()).await.unwrap()), "Bearer token-1");
+        assert_eq!(text(&tokens.get(&OWNED, soon()).await.unwrap()), "Bearer token-1");
         assert_eq!(giver.asked.load(Ordering::SeqCst), 1, "at 80 of 100 seconds it is not due");
         aged(&tokens, Duration::from_secs(15), false).await;
-        let all = futures_util::future::join_all((0..100).map(|_| tokens.get(soon()))).await;
+        let all = futures_util::future::join_all((0..100).map(|_| tokens.get(&OWNED, soon()))).await;
         assert!(all.iter().all(|t| text(t.as_ref().unwrap()) == "Bearer token-1"), "nobody waits");
-        while text(&tokens.get(soon()).await.unwrap()) != "Bearer token-2" {
+        while text(&tokens.get(&OWNED, soon()).await.unwrap()) != "Bearer token-2" {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(giver.asked.load(Ordering::SeqCst), 2);
@@ -328,17 +371,17 @@ mod tests {
         let tokens = tokens(&giver);
         aged(&tokens, Duration::from_secs(95), false).await;
         giver.fails.store(true, Ordering::SeqCst);
-        assert_eq!(text(&tokens.get(soon()).await.unwrap()), "Bearer token-1");
+        assert_eq!(text(&tokens.get(&OWNED, soon()).await.unwrap()), "Bearer token-1");
         while giver.asked.load(Ordering::SeqCst) < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         for _ in 0..100 {
-            assert_eq!(text(&tokens.get(soon()).await.unwrap()), "Bearer token-1");
+            assert_eq!(text(&tokens.get(&OWNED, soon()).await.unwrap()), "Bearer token-1");
         }
         assert_eq!(giver.asked.load(Ordering::SeqCst), 2, "a failed renewal is followed by a pause");
         giver.fails.store(false, Ordering::SeqCst);
         let healed = async {
-            while text(&tokens.get(soon()).await.unwrap()) == "Bearer token-1" {
+            while text(&tokens.get(&OWNED, soon()).await.unwrap()) == "Bearer token-1" {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

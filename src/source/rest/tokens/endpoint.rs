@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749 sections 2.3.1, 4.4 and 5.1): one request, and what is accepted as its answer.
+//! The token endpoint (RFC 6749 sections 2.3.1, 4.4 and 5.1, RFC 8693 section 2): one request, and what is accepted as its answer.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,6 +25,14 @@ const MAX_TOKEN: usize = 16 << 10;
 const UNSAID: Duration = Duration::from_secs(300);
 /// How long a token is kept at most.
 const LONGEST: Duration = Duration::from_secs(86400);
+/// The same for one in the name of a caller, who may lose their rights meanwhile.
+const LONGEST_OF_CALLERS: Duration = Duration::from_secs(3600);
+/// The type of tokens that are shown and wanted (RFC 8693 section 3).
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+/// Said to a caller whose token is not accepted.
+const NOT_ACCEPTED: &str = "The token that this caller came with was not accepted for this tool. Sign in again; if that does not help, \
+                            tell the person who runs this server.";
 
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -48,15 +56,23 @@ impl Endpoint {
         Self { plan: plan.clone(), client, timeout, basic, mask }
     }
 
-    /// Asks for a token.
-    pub(super) async fn ask(&self, after_refusal: bool) -> Result<Token, SourceError> {
+    pub(super) const fn grant(&self) -> Grant {
+        self.plan.grant
+    }
+
+    /// Asks for a token, for that of a caller if there is one.
+    pub(super) async fn ask(
+        &self,
+        subject: Option<&Secret>,
+        after_refusal: bool,
+    ) -> Result<Token, SourceError> {
         let asked = Instant::now();
         let mut request = self
             .client
             .post(&self.plan.url)
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(self.form());
+            .body(self.form(subject));
         if let Some(basic) = &self.basic {
             let mut basic = basic.clone();
             basic.set_sensitive(true);
@@ -67,9 +83,21 @@ impl Endpoint {
             error => error,
         })?;
         let (text, life) = read(&answer).map_err(|error| match error {
-            SourceError::Status { status, .. } => refused(status, self.mask.excerpt(&answer.body)),
+            SourceError::Status { status, .. } => {
+                let mask = self.mask.and(subject.cloned());
+                let body = mask.excerpt(&answer.body);
+                if subject.is_some() && blames_token(&answer) {
+                    tracing::warn!(status, body, "the token endpoint did not accept the token of a caller");
+                    return SourceError::Argument(NOT_ACCEPTED.to_owned());
+                }
+                refused(status, body)
+            }
             error => error,
         })?;
+        if subject.is_some_and(|subject| subject.expose() == text.expose()) {
+            return Err(bad("it gives the caller's own token back", "which is for nobody else"));
+        }
+        let life = if subject.is_some() { life.min(LONGEST_OF_CALLERS) } else { life };
         let bearer = format!("Bearer {}", text.expose());
         let mut header =
             HeaderValue::from_str(&bearer).map_err(|e| bad("a token that cannot be sent", e.to_string()))?;
@@ -80,12 +108,19 @@ impl Endpoint {
         Ok(Token { header, mask, life, born: asked, after_refusal, renewing })
     }
 
-    fn form(&self) -> String {
+    fn form(&self, subject: Option<&Secret>) -> String {
         let plan = &self.plan;
         let mut form = Serializer::new(String::new());
         match plan.grant {
             Grant::ClientCredentials => form.append_pair("grant_type", "client_credentials"),
+            Grant::TokenExchange => form
+                .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+                .append_pair("requested_token_type", ACCESS_TOKEN),
         };
+        if let Some(subject) = subject {
+            form.append_pair("subject_token", subject.expose())
+                .append_pair("subject_token_type", ACCESS_TOKEN);
+        }
         if plan.client_auth == ClientAuthConfig::Body {
             form.append_pair("client_id", &plan.client_id);
             form.append_pair("client_secret", plan.client_secret.expose());
@@ -96,12 +131,23 @@ impl Endpoint {
         if let Some(audience) = &plan.audience {
             form.append_pair("audience", audience);
         }
+        if let Some(resource) = &plan.resource {
+            form.append_pair("resource", resource);
+        }
         form.finish()
     }
 }
 
 fn bad(reason: &'static str, detail: impl Into<String>) -> SourceError {
     SourceError::BadReply { reason, detail: detail.into() }
+}
+
+/// Whether a failure is about the token of the caller (RFC 8693 section 2.2.2; many say `invalid_grant`).
+fn blames_token(answer: &Answer) -> bool {
+    let value: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let error = value.as_ref().and_then(|v| v.get("error")?.as_str());
+    (400..=403).contains(&answer.status)
+        && matches!(error, Some("invalid_grant" | "invalid_request" | "invalid_token"))
 }
 
 /// An answer that is no success. What it does not like about our request is no fault of the call's arguments.
@@ -132,6 +178,9 @@ fn read(answer: &Answer) -> Result<(Secret, Duration), SourceError> {
     }
     if !text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
         return Err(bad("its token is not a bearer token", "`token_type` is missing or another"));
+    }
+    if text("issued_token_type").is_some_and(|kind| kind != ACCESS_TOKEN && kind != JWT) {
+        return Err(bad("its token is of another type", "see `issued_token_type`"));
     }
     Ok((Secret::new(token.to_owned()), life(value.get("expires_in"))))
 }
