@@ -18,6 +18,8 @@ use crate::telemetry::one_line;
 
 /// When keys are old enough to be read again in the background.
 const OLD: Duration = Duration::from_secs(300);
+/// When nothing counts any more that was not looked at again, unless the issuer is down.
+const TOO_OLD: Duration = Duration::from_secs(600);
 /// How long nothing is read after a reading that failed, or that did not have the key that it was for. What strangers send can
 /// cause one reading in that time.
 const COOL_DOWN: Duration = Duration::from_secs(30);
@@ -96,12 +98,15 @@ impl Issuer {
             return Err(Refused::Bad("this token is not signed in a way that counts here"));
         }
         if self.keys.load().is_none() {
-            self.read_again().await;
+            self.read_again(false).await;
         }
         let Some(keys) = self.keys.load_full() else { return Err(Refused::NoKeys) };
-        if keys.read.elapsed() > OLD {
-            drop(self.begin());
-        }
+        self.freshen();
+        let keys = match keys.read.elapsed() > TOO_OLD {
+            // After a quiet time nothing has read them in the background: a key may have been withdrawn long ago.
+            true if self.read_again(false).await.is_some() => self.keys.load_full().unwrap_or(keys),
+            _ => keys,
+        };
         if let Some(verified) = self.try_keys(token, &keys)? {
             return Ok((verified, keys.edition));
         }
@@ -111,14 +116,15 @@ impl Issuer {
         }
         // A reading that somebody else began may be older than the key.
         for _ in 0..2 {
-            let Some(own) = self.read_again().await else { break };
+            let Some(own) = self.read_again(true).await else { break };
             if let Some(newer) = self.keys.load_full().filter(|newer| newer.edition != keys.edition)
                 && let Some(verified) = self.try_keys(token, &newer)?
             {
+                // It was not in vain.
+                self.lock().rests = None;
                 return Ok((verified, newer.edition));
             }
             if own {
-                self.rest(COOL_DOWN);
                 break;
             }
         }
@@ -148,19 +154,33 @@ impl Issuer {
 
     /// Reads the keys in the background before anybody needs them.
     pub(super) fn warm(self: &Arc<Self>) {
-        drop(self.begin());
+        drop(self.begin(false));
+    }
+
+    /// Reads the keys again in the background if they are old.
+    pub(super) fn freshen(self: &Arc<Self>) {
+        if self.keys.load().as_ref().is_some_and(|keys| keys.read.elapsed() > OLD) {
+            drop(self.begin(false));
+        }
+    }
+
+    /// Whether the keys are so old that nothing that was verified with them counts without another look.
+    pub(super) fn is_stale(&self) -> bool {
+        let keys = self.keys.load();
+        self.client.is_some() && keys.as_ref().is_some_and(|keys| keys.read.elapsed() > TOO_OLD)
     }
 
     /// Waits for a reading: the one that runs, or a new one unless nothing is read for a while. Whether it was a new one.
-    async fn read_again(self: &Arc<Self>) -> Option<bool> {
-        let (mut ended, before, own) = self.begin()?;
+    async fn read_again(self: &Arc<Self>, for_a_key: bool) -> Option<bool> {
+        let (mut ended, before, own) = self.begin(for_a_key)?;
         // The reading has time limits of its own.
         let _ = ended.wait_for(|ended| *ended > before).await;
         Some(own)
     }
 
-    /// Joins the reading that runs, or begins one in a task of its own: whoever waits may go away.
-    fn begin(self: &Arc<Self>) -> Option<(watch::Receiver<u64>, u64, bool)> {
+    /// Joins the reading that runs, or begins one in a task of its own: whoever waits may go away. One for a key that a token names is
+    /// followed by a rest, which ends early if a token was good by it.
+    fn begin(self: &Arc<Self>, for_a_key: bool) -> Option<(watch::Receiver<u64>, u64, bool)> {
         let client = self.client.clone()?;
         let mut reading = self.lock();
         let ended = self.ended.subscribe();
@@ -175,6 +195,9 @@ impl Issuer {
             tokio::spawn(async move {
                 let done = Done(&issuer);
                 issuer.read(&client).await;
+                if for_a_key {
+                    issuer.rest(COOL_DOWN);
+                }
                 drop(done);
             });
         }

@@ -71,6 +71,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Slow {
     hashes: Arc<[(Arc<str>, Arc<Identity>)]>,
+    /// Good keys by their SHA-256; kept as long as the hashes are.
+    good: Cache<[u8; 32], Arc<Identity>>,
     /// By the SHA-256 of what was given: whose it is, if anybody's.
     tried: Cache<[u8; 32], Option<Arc<Identity>>>,
     turns: Arc<Semaphore>,
@@ -86,6 +88,7 @@ impl Slow {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             hashes: hashes.collect(),
+            good: Cache::builder().max_capacity(REMEMBERED).build(),
             tried: Cache::builder().max_capacity(REMEMBERED).time_to_live(KEEP).build(),
             turns: Arc::new(Semaphore::new((cores / 4).max(1))),
         }
@@ -98,7 +101,20 @@ impl Slow {
         }
         let given = digest::digest(&digest::SHA256, key.as_bytes());
         let given: [u8; 32] = given.as_ref().try_into().map_err(|_| ())?;
-        self.tried.try_get_with(given, self.attempt(key.to_owned())).await.map_err(|_| ())
+        // Who came in once does not wait behind strangers.
+        if let Some(identity) = self.good.get(&given).await {
+            return Ok(Some(identity));
+        }
+        let found = self.tried.try_get_with(given, self.attempt(key.to_owned())).await.map_err(|_| ())?;
+        if let Some(identity) = &found {
+            self.good.insert(given, identity.clone()).await;
+        }
+        Ok(found)
+    }
+
+    /// Whether there are hashes at all.
+    pub(super) fn is_used(&self) -> bool {
+        !self.hashes.is_empty()
     }
 
     async fn attempt(&self, key: String) -> Result<Option<Arc<Identity>>, ()> {

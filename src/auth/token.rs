@@ -75,6 +75,12 @@ impl<'a> Unverified<'a> {
         Ok(Self { text, kid, algorithm, claims })
     }
 
+    /// Whether it has the form of one.
+    pub(super) fn is_one(text: &str) -> bool {
+        let header = text.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        header.and_then(|bytes| super::json::object(&bytes)).is_some_and(|header| header.contains_key("alg"))
+    }
+
     /// Who says that they issued it.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)

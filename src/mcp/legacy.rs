@@ -24,7 +24,7 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
         "resources/subscribe" | "resources/unsubscribe" if has_resources => {
             let uri = method::required(message.params.uri, "uri")?;
             match cx.session {
-                Some(_) if cx.live.resource(&uri).is_none() => {
+                Some(_) if !readable(&uri, cx) => {
                     return Err(RpcError::resource_not_found(&uri, Era::Legacy));
                 }
                 Some(session) if name == "resources/subscribe" => session.watch(&uri)?,
@@ -37,6 +37,12 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
             .await
             .unwrap_or_else(|| Err(RpcError::unknown_method(name))),
     }
+}
+
+/// Whether there is such a resource, and this caller may read it.
+fn readable(uri: &str, cx: &Context<'_>) -> bool {
+    let route = cx.live.resource(uri).map(|(resource, _)| &resource.route.plan);
+    route.is_some_and(|route| route.policy.auth.before(&cx.caller, &route.name).is_ok())
 }
 
 /// The version asked for if we speak it, else our newest of this era.

@@ -82,6 +82,17 @@ pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Ve
     let (Some(id), Some(outlet)) = (message.id.as_deref(), cx.outlet) else {
         return Err(RpcError::internal("there is no stream to listen on"));
     };
+    // What it may not read it does not hear of. What is not there yet may come.
+    let hidden = |uri: &String| {
+        let route = cx.live.resource(uri).map(|(resource, _)| &resource.route.plan);
+        route.is_some_and(|route| route.policy.auth.before(&cx.caller, &route.name).is_err())
+    };
+    let wanted = Wanted {
+        resource_subscriptions: wanted
+            .resource_subscriptions
+            .map(|uris| uris.into_iter().filter(|uri| !hidden(uri)).collect()),
+        ..wanted
+    };
     let Some(mut listening) = cx.peers.news.listen() else {
         return Err(RpcError::internal("too many clients listen already; try again later"));
     };

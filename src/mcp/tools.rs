@@ -20,12 +20,14 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         let help = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
         return Err(RpcError::invalid_params(format!("there is no tool `{shown}`{help}")));
     };
-    if let Some(arguments) = params.arguments
+    // Whoever may not use it learns nothing else of it.
+    let before = tool.route.plan.policy.auth.before(&cx.caller, &name).err();
+    if let (Some(arguments), None) = (params.arguments, &before)
         && !arguments.get().starts_with('{')
     {
         return Err(RpcError::invalid_params("`arguments` is an object"));
     }
-    if let (Era::Modern, Some(sent)) = (era, cx.headers) {
+    if let (Era::Modern, Some(sent), None) = (era, cx.headers, &before) {
         headers::check_params(sent, &tool.plan.header_params, params.arguments)?;
     }
     let id = RequestId::fresh();

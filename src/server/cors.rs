@@ -46,5 +46,8 @@ pub(super) fn open(mut reply: Reply, origin: Option<HeaderValue>) -> Reply {
 
 fn name_origin(out: &mut HeaderMap, origin: HeaderValue) {
     out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    // What a client in a page has to read beside the body.
+    let exposed = HeaderValue::from_static("WWW-Authenticate, Mcp-Session-Id, Retry-After");
+    out.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     out.insert(header::VARY, HeaderValue::from_static("Origin"));
 }
