@@ -364,3 +364,54 @@ async fn where_nobody_is_known_lists_are_for_everybody_and_scopes_for_nobody() {
     let list = send(&gateway, None, "tools/list", json!({})).await;
     assert_eq!(list.json()["result"]["cacheScope"], "public");
 }
+
+#[tokio::test]
+async fn nobody_hears_of_a_resource_that_they_may_not_read() {
+    let config = json!({
+        "auth": keys(),
+        "tools": { "touch": {
+            "description": "D.", "static": { "steps": [{ "announce": "shop://secret" }], "text": "told" },
+            "policy": { "auth": "none" }
+        } },
+        "resources": {
+            "shop://secret": { "static": { "text": "x" }, "policy": { "auth": { "scopes": ["admin"] } } },
+            "shop://open": { "static": { "text": "x" } },
+        },
+    });
+    let gateway = Gateway::start(&config.to_string()).await;
+    let wanted = json!({ "notifications": { "resourceSubscriptions": ["shop://secret", "shop://open"] } });
+    for (key, heard) in [
+        (Some("key-of-boss"), json!(["shop://open", "shop://secret"])),
+        (Some("key-of-reader"), json!(["shop://open"])),
+        (None, json!([])),
+    ] {
+        let mut headers = modern_headers("subscriptions/listen", None);
+        headers.extend(key.map(|key| ("Authorization".to_owned(), format!("Bearer {key}"))));
+        let body = modern("subscriptions/listen", wanted.clone()).to_string();
+        let mut stream = gateway.connect().await;
+        assert_eq!(stream.open_stream("POST", &headers, body.as_bytes()).await.status, 200);
+        let accepted = stream.event().await.unwrap();
+        assert_eq!(accepted["params"]["notifications"]["resourceSubscriptions"], heard, "{key:?}");
+        gateway.call("touch", json!({})).await;
+        let hears = key == Some("key-of-boss");
+        if hears {
+            assert_eq!(stream.event().await.unwrap()["params"]["uri"], "shop://secret");
+        } else {
+            assert!(stream.no_event(std::time::Duration::from_millis(200)).await, "{key:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_can_read_why_it_was_turned_away() {
+    let gateway = Gateway::start(
+        &json!({ "auth": keys(), "tools": { "t": { "description": "D.", "static": { "text": "x" } } } })
+            .to_string(),
+    )
+    .await;
+    let mut headers = modern_headers("tools/list", None);
+    headers.push(("Origin".to_owned(), "http://localhost:3000".to_owned()));
+    let reply = gateway.post(&headers, modern("tools/list", json!({})).to_string().as_bytes()).await;
+    assert_eq!(reply.status, 401);
+    assert!(reply.header("access-control-expose-headers").unwrap().contains("WWW-Authenticate"));
+}

@@ -116,6 +116,29 @@ async fn ten_thousand_bad_tokens_cause_one_reading() {
     assert_eq!(once(&gateway, &pair.token(&subject(&issuer, "bob"))).await, 200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_who_hang_up_cause_no_more_readings_than_those_who_wait() {
+    let (pair, other) = (Pair::ec("k"), Pair::ec("other"));
+    let issuer = Issuer::start(&[&pair]).await;
+    let gateway = Gateway::start(&config(&issuer.auth())).await;
+    assert_eq!(once(&gateway, &pair.token(&issuer.claims())).await, 200);
+    let claims = issuer.claims().to_string();
+    for n in 0..30 {
+        let header = json!({ "alg": "ES256", "kid": format!("s{n}") }).to_string();
+        let token = other.token_of("ES256", &header, &claims);
+        let mut headers = modern_headers("tools/list", None);
+        headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
+        let body = modern("tools/list", json!({})).to_string();
+        let mut connection = gateway.connect().await;
+        connection.begin("POST", "/mcp", &headers, body.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(connection);
+    }
+    let reads = issuer.reads();
+    assert!((2..=3).contains(&reads), "{reads} readings");
+    assert_eq!(once(&gateway, &pair.token(&subject(&issuer, "bob"))).await, 200);
+}
+
 #[tokio::test]
 async fn while_an_issuer_is_down_the_last_good_keys_hold() {
     let (pair, newer) = (Pair::ec("k"), Pair::ec("newer"));
