@@ -152,10 +152,22 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|reason| AppError::Listen { address, reason })
 }
 
-/// Serves HTTP until `shutdown`, then drains.
-pub async fn serve_http(live: LiveHandle, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+/// Serves HTTP until `shutdown`, then drains. `admin` is the address of those who run it, which goes on while it drains.
+pub async fn serve_http(
+    live: LiveHandle,
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    shutdown: impl Future<Output = ()>,
+) {
     let server = Arc::new(Server::new(live));
-    server::run(listener, server, shutdown).await;
+    let running = server::run(listener, server.clone(), shutdown);
+    match admin {
+        None => running.await,
+        Some(admin) => tokio::select! {
+            () = running => {}
+            () = server::admin::run(admin, server) => {}
+        },
+    }
     info!("stopped");
 }
 

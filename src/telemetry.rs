@@ -1,4 +1,6 @@
-//! The log: text or JSON lines to stderr or to a file that is rotated by size. stdout is never touched.
+//! The log: text or JSON lines to stderr or to a file that is rotated by size. stdout is never touched. Beside it what is counted.
+
+pub mod metrics;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write};

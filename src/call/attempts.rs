@@ -52,6 +52,9 @@ impl Tries<'_> {
             let Some(pause) = self.pause(tried, &error, attempt.deadline) else {
                 return Err(self.told(Failed::Source(error)));
             };
+            if let Some(source) = &self.route.meter.source {
+                source.retries.inc();
+            }
             self.announce(tried, pause, &error).await;
             last = Some(error);
             sleep(pause).await;
@@ -83,6 +86,7 @@ impl Tries<'_> {
             Some(guard) => Some(guard.enter(attempt.deadline).await.map_err(Failed::Guard)?),
             None => None,
         };
+        let started = Instant::now();
         let result = match timeout_at(attempt.deadline, backend.execute(arguments, attempt)).await {
             // A source that was given what was left of the time names that; the caller knows the whole.
             Err(_) => Err(SourceError::Timeout(self.timeout)),
@@ -91,8 +95,15 @@ impl Tries<'_> {
             }
             Ok(result) => result,
         };
+        let health = result.as_ref().map_or_else(SourceError::health, |_| Health::Well);
+        if let Some(source) = &self.route.meter.source {
+            source.seconds.observe(started.elapsed().as_secs_f64());
+            if health == Health::Ill {
+                source.failures.inc();
+            }
+        }
         if let Some(entered) = entered {
-            entered.report(result.as_ref().map_or_else(SourceError::health, |_| Health::Well));
+            entered.report(health);
         }
         result.map_err(Failed::Source)
     }

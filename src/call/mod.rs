@@ -4,10 +4,12 @@ mod attempts;
 mod cached;
 mod confirm;
 mod error;
+mod record;
 mod run;
 
 pub use crate::output::{Content, Outcome};
 pub use error::{CallError, Code, Origin, whole_seconds};
+pub use record::Record;
 pub use run::{Call, Input, admit, run};
 
 pub use crate::caller::Caller;

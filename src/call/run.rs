@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::attempts::Tries;
 use super::cached::cached;
 use super::confirm::confirm;
-use super::{CallError, Caller, Origin, Outcome, RequestId};
+use super::{CallError, Caller, Origin, Outcome, Record, RequestId};
 use crate::live::Route;
 use crate::output;
 use crate::params::Arguments;
@@ -52,7 +52,9 @@ pub struct Call<'a> {
 /// [`CallError`]; it was logged already.
 pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
     let started = Instant::now();
+    let record = Record::begin(&route.meter);
     let result = steps(route, input, call).await;
+    record.finish(result.as_ref());
     let source = route.plan.op.source().unwrap_or("-");
     let (name, id, ms) =
         (&route.plan.name, call.id, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));

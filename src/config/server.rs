@@ -38,6 +38,10 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<Spanned<String>>,
     /// The log.
     pub log: LogConfig,
+    /// What is measured, and where it can be read.
+    pub telemetry: TelemetryConfig,
+    /// An address for those who run the server, apart from that of its clients.
+    pub admin: Option<AdminConfig>,
 }
 
 /// The HTTP side.
@@ -113,6 +117,26 @@ pub struct LogConfig {
     pub max_size: Option<Spanned<Size>>,
     /// How many rotated files are kept. Default 5.
     pub keep: Option<Spanned<u32>>,
+}
+
+/// What is measured. Nothing of it can be read unless it is written here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Telemetry")]
+pub struct TelemetryConfig {
+    /// The path of the metrics in Prometheus' (OpenMetrics) text form, such as `/metrics`. They are served beside the MCP endpoint, to
+    /// whoever may call that; with `server.admin` there instead. Not served over stdio.
+    pub metrics: Option<Spanned<String>>,
+}
+
+/// An address that serves the metrics (at `server.telemetry.metrics`, else `/metrics`), `/healthz` and `/readyz`, and nothing of MCP.
+/// On loopback it asks nobody who they are; beyond loopback it needs `auth`, and asks for it like the MCP endpoint, but for health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Admin")]
+pub struct AdminConfig {
+    /// Address and port, such as `127.0.0.1:9090`. Used by `serve` only.
+    pub listen: Spanned<String>,
 }
 
 /// How much is logged.

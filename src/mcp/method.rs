@@ -76,7 +76,10 @@ pub(super) async fn shared(
 pub(super) fn admit_list(cx: &Context<'_>) -> Result<(), RpcError> {
     let id = RequestId::fresh();
     let call = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
-    call::admit(cx.live.lists_limit.as_deref(), &call).map_err(|e| RpcError::from_call(&e, id))
+    call::admit(cx.live.lists_limit.as_deref(), &call).map_err(|e| {
+        cx.live.metrics.lists_limited.inc();
+        RpcError::from_call(&e, id)
+    })
 }
 
 /// The first page of a list, or that of the cursor.

@@ -66,6 +66,12 @@ pub struct ServerPlan {
     pub trusted_proxies: Vec<Network>,
     /// The log.
     pub log: LogPlan,
+    /// The path of the metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+    /// Where those who run the server ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
     /// Who may call.
     pub auth: AuthPlan,
 }
@@ -112,6 +118,8 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let auth = auth::compile(config.auth.as_ref(), diagnostics);
     let listen = listen(http.listen.as_ref(), config.auth.is_some(), diagnostics);
     let path = path(http, diagnostics);
+    let metrics = metrics_path(config, path.as_deref(), diagnostics);
+    let admin = server.admin.as_ref().map(|a| listen_at(&a.listen, config.auth.is_some(), diagnostics));
     check_hosts(http, diagnostics);
     let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
     for (value, span, key) in [
@@ -163,8 +171,35 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             max_size: log.max_size.map_or(Size::mib(100), |s| s.value),
             keep: log.keep.map_or(5, |k| k.value as usize),
         },
+        metrics,
+        admin: match admin {
+            Some(admin) => Some(admin?),
+            None => None,
+        },
         auth: auth?,
     })
+}
+
+/// The path of the metrics; with an address of their own they always have one.
+fn metrics_path(config: &Config, endpoint: Option<&str>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let admin = config.server.admin.is_some();
+    let Some(written) = &config.server.telemetry.metrics else {
+        return admin.then(|| "/metrics".to_owned());
+    };
+    let taken =
+        matches!(written.as_str(), "/healthz" | "/readyz") || !admin && Some(written.as_str()) == endpoint;
+    if taken || !is_path(written) {
+        let message = "this cannot be the path of the metrics";
+        let help = "such as `/metrics`; the endpoint's path, `/healthz` and `/readyz` are taken";
+        diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));
+    }
+    Some(written.value.clone())
+}
+
+/// A path of plain characters.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'))
 }
 
 /// Where a mistake inside took something away, it is not said to be missing.
@@ -203,9 +238,13 @@ fn listen(
     open: bool,
     diagnostics: &mut Diagnostics,
 ) -> Option<SocketAddr> {
-    let Some(written) = written else {
-        return Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
-    };
+    match written {
+        Some(written) => listen_at(written, open, diagnostics),
+        None => Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
+    }
+}
+
+fn listen_at(written: &Spanned<String>, open: bool, diagnostics: &mut Diagnostics) -> Option<SocketAddr> {
     let Ok(address) = parse_address(&written.value) else {
         let message = "this is not an address with a port";
         diagnostics.push(Diagnostic::error("bad-address", message).at(written.span, "").help(ADDRESS_HELP));
@@ -247,10 +286,8 @@ impl ServerPlan {
 
 fn path(http: &HttpConfig, diagnostics: &mut Diagnostics) -> Option<String> {
     let Some(written) = &http.path else { return Some("/mcp".to_owned()) };
-    let plain = written.starts_with('/')
-        && written.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'));
     let taken = matches!(written.as_str(), "/healthz" | "/readyz") || written.starts_with(auth::WELL_KNOWN);
-    if !plain || taken {
+    if !is_path(written) || taken {
         let message = "this cannot be the endpoint's path";
         let help = "such as `/mcp`; `/healthz` and `/readyz` are taken";
         diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));

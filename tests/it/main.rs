@@ -41,6 +41,7 @@ mod listening;
 mod lists;
 mod many_at_once;
 mod memory;
+mod metrics;
 mod mysql;
 mod naughty;
 mod online;
