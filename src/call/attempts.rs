@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
+use super::record::Seen;
 use super::{CallError, RequestId};
 use crate::live::Route;
 use crate::output::Reply;
@@ -23,6 +24,7 @@ pub(super) struct Tries<'a> {
     pub retry: Option<&'a RetryPlan>,
     pub reports: &'a Talk,
     pub id: RequestId,
+    pub seen: &'a Seen,
 }
 
 /// Why an attempt gave nothing.
@@ -86,6 +88,7 @@ impl Tries<'_> {
             Some(guard) => Some(guard.enter(attempt.deadline).await.map_err(Failed::Guard)?),
             None => None,
         };
+        self.seen.attempt();
         let started = Instant::now();
         let result = match timeout_at(attempt.deadline, backend.execute(arguments, attempt)).await {
             // A source that was given what was left of the time names that; the caller knows the whole.

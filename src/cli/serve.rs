@@ -42,6 +42,7 @@ impl Serve {
         }
         let line = format!("{}: http://{address}{} ({})", plan.server.name, plan.server.path, served(&plan));
         let live = app::open(plan)?;
+        app::install_audit(&live)?;
         app::describe(&live).await?;
         say(&line);
         app::serve_http(live, listener, admin, app::stop_signal()).await;

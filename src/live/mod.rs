@@ -14,6 +14,7 @@ use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::RateLimit;
 use crate::policy::{Concurrency, Guard};
 use crate::source::{Backend, OpenError, Source, SourcePlan};
+use crate::telemetry::audit::Slot;
 use crate::telemetry::metrics::{Metrics, RouteMeter};
 
 /// A compiled route bound to its live source.
@@ -39,6 +40,8 @@ pub struct Route {
     pub invalidates: Vec<Arc<Shelf>>,
     /// What is counted of it.
     pub meter: Arc<RouteMeter>,
+    /// Where its calls are recorded.
+    pub audit: Arc<Slot>,
 }
 
 /// A source in use.
@@ -113,6 +116,8 @@ pub struct Live {
     pub sources: HashMap<String, OpenSource>,
     /// Kept answers, of all generations.
     pub cache: Arc<Cache<Answer>>,
+    /// Where calls are recorded, in all generations; filled when the process begins.
+    pub audit: Arc<Slot>,
     /// What is counted, in all generations.
     pub metrics: Arc<Metrics>,
     /// How often lists and fixed suggestions may be asked for.

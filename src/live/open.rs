@@ -11,6 +11,7 @@ use crate::policy::Concurrency;
 use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::{Per, RateLimit, RateLimitPlan};
 use crate::source::OpenError;
+use crate::telemetry::audit::Slot;
 use crate::telemetry::metrics::{Metrics, RouteMeter};
 
 impl Live {
@@ -56,7 +57,7 @@ impl Live {
             };
             prompts.insert(prompt.name.clone(), live);
         }
-        let metrics = opening.metrics.clone();
+        let (metrics, audit) = (opening.metrics.clone(), opening.audit.clone());
         let generation = previous.map_or(1, |p| p.generation + 1);
         let lists_limit = opening.limit(plan.server.lists_limit, || previous?.lists_limit.clone());
         let Opening { sources, cache, .. } = opening;
@@ -66,6 +67,7 @@ impl Live {
             plan,
             sources,
             cache,
+            audit,
             metrics,
             lists_limit,
             auth,
@@ -95,6 +97,7 @@ struct Opening<'a> {
     sources: HashMap<String, OpenSource>,
     cache: Arc<Cache<Answer>>,
     metrics: Arc<Metrics>,
+    audit: Arc<Slot>,
     /// The routes before, by what they are exposed as, whose they are, and their name.
     before: HashMap<(Noun, &'a str, &'a str), &'a Route>,
     /// The sources before, to see which go on.
@@ -122,6 +125,7 @@ impl<'a> Opening<'a> {
             sources,
             cache: cache.unwrap_or_else(|| Arc::new(Cache::new(plan.server.cache_max.0))),
             metrics: previous.map(|p| p.metrics.clone()).unwrap_or_default(),
+            audit: previous.map(|p| p.audit.clone()).unwrap_or_default(),
             before,
             old_sources: previous.map(|p| &p.sources),
             shelves: HashMap::new(),
@@ -177,6 +181,7 @@ impl<'a> Opening<'a> {
             cache: self.cache.clone(),
             invalidates: invalidates.filter_map(|name| self.shelves.get(name.as_str()).cloned()).collect(),
             meter: Arc::new(self.meter(of, plan)),
+            audit: self.audit.clone(),
         })
     }
 

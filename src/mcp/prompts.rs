@@ -6,7 +6,7 @@ use super::asking::Round;
 use super::method::{push_string, required};
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content};
-use crate::call::{self, Call, CallError, Code, Content, Input, Outcome, Record, RequestId, Talk};
+use crate::call::{self, Call, CallError, Code, Content, Input, Outcome, Record, RequestId, Seen, Talk};
 use crate::live::{Prompt, Route};
 use crate::params::Arguments;
 use crate::plan::Role;
@@ -19,9 +19,9 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
         return Err(RpcError::invalid_params(format!("there is no prompt `{shown}`")));
     };
     let id = RequestId::fresh();
-    let counted = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
-    let record = Record::begin(&prompt.meter);
-    let arguments = match allowed(prompt, &name, params, &counted) {
+    let counted = cx.call(id, era, Talk::silent());
+    let record = Record::begin(&prompt.meter, &cx.live.audit, &counted);
+    let arguments = match allowed(prompt, &name, params, &counted, &record.seen) {
         Ok(arguments) => arguments,
         Err(error) => {
             record.finish(Err(&error));
@@ -36,7 +36,7 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
     let asking = round.as_mut().and_then(|r| r.asking.take());
     let result = talking::run(&Wanted::default(), asking, true, cx, async |talk| {
         let limit = prompt.plan.policy.timeout.0 + talk.patience();
-        let this = Call { caller: &cx.caller, ip: cx.ip, id, talk };
+        let this = cx.call(id, era, talk);
         tokio::time::timeout(limit, messages(prompt, &arguments, &this)).await
     })
     .await;
@@ -44,7 +44,7 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
     match &result {
         Ok(_) => record.succeed(),
         Err(error) => record.finish(Err(error)),
-    };
+    }
     let messages = match (result, round, era) {
         (Err(CallError { unanswered: Some(why), .. }), Some(round), Era::Modern) => {
             return round.unanswered(*why);
@@ -79,6 +79,7 @@ fn allowed(
     name: &str,
     params: &Params<'_>,
     call: &Call<'_>,
+    seen: &Seen,
 ) -> Result<Arguments, CallError> {
     let auth = &prompt.plan.policy.auth;
     let denied = |denied| CallError::denied(&denied);
@@ -86,6 +87,7 @@ fn allowed(
     call::admit(prompt.limit.as_deref(), call)?;
     let declared = &prompt.plan.params;
     let arguments = declared.bind(params.arguments, call.caller).map_err(CallError::arguments)?;
+    seen.arguments(declared, &arguments);
     auth.after(call.caller, name, || declared.named(&arguments)).map_err(denied)?;
     Ok(arguments)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::listed::{self, IconPlan};
 use crate::auth::{self, AuthPlan};
-use crate::config::{Config, HttpConfig, LogFormatConfig, LogLevelConfig};
+use crate::config::{AuditArgumentsConfig, AuditConfig, Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::net::Network;
 use crate::policy;
@@ -66,6 +66,9 @@ pub struct ServerPlan {
     pub trusted_proxies: Vec<Network>,
     /// The log.
     pub log: LogPlan,
+    /// The record of calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditPlan>,
     /// The path of the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
@@ -89,6 +92,19 @@ pub struct LogPlan {
     pub max_size: Size,
     /// Rotated files kept.
     pub keep: usize,
+}
+
+/// `server.audit` with every default in place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AuditPlan {
+    /// The file, if not stderr.
+    pub file: Option<PathBuf>,
+    /// Rotated at this size.
+    pub max_size: Size,
+    /// Rotated files kept.
+    pub keep: usize,
+    /// What it says of arguments.
+    pub arguments: AuditArgumentsConfig,
 }
 
 /// The limit of lists: their own, else that of every route.
@@ -171,6 +187,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             max_size: log.max_size.map_or(Size::mib(100), |s| s.value),
             keep: log.keep.map_or(5, |k| k.value as usize),
         },
+        audit: server.audit.as_ref().map(|audit| audit_plan(audit, config, diagnostics)),
         metrics,
         admin: match admin {
             Some(admin) => Some(admin?),
@@ -178,6 +195,24 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         },
         auth: auth?,
     })
+}
+
+fn audit_plan(audit: &AuditConfig, config: &Config, diagnostics: &mut Diagnostics) -> AuditPlan {
+    if let Some(small) = audit.max_size.filter(|size| size.value.0 < 1024) {
+        let message = "`max_size` is too small to be of use";
+        diagnostics.push(Diagnostic::error("too-small", message).at(small.span, ""));
+    }
+    let log = config.server.log.file.as_ref();
+    if let Some(same) = audit.file.as_ref().filter(|file| log.is_some_and(|log| log.value == file.value)) {
+        let message = "the audit and the log cannot share a file: each would move it away from the other";
+        diagnostics.push(Diagnostic::error("same-file", message).at(same.span, ""));
+    }
+    AuditPlan {
+        file: audit.file.as_ref().map(|f| config.base.join(&f.value)),
+        max_size: audit.max_size.map_or(Size::mib(100), |s| s.value),
+        keep: audit.keep.map_or(5, |k| k.value as usize),
+        arguments: audit.arguments.unwrap_or_default(),
+    }
 }
 
 /// The path of the metrics; with an address of their own they always have one.

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub running: Gauge,
     /// Lists and fixed suggestions that were asked for too often.
     pub lists_limited: Counter,
+    /// Lines of the audit that were lost, because the disk did not take them in time.
+    pub audit_lost: Counter,
 }
 
 impl Default for Metrics {
@@ -62,6 +64,7 @@ impl Default for Metrics {
             http: Family::default(),
             running: Gauge::default(),
             lists_limited: Counter::default(),
+            audit_lost: Counter::default(),
         }
     }
 }
@@ -69,6 +72,10 @@ impl Default for Metrics {
 /// What is counted of one route.
 #[derive(Debug)]
 pub struct RouteMeter {
+    /// What it is exposed as.
+    pub noun: &'static str,
+    /// Its name.
+    pub route: String,
     labels: Labels,
     calls: Family<Labels, Counter>,
     by_outcome: [OnceLock<Counter>; OUTCOMES],
@@ -94,6 +101,8 @@ pub struct Answers {
 /// What is counted of one source.
 #[derive(Clone, Debug)]
 pub struct SourceMeter {
+    /// Its name.
+    pub name: String,
     /// How long attempts took, in seconds.
     pub seconds: Histogram,
     /// Attempts after which the source seemed ill.
@@ -148,6 +157,8 @@ impl Metrics {
             self.answers.get_or_create_owned(&labels)
         };
         RouteMeter {
+            noun,
+            route: route.to_owned(),
             calls: self.calls.clone(),
             by_outcome: Default::default(),
             seconds: self.call_seconds.get_or_create_owned(&labels),
@@ -165,6 +176,7 @@ impl Metrics {
     fn source(&self, name: &str) -> SourceMeter {
         let labels = vec![("source", name.to_owned())];
         SourceMeter {
+            name: name.to_owned(),
             seconds: self.attempt_seconds.get_or_create_owned(&labels),
             failures: self.failures.get_or_create_owned(&labels),
             retries: self.retries.get_or_create_owned(&labels),
@@ -220,6 +232,8 @@ impl Metrics {
         to.register("http_requests", "HTTP requests by the class of their status", self.http.clone());
         let help = "Lists and fixed suggestions that were asked for too often";
         to.register("lists_rate_limited", help, self.lists_limited.clone());
+        let help = "Lines of the audit that were lost, because the disk did not take them in time";
+        to.register("audit_lost", help, self.audit_lost.clone());
     }
 }
 

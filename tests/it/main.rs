@@ -16,6 +16,7 @@
 
 mod access;
 mod asking;
+mod audit;
 mod caching;
 mod callers;
 mod cli;

@@ -1,5 +1,11 @@
 //! Metrics: who may read them and where, what they count, that labels are names of the configuration only, and that a reload takes
 //! nothing back.
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what is counted is whole"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -187,6 +193,21 @@ async fn they_are_off_unless_written_and_guarded_like_calls() {
     assert_eq!(send("POST", "localhost").await.status, 405);
     assert_eq!(send("GET", "evil.example").await.status, 403, "a rebound name");
     assert_eq!(gateway.get("/metrics").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_route_for_everybody_does_not_open_the_metrics() {
+    let yaml = json!({
+        "server": { "telemetry": { "metrics": "/metrics" } },
+        "auth": { "api_keys": [{ "name": "prometheus", "key": KEY }] },
+        "tools": { "hello": { "description": "D.", "policy": { "auth": "none" }, "static": { "text": "x" } } },
+    });
+    let gateway = Gateway::start(&yaml.to_string()).await;
+    gateway.call("hello", json!({})).await;
+    let refused = gateway.get("/metrics").await;
+    assert_eq!(refused.status, 401);
+    assert!(refused.header("www-authenticate").is_some() && !refused.text().contains("sidegate_"));
+    assert_eq!(gateway.get("/readyz").await.json(), json!({ "ready": true }));
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ impl Gateway {
             None => None,
         };
         let live = app::open(plan).unwrap();
+        app::install_audit(&live).unwrap();
         app::describe(&live).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
