@@ -10,13 +10,14 @@ use tokio::net::TcpListener;
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{Config, Environment, LogFormatConfig, LogLevelConfig, load};
+use crate::config::{AuditArgumentsConfig, Config, Environment, LogFormatConfig, LogLevelConfig, load};
 use crate::diag::{Diagnostics, SourceMap};
 use crate::live::{Live, LiveHandle};
 use crate::online;
 use crate::plan::{self, Plan};
 use crate::server::{self, Server};
 use crate::source::OpenError;
+use crate::telemetry::audit::{Arguments, Audit, AuditOptions};
 use crate::telemetry::{self, LogOptions};
 
 /// How long the start waits for the databases to describe the statements.
@@ -144,6 +145,43 @@ pub fn install_log(plan: &Plan) -> Result<(), AppError> {
     })
 }
 
+/// Opens the audit that the configuration asks for, unless it is open already, and closes one that it does not.
+///
+/// # Errors
+/// [`AppError::Io`] if its file cannot be opened; then everything stays as it was.
+pub fn install_audit(live: &LiveHandle) -> Result<(), AppError> {
+    let now = live.load();
+    let Some(plan) = &now.plan.server.audit else {
+        now.audit.store(None);
+        return Ok(());
+    };
+    let options = AuditOptions {
+        file: plan.file.clone(),
+        max_size: plan.max_size.0 as u64,
+        keep: plan.keep,
+        arguments: match plan.arguments {
+            AuditArgumentsConfig::None => Arguments::None,
+            AuditArgumentsConfig::Digest => Arguments::Digest,
+            AuditArgumentsConfig::Redacted => Arguments::Redacted,
+        },
+    };
+    if now.audit.load().as_ref().is_some_and(|open| *open.options() == options) {
+        return Ok(());
+    }
+    let file = options.file.as_ref().map_or("stderr".to_owned(), |f| f.display().to_string());
+    let audit = Audit::open(options, now.metrics.audit_lost.clone())
+        .map_err(|e| AppError::Io(format!("cannot open the audit `{file}`: {e}")))?;
+    now.audit.store(Some(Arc::new(audit)));
+    Ok(())
+}
+
+/// Waits until the audit is on the disk, some seconds at most.
+pub async fn flush_audit(live: &LiveHandle) {
+    if let Some(audit) = live.load().audit.load_full() {
+        let _ = tokio::task::spawn_blocking(move || audit.flush()).await;
+    }
+}
+
 /// Binds the plan's address.
 ///
 /// # Errors
@@ -152,10 +190,23 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|reason| AppError::Listen { address, reason })
 }
 
-/// Serves HTTP until `shutdown`, then drains.
-pub async fn serve_http(live: LiveHandle, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-    let server = Arc::new(Server::new(live));
-    server::run(listener, server, shutdown).await;
+/// Serves HTTP until `shutdown`, then drains. `admin` is the address of those who run it, which goes on while it drains.
+pub async fn serve_http(
+    live: LiveHandle,
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let server = Arc::new(Server::new(live.clone()));
+    let running = server::run(listener, server.clone(), shutdown);
+    match admin {
+        None => running.await,
+        Some(admin) => tokio::select! {
+            () = running => {}
+            () = server::admin::run(admin, server) => {}
+        },
+    }
+    flush_audit(&live).await;
     info!("stopped");
 }
 
@@ -164,9 +215,9 @@ pub async fn serve_http(live: LiveHandle, listener: TcpListener, shutdown: impl 
 /// # Errors
 /// [`AppError::Io`] if the input cannot be read.
 pub async fn serve_stdio(live: LiveHandle, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
-    server::stdio::run(live, tokio::io::stdin(), tokio::io::stdout(), shutdown)
-        .await
-        .map_err(|e| AppError::Io(format!("cannot read the input: {e}")))
+    let result = server::stdio::run(live.clone(), tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
+    flush_audit(&live).await;
+    result.map_err(|e| AppError::Io(format!("cannot read the input: {e}")))
 }
 
 /// Done at the first SIGINT or SIGTERM; a second one ends the process at once.

@@ -1,4 +1,8 @@
-//! The log: text or JSON lines to stderr or to a file that is rotated by size. stdout is never touched.
+//! The log: text or JSON lines to stderr or to a file that is rotated by size. stdout is never touched. Beside it the audit,
+//! and what is counted.
+
+pub mod audit;
+pub mod metrics;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write};

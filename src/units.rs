@@ -14,6 +14,15 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((number, text.get(digits..)?))
 }
 
+/// Bytes in hexadecimal, in lower case.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves.filter_map(|half| DIGITS.get(usize::from(half))).collect()
+}
+
 /// Reads bytes in hexadecimal.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {

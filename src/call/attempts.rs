@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
+use super::record::Seen;
 use super::{CallError, RequestId};
 use crate::live::Route;
 use crate::output::Reply;
@@ -23,6 +24,7 @@ pub(super) struct Tries<'a> {
     pub retry: Option<&'a RetryPlan>,
     pub reports: &'a Talk,
     pub id: RequestId,
+    pub seen: &'a Seen,
 }
 
 /// Why an attempt gave nothing.
@@ -52,6 +54,9 @@ impl Tries<'_> {
             let Some(pause) = self.pause(tried, &error, attempt.deadline) else {
                 return Err(self.told(Failed::Source(error)));
             };
+            if let Some(source) = &self.route.meter.source {
+                source.retries.inc();
+            }
             self.announce(tried, pause, &error).await;
             last = Some(error);
             sleep(pause).await;
@@ -83,6 +88,8 @@ impl Tries<'_> {
             Some(guard) => Some(guard.enter(attempt.deadline).await.map_err(Failed::Guard)?),
             None => None,
         };
+        self.seen.attempt();
+        let started = Instant::now();
         let result = match timeout_at(attempt.deadline, backend.execute(arguments, attempt)).await {
             // A source that was given what was left of the time names that; the caller knows the whole.
             Err(_) => Err(SourceError::Timeout(self.timeout)),
@@ -91,8 +98,15 @@ impl Tries<'_> {
             }
             Ok(result) => result,
         };
+        let health = result.as_ref().map_or_else(SourceError::health, |_| Health::Well);
+        if let Some(source) = &self.route.meter.source {
+            source.seconds.observe(started.elapsed().as_secs_f64());
+            if health == Health::Ill {
+                source.failures.inc();
+            }
+        }
         if let Some(entered) = entered {
-            entered.report(result.as_ref().map_or_else(SourceError::health, |_| Health::Well));
+            entered.report(health);
         }
         result.map_err(Failed::Source)
     }

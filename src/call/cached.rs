@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::record::Seen;
 use super::run::Fetch;
 use super::{CallError, Code, Outcome};
 use crate::output::{CacheState, Cached};
@@ -101,6 +102,7 @@ fn refresh(key: &Key, fetch: Fetch<'_>) {
             reports: &silent,
             deadline,
             id,
+            seen: &Seen::default(),
         };
         if let Some(policy) = &route.plan.policy.cache
             && let Err(error) = fetch_and_keep(&key, policy, fetch).await

@@ -4,11 +4,13 @@ mod attempts;
 mod cached;
 mod confirm;
 mod error;
+mod record;
 mod run;
 
 pub use crate::output::{Content, Outcome};
 pub use error::{CallError, Code, Origin, whole_seconds};
-pub use run::{Call, Input, admit, run};
+pub use record::{Record, Seen};
+pub use run::{Call, Input, Way, admit, run};
 
 pub use crate::caller::Caller;
 pub use crate::talk::{Said, Talk, Unanswered};

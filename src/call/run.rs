@@ -11,7 +11,8 @@ use tracing::{debug, warn};
 use super::attempts::Tries;
 use super::cached::cached;
 use super::confirm::confirm;
-use super::{CallError, Caller, Origin, Outcome, RequestId};
+use super::record::Seen;
+use super::{CallError, Caller, Origin, Outcome, Record, RequestId};
 use crate::live::Route;
 use crate::output;
 use crate::params::Arguments;
@@ -44,6 +45,17 @@ pub struct Call<'a> {
     pub id: RequestId,
     /// Where it says how far it is.
     pub talk: Talk,
+    /// How it came.
+    pub way: Way,
+}
+
+/// How a call came.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// `http`, or `local`: over stdio or from the shell.
+    pub transport: &'static str,
+    /// `modern` or `legacy`.
+    pub era: &'static str,
 }
 
 /// Runs one call on a route.
@@ -52,7 +64,9 @@ pub struct Call<'a> {
 /// [`CallError`]; it was logged already.
 pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
     let started = Instant::now();
-    let result = steps(route, input, call).await;
+    let record = Record::begin(&route.meter, &route.audit, call);
+    let result = steps(route, input, call, &record.seen).await;
+    record.finish(result.as_ref());
     let source = route.plan.op.source().unwrap_or("-");
     let (name, id, ms) =
         (&route.plan.name, call.id, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -68,7 +82,7 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
     result
 }
 
-async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
+async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>, seen: &Seen) -> Result<Outcome, CallError> {
     let Call { caller, talk, .. } = call;
     let plan = &*route.plan;
     // What guards each attempt is applied below, where there is one.
@@ -99,6 +113,8 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
         }
     };
 
+    seen.arguments(&plan.params, arguments);
+
     // What depends on arguments is decided by those that are used.
     auth.after(caller, &plan.name, || plan.params.named(arguments)).map_err(|d| CallError::denied(&d))?;
 
@@ -108,7 +124,7 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outco
     // The deadline bounds everything below. A person who is asked while it runs has their own time.
     let patience = if plan.op.asks() { talk.patience() } else { Duration::ZERO };
     let deadline = Instant::now() + timeout.0 + patience + plan.op.patience();
-    let fetch = Fetch { route, arguments, caller, talk, reports, deadline, id: call.id };
+    let fetch = Fetch { route, arguments, caller, talk, reports, deadline, id: call.id, seen };
     // Answers that this call makes wrong are forgotten at its end, whatever that is: also of one that was given up, nobody knows what
     // it has done.
     let mut forgets = Forgets { shelves: &route.invalidates, settled: false, timeout: timeout.0 };
@@ -171,12 +187,14 @@ pub(super) struct Fetch<'a> {
     pub reports: &'a Talk,
     pub deadline: Instant,
     pub id: RequestId,
+    /// What is kept of the call.
+    pub seen: &'a Seen,
 }
 
 impl Fetch<'_> {
     /// Asks the source and shapes what it gives.
     pub async fn run(self) -> Result<Outcome, CallError> {
-        let Self { route, arguments, caller, talk, reports, deadline, id } = self;
+        let Self { route, arguments, caller, talk, reports, deadline, id, seen } = self;
         let plan = &*route.plan;
         reports.stage(1, 3, "waiting for the source").await;
         let attempt = Attempt {
@@ -189,7 +207,7 @@ impl Fetch<'_> {
         };
         // Retries wrap the attempts; each attempt waits for its places and asks the breaker, and then the source.
         let PolicyPlan { timeout, retry, .. } = &plan.policy;
-        let tries = Tries { route, timeout: timeout.0, retry: retry.as_ref(), reports, id };
+        let tries = Tries { route, timeout: timeout.0, retry: retry.as_ref(), reports, id, seen };
         let reply = tries.run(arguments, attempt).await?;
 
         // Shape last: what leaves is small and says what was left out.

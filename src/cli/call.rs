@@ -45,6 +45,7 @@ impl Call {
             }
         };
         let live = app::open(plan)?;
+        app::install_audit(&live)?;
         let peers = Peers::default();
         let cx = Context {
             live: live.load(),
@@ -62,6 +63,7 @@ impl Call {
             let body = self.round(&arguments, answers.as_ref(), &cx).await;
             let result = body.get("result").unwrap_or(&Value::Null);
             if result.get("resultType").is_none_or(|kind| kind != "input_required") {
+                app::flush_audit(&live).await;
                 return Ok(print(body));
             }
             answers = Some(self.confirmed(result)?);

@@ -33,11 +33,19 @@ impl Serve {
         app::install_log(&plan)?;
         let listener = app::bind(plan.server.listen).await?;
         let address = listener.local_addr().map_err(|e| AppError::Io(e.to_string()))?;
+        let admin = match plan.server.admin {
+            Some(address) => Some(app::bind(address).await?),
+            None => None,
+        };
+        if let Some(address) = admin.as_ref().and_then(|admin| admin.local_addr().ok()) {
+            tracing::info!(%address, "metrics and health are served");
+        }
         let line = format!("{}: http://{address}{} ({})", plan.server.name, plan.server.path, served(&plan));
         let live = app::open(plan)?;
+        app::install_audit(&live)?;
         app::describe(&live).await?;
         say(&line);
-        app::serve_http(live, listener, app::stop_signal()).await;
+        app::serve_http(live, listener, admin, app::stop_signal()).await;
         Ok(0)
     }
 }

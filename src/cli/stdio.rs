@@ -24,6 +24,7 @@ impl Stdio {
         show(&checked);
         app::install_log(&plan)?;
         let live = app::open(plan)?;
+        app::install_audit(&live)?;
         app::describe(&live).await?;
         app::serve_stdio(live, app::stop_signal()).await?;
         Ok(0)

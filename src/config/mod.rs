@@ -11,8 +11,8 @@ pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeCon
 pub use load::{Environment, Loaded, load, load_text};
 pub use schema::schema;
 pub use server::{
-    HttpConfig, ListsConfig, LogConfig, LogFormatConfig, LogLevelConfig, ServerCacheConfig, ServerConfig,
-    SessionsConfig,
+    AdminConfig, AuditArgumentsConfig, AuditConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig,
+    LogLevelConfig, ServerCacheConfig, ServerConfig, SessionsConfig, TelemetryConfig,
 };
 
 use std::path::PathBuf;

@@ -38,6 +38,12 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<Spanned<String>>,
     /// The log.
     pub log: LogConfig,
+    /// A record of every call. Not kept unless it is written here: it says who did what, and needs a place where that may be.
+    pub audit: Option<AuditConfig>,
+    /// What is measured, and where it can be read.
+    pub telemetry: TelemetryConfig,
+    /// An address for those who run the server, apart from that of its clients.
+    pub admin: Option<AdminConfig>,
 }
 
 /// The HTTP side.
@@ -113,6 +119,56 @@ pub struct LogConfig {
     pub max_size: Option<Spanned<Size>>,
     /// How many rotated files are kept. Default 5.
     pub keep: Option<Spanned<u32>>,
+}
+
+/// A record of every call: one JSON object a line with time, caller, address, route, a digest of the arguments, what was decided and what
+/// came of it. It is written beside the calls, which do not wait for it; what a disk is too slow for is counted, and said in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Audit")]
+pub struct AuditConfig {
+    /// Its file, relative to this file's folder. Default: stderr.
+    pub file: Option<Spanned<String>>,
+    /// The file is rotated at this size. Default `100MiB`.
+    pub max_size: Option<Spanned<Size>>,
+    /// How many rotated files are kept. Default 5.
+    pub keep: Option<Spanned<u32>>,
+    /// What it says of the arguments of a call. Default `digest`.
+    pub arguments: Option<AuditArgumentsConfig>,
+}
+
+/// What an audit says of the arguments of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "AuditArguments")]
+pub enum AuditArgumentsConfig {
+    /// Nothing.
+    None,
+    /// Their SHA-256: shows that two calls were the same. Who knows the route can find short arguments by trying.
+    #[default]
+    Digest,
+    /// The SHA-256, and the arguments themselves, but for parameters with `writeOnly: true` or `format: password`, and for what is long.
+    Redacted,
+}
+
+/// What is measured. Nothing of it can be read unless it is written here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Telemetry")]
+pub struct TelemetryConfig {
+    /// The path of the metrics in Prometheus' (OpenMetrics) text form, such as `/metrics`. They are served beside the MCP endpoint, to
+    /// whoever may call that; with `server.admin` there instead. Not served over stdio.
+    pub metrics: Option<Spanned<String>>,
+}
+
+/// An address that serves the metrics (at `server.telemetry.metrics`, else `/metrics`), `/healthz` and `/readyz`, and nothing of MCP.
+/// On loopback it asks nobody who they are; beyond loopback it needs `auth`, and asks for it like the MCP endpoint, but for health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Admin")]
+pub struct AdminConfig {
+    /// Address and port, such as `127.0.0.1:9090`. Used by `serve` only.
+    pub listen: Spanned<String>,
 }
 
 /// How much is logged.

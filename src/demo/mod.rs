@@ -59,7 +59,7 @@ pub async fn run(listen: Option<SocketAddr>, say: fn(&str)) -> Result<(), AppErr
         app::stop_signal().await;
         let _ = stop.send(true);
     });
-    app::serve_http(live, listener, until(stopped)).await;
+    app::serve_http(live, listener, None, until(stopped)).await;
     match service.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(AppError::Io(format!("the sample orders service failed: {error}"))),

@@ -1,5 +1,6 @@
 //! Live: a plan with its open sources, and the pointer through which everybody sees the current one.
 
+mod figures;
 mod open;
 
 use std::collections::HashMap;
@@ -13,6 +14,8 @@ use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::RateLimit;
 use crate::policy::{Concurrency, Guard};
 use crate::source::{Backend, OpenError, Source, SourcePlan};
+use crate::telemetry::audit::Slot;
+use crate::telemetry::metrics::{Metrics, RouteMeter};
 
 /// A compiled route bound to its live source.
 #[derive(Clone, Debug)]
@@ -35,6 +38,10 @@ pub struct Route {
     pub cache: Arc<Cache<Answer>>,
     /// What a success makes wrong.
     pub invalidates: Vec<Arc<Shelf>>,
+    /// What is counted of it.
+    pub meter: Arc<RouteMeter>,
+    /// Where its calls are recorded.
+    pub audit: Arc<Slot>,
 }
 
 /// A source in use.
@@ -90,6 +97,8 @@ pub struct Prompt {
     pub plan: PromptPlan,
     /// How often it may be asked for.
     pub limit: Option<Arc<RateLimit>>,
+    /// What is counted of it.
+    pub meter: Arc<RouteMeter>,
     /// Its data routes by name.
     pub data: Vec<(String, Route)>,
     /// Suggestions for its arguments.
@@ -107,6 +116,10 @@ pub struct Live {
     pub sources: HashMap<String, OpenSource>,
     /// Kept answers, of all generations.
     pub cache: Arc<Cache<Answer>>,
+    /// Where calls are recorded, in all generations; filled when the process begins.
+    pub audit: Arc<Slot>,
+    /// What is counted, in all generations.
+    pub metrics: Arc<Metrics>,
     /// How often lists and fixed suggestions may be asked for.
     pub lists_limit: Option<Arc<RateLimit>>,
     /// Says who calls over HTTP.

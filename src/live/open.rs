@@ -11,6 +11,8 @@ use crate::policy::Concurrency;
 use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::{Per, RateLimit, RateLimitPlan};
 use crate::source::OpenError;
+use crate::telemetry::audit::Slot;
+use crate::telemetry::metrics::{Metrics, RouteMeter};
 
 impl Live {
     /// Opens a plan. What is equal in `previous` goes on: sources with their pools and guards, places and limits with their counts, kept
@@ -49,16 +51,31 @@ impl Live {
                 plan: prompt.clone(),
                 limit: opening
                     .limit(prompt.policy.rate_limit, || previous?.prompts.get(&prompt.name)?.limit.clone()),
+                meter: Arc::new(opening.metrics.route("prompt", &prompt.name, false, None)),
                 data: data.collect::<Result<_, OpenError>>()?,
                 completions: opening.completions(&prompt.name, &prompt.completions)?,
             };
             prompts.insert(prompt.name.clone(), live);
         }
+        let (metrics, audit) = (opening.metrics.clone(), opening.audit.clone());
         let generation = previous.map_or(1, |p| p.generation + 1);
         let lists_limit = opening.limit(plan.server.lists_limit, || previous?.lists_limit.clone());
         let Opening { sources, cache, .. } = opening;
         let plan = Arc::new(plan);
-        Ok(Self { generation, plan, sources, cache, lists_limit, auth, tools, resources, templates, prompts })
+        Ok(Self {
+            generation,
+            plan,
+            sources,
+            cache,
+            audit,
+            metrics,
+            lists_limit,
+            auth,
+            tools,
+            resources,
+            templates,
+            prompts,
+        })
     }
 
     /// Every route.
@@ -79,6 +96,8 @@ impl Live {
 struct Opening<'a> {
     sources: HashMap<String, OpenSource>,
     cache: Arc<Cache<Answer>>,
+    metrics: Arc<Metrics>,
+    audit: Arc<Slot>,
     /// The routes before, by what they are exposed as, whose they are, and their name.
     before: HashMap<(Noun, &'a str, &'a str), &'a Route>,
     /// The sources before, to see which go on.
@@ -108,6 +127,8 @@ impl<'a> Opening<'a> {
         let mut opening = Self {
             sources,
             cache: cache.unwrap_or_else(|| Arc::new(Cache::new(plan.server.cache_max.0))),
+            metrics: previous.map(|p| p.metrics.clone()).unwrap_or_default(),
+            audit: previous.map(|p| p.audit.clone()).unwrap_or_default(),
             before,
             old_sources: previous.map(|p| &p.sources),
             shelves: HashMap::new(),
@@ -162,7 +183,16 @@ impl<'a> Opening<'a> {
             shelf: shelf.cloned().unwrap_or_else(|| self.shelf(of, plan)),
             cache: self.cache.clone(),
             invalidates: invalidates.filter_map(|name| self.shelves.get(name.as_str()).cloned()).collect(),
+            meter: Arc::new(self.meter(of, plan)),
+            audit: self.audit.clone(),
         })
+    }
+
+    /// What counts a route: the same counters for the same name, whatever else has changed.
+    fn meter(&self, of: &str, plan: &RoutePlan) -> RouteMeter {
+        let owned = (!of.is_empty()).then(|| format!("{of}.{}", plan.name));
+        let name = owned.as_deref().unwrap_or(&plan.name);
+        self.metrics.route(plan.noun.as_str(), name, plan.policy.cache.is_some(), plan.op.source())
     }
 
     /// Calls that began before a reload still hold theirs, so they stay the same.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::method::admit_list;
 use super::{Context, Era, Params, RpcError};
-use crate::call::{self, Call, CallError, Input, Outcome, RequestId, Talk};
+use crate::call::{self, CallError, Input, Outcome, RequestId, Talk};
 use crate::live::{Completion, Live};
 use crate::params::ParamsPlan;
 use crate::policy::RouteAuthPlan;
@@ -100,7 +100,7 @@ pub(super) async fn complete(params: &Params<'_>, era: Era, cx: &Context<'_>) ->
             let others = names.filter_map(|n| known.arguments.get_key_value(n));
             let mut texts = vec![("value", argument.value.as_str())];
             texts.extend(others.map(|(name, value)| (name.as_str(), value.as_str())));
-            let this = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
+            let this = cx.call(id, era, Talk::silent());
             let outcome = call::run(route, Input::Texts(texts), &this).await;
             suggestions(&outcome.map_err(|e| RpcError::from_call(&e, id))?)
         }

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, tools};
-use crate::call::{self, Call, RequestId, Talk};
+use crate::call::{self, RequestId, Talk};
 use crate::live::Live;
 use crate::output::Cached;
 use crate::plan::{List, Member};
@@ -75,8 +75,11 @@ pub(super) async fn shared(
 /// Counts a request for a list, or for suggestions that are one.
 pub(super) fn admit_list(cx: &Context<'_>) -> Result<(), RpcError> {
     let id = RequestId::fresh();
-    let call = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
-    call::admit(cx.live.lists_limit.as_deref(), &call).map_err(|e| RpcError::from_call(&e, id))
+    let call = cx.call(id, Era::Modern, Talk::silent());
+    call::admit(cx.live.lists_limit.as_deref(), &call).map_err(|e| {
+        cx.live.metrics.lists_limited.inc();
+        RpcError::from_call(&e, id)
+    })
 }
 
 /// The first page of a list, or that of the cursor.

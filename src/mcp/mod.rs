@@ -37,7 +37,7 @@ use futures_util::FutureExt as _;
 
 use tokio::sync::watch;
 
-use crate::call::Caller;
+use crate::call::{Call, Caller, RequestId, Talk, Way};
 use crate::live::Live;
 use crate::talk::{News, Place};
 use states::States;
@@ -118,6 +118,18 @@ pub struct Context<'a> {
     pub place: Option<Arc<Place>>,
     /// What all messages share.
     pub peers: &'a Peers,
+}
+
+impl<'a> Context<'a> {
+    /// A call of this message.
+    fn call(&'a self, id: RequestId, era: Era, talk: Talk) -> Call<'a> {
+        let transport = if self.headers.is_some() { "http" } else { "local" };
+        let era = match era {
+            Era::Modern => "modern",
+            Era::Legacy => "legacy",
+        };
+        Call { caller: &self.caller, ip: self.ip, id, talk, way: Way { transport, era } }
+    }
 }
 
 /// Answers what came in one piece: a message, or a batch where the client may send one. `version` is what it negotiated, or says

@@ -6,7 +6,7 @@ use super::asking::Round;
 use super::method::{push_string, required};
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content};
-use crate::call::{self, Call, CallError, Content, Input, Outcome, RequestId, Talk};
+use crate::call::{self, Call, CallError, Code, Content, Input, Outcome, Record, RequestId, Seen, Talk};
 use crate::live::{Prompt, Route};
 use crate::params::Arguments;
 use crate::plan::Role;
@@ -19,32 +19,37 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
         return Err(RpcError::invalid_params(format!("there is no prompt `{shown}`")));
     };
     let id = RequestId::fresh();
-    let auth = &prompt.plan.policy.auth;
-    let denied = |denied| RpcError::from_call(&CallError::denied(&denied), id);
-    auth.before(&cx.caller, &name).map_err(denied)?;
-    let counted = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
-    call::admit(prompt.limit.as_deref(), &counted).map_err(|e| RpcError::from_call(&e, id))?;
-    let arguments =
-        prompt.plan.params.bind(params.arguments, &cx.caller).map_err(|e| RpcError::invalid_params(e.0))?;
-    auth.after(&cx.caller, &name, || prompt.plan.params.named(&arguments)).map_err(denied)?;
+    let counted = cx.call(id, era, Talk::silent());
+    let record = Record::begin(&prompt.meter, &cx.live.audit, &counted);
+    let arguments = match allowed(prompt, &name, params, &counted, &record.seen) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            record.finish(Err(&error));
+            return Err(match error.code {
+                Code::InvalidArguments => RpcError::invalid_params(error.message),
+                _ => RpcError::from_call(&error, id),
+            });
+        }
+    };
     let routes: Vec<&Route> = prompt.data.iter().map(|(_, route)| route).collect();
     let mut round = Round::of(&routes, "prompts/get", &name, params, era, cx)?;
     let asking = round.as_mut().and_then(|r| r.asking.take());
     let result = talking::run(&Wanted::default(), asking, true, cx, async |talk| {
         let limit = prompt.plan.policy.timeout.0 + talk.patience();
-        let this = Call { caller: &cx.caller, ip: cx.ip, id, talk };
+        let this = cx.call(id, era, talk);
         tokio::time::timeout(limit, messages(prompt, &arguments, &this)).await
     })
     .await;
+    let result = result.unwrap_or_else(|_| Err(CallError::internal("the prompt's data took too long")));
+    match &result {
+        Ok(_) => record.succeed(),
+        Err(error) => record.finish(Err(error)),
+    }
     let messages = match (result, round, era) {
-        (Ok(Err(CallError { unanswered: Some(why), .. })), Some(round), Era::Modern) => {
+        (Err(CallError { unanswered: Some(why), .. }), Some(round), Era::Modern) => {
             return round.unanswered(*why);
         }
-        (Ok(result), ..) => result.map_err(|e| RpcError::from_call(&e, id))?,
-        (Err(_), ..) => {
-            let error = CallError::internal("the prompt's data took too long");
-            return Err(RpcError::from_call(&error, id));
-        }
+        (result, ..) => result.map_err(|e| RpcError::from_call(&e, id))?,
     };
     let mut out = vec![b'{'];
     if let Some(description) = &prompt.plan.description {
@@ -66,6 +71,25 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
     out.push(b']');
     era.close(&mut out, &cx.live);
     Ok(out)
+}
+
+/// The arguments of a caller who may ask for the prompt, and did not too often.
+fn allowed(
+    prompt: &Prompt,
+    name: &str,
+    params: &Params<'_>,
+    call: &Call<'_>,
+    seen: &Seen,
+) -> Result<Arguments, CallError> {
+    let auth = &prompt.plan.policy.auth;
+    let denied = |denied| CallError::denied(&denied);
+    auth.before(call.caller, name).map_err(denied)?;
+    call::admit(prompt.limit.as_deref(), call)?;
+    let declared = &prompt.plan.params;
+    let arguments = declared.bind(params.arguments, call.caller).map_err(CallError::arguments)?;
+    seen.arguments(declared, &arguments);
+    auth.after(call.caller, name, || declared.named(&arguments)).map_err(denied)?;
+    Ok(arguments)
 }
 
 async fn messages(

@@ -2,7 +2,7 @@
 
 use super::method::{origin, push_string, required};
 use super::{Context, Era, Params, RpcError};
-use crate::call::{self, Call, Code, Content, Input, RequestId, Talk};
+use crate::call::{self, Code, Content, Input, RequestId, Talk};
 
 pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let uri = required(params.uri, "uri")?;
@@ -10,7 +10,7 @@ pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         return Err(RpcError::resource_not_found(&uri, era));
     };
     let id = RequestId::fresh();
-    let this = Call { caller: &cx.caller, ip: cx.ip, id, talk: Talk::silent() };
+    let this = cx.call(id, era, Talk::silent());
     let texts = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let outcome = call::run(&resource.route, Input::Texts(texts), &this).await.map_err(|e| match e.code {
         // A URI whose variables nothing answers to is a resource that is not there.

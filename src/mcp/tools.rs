@@ -5,7 +5,7 @@ use super::error::{retry_after, sentence};
 use super::method::{origin, required};
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
-use crate::call::{self, Call, CallError, Code, Content, Input, Outcome, RequestId};
+use crate::call::{self, CallError, Code, Content, Input, Outcome, RequestId};
 
 /// The member of `_meta` that says in how many seconds a failed call is worth trying again.
 const RETRY_AFTER: &str = "sidegate/retryAfter";
@@ -36,7 +36,7 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
     let mut round = Round::of(&[&tool.route], "tools/call", &name, params, era, cx)?;
     let asking = round.as_mut().and_then(|r| r.asking.take());
     let result = talking::run(&wanted, asking, talks, cx, async |talk| {
-        let this = Call { caller: &cx.caller, ip: cx.ip, id, talk };
+        let this = cx.call(id, era, talk);
         call::run(&tool.route, Input::Json(params.arguments), &this).await
     })
     .await;

@@ -22,7 +22,7 @@ pub use listed::{IconPlan, ListedPlan};
 pub use pages::List;
 pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use route::{HeaderParam, Noun, ResourcePlan, RoutePlan, ToolPlan};
-pub use server::{LogPlan, ServerPlan, parse_address};
+pub use server::{AuditPlan, LogPlan, ServerPlan, parse_address};
 
 use serde::Serialize;
 

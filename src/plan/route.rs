@@ -34,6 +34,19 @@ pub enum Noun {
     Completion,
 }
 
+impl Noun {
+    /// The noun as a word, for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Resource => "resource",
+            Self::PromptData => "prompt_data",
+            Self::Completion => "completion",
+        }
+    }
+}
+
 /// The compiled way from one exposed name to one operation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RoutePlan {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::listed::{self, IconPlan};
 use crate::auth::{self, AuthPlan};
-use crate::config::{Config, HttpConfig, LogFormatConfig, LogLevelConfig};
+use crate::config::{AuditArgumentsConfig, AuditConfig, Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::net::Network;
 use crate::policy;
@@ -66,6 +66,15 @@ pub struct ServerPlan {
     pub trusted_proxies: Vec<Network>,
     /// The log.
     pub log: LogPlan,
+    /// The record of calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditPlan>,
+    /// The path of the metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+    /// Where those who run the server ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
     /// Who may call.
     pub auth: AuthPlan,
 }
@@ -83,6 +92,19 @@ pub struct LogPlan {
     pub max_size: Size,
     /// Rotated files kept.
     pub keep: usize,
+}
+
+/// `server.audit` with every default in place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AuditPlan {
+    /// The file, if not stderr.
+    pub file: Option<PathBuf>,
+    /// Rotated at this size.
+    pub max_size: Size,
+    /// Rotated files kept.
+    pub keep: usize,
+    /// What it says of arguments.
+    pub arguments: AuditArgumentsConfig,
 }
 
 /// The limit of lists: their own, else that of every route.
@@ -112,6 +134,8 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let auth = auth::compile(config.auth.as_ref(), diagnostics);
     let listen = listen(http.listen.as_ref(), config.auth.is_some(), diagnostics);
     let path = path(http, diagnostics);
+    let metrics = metrics_path(config, path.as_deref(), diagnostics);
+    let admin = server.admin.as_ref().map(|a| listen_at(&a.listen, config.auth.is_some(), diagnostics));
     check_hosts(http, diagnostics);
     let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
     for (value, span, key) in [
@@ -163,8 +187,54 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             max_size: log.max_size.map_or(Size::mib(100), |s| s.value),
             keep: log.keep.map_or(5, |k| k.value as usize),
         },
+        audit: server.audit.as_ref().map(|audit| audit_plan(audit, config, diagnostics)),
+        metrics,
+        admin: match admin {
+            Some(admin) => Some(admin?),
+            None => None,
+        },
         auth: auth?,
     })
+}
+
+fn audit_plan(audit: &AuditConfig, config: &Config, diagnostics: &mut Diagnostics) -> AuditPlan {
+    if let Some(small) = audit.max_size.filter(|size| size.value.0 < 1024) {
+        let message = "`max_size` is too small to be of use";
+        diagnostics.push(Diagnostic::error("too-small", message).at(small.span, ""));
+    }
+    let log = config.server.log.file.as_ref();
+    if let Some(same) = audit.file.as_ref().filter(|file| log.is_some_and(|log| log.value == file.value)) {
+        let message = "the audit and the log cannot share a file: each would move it away from the other";
+        diagnostics.push(Diagnostic::error("same-file", message).at(same.span, ""));
+    }
+    AuditPlan {
+        file: audit.file.as_ref().map(|f| config.base.join(&f.value)),
+        max_size: audit.max_size.map_or(Size::mib(100), |s| s.value),
+        keep: audit.keep.map_or(5, |k| k.value as usize),
+        arguments: audit.arguments.unwrap_or_default(),
+    }
+}
+
+/// The path of the metrics; with an address of their own they always have one.
+fn metrics_path(config: &Config, endpoint: Option<&str>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let admin = config.server.admin.is_some();
+    let Some(written) = &config.server.telemetry.metrics else {
+        return admin.then(|| "/metrics".to_owned());
+    };
+    let taken =
+        matches!(written.as_str(), "/healthz" | "/readyz") || !admin && Some(written.as_str()) == endpoint;
+    if taken || !is_path(written) {
+        let message = "this cannot be the path of the metrics";
+        let help = "such as `/metrics`; the endpoint's path, `/healthz` and `/readyz` are taken";
+        diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));
+    }
+    Some(written.value.clone())
+}
+
+/// A path of plain characters.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'))
 }
 
 /// Where a mistake inside took something away, it is not said to be missing.
@@ -203,9 +273,13 @@ fn listen(
     open: bool,
     diagnostics: &mut Diagnostics,
 ) -> Option<SocketAddr> {
-    let Some(written) = written else {
-        return Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
-    };
+    match written {
+        Some(written) => listen_at(written, open, diagnostics),
+        None => Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
+    }
+}
+
+fn listen_at(written: &Spanned<String>, open: bool, diagnostics: &mut Diagnostics) -> Option<SocketAddr> {
     let Ok(address) = parse_address(&written.value) else {
         let message = "this is not an address with a port";
         diagnostics.push(Diagnostic::error("bad-address", message).at(written.span, "").help(ADDRESS_HELP));
@@ -247,10 +321,8 @@ impl ServerPlan {
 
 fn path(http: &HttpConfig, diagnostics: &mut Diagnostics) -> Option<String> {
     let Some(written) = &http.path else { return Some("/mcp".to_owned()) };
-    let plain = written.starts_with('/')
-        && written.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'));
     let taken = matches!(written.as_str(), "/healthz" | "/readyz") || written.starts_with(auth::WELL_KNOWN);
-    if !plain || taken {
+    if !is_path(written) || taken {
         let message = "this cannot be the endpoint's path";
         let help = "such as `/mcp`; `/healthz` and `/readyz` are taken";
         diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));

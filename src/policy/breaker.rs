@@ -132,6 +132,16 @@ impl Breaker {
         }
     }
 
+    /// `closed`, `open` or `half_open`.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        match &*self.state() {
+            State::Closed(_) => "closed",
+            State::Open(_) => "open",
+            State::HalfOpen(_) => "half_open",
+        }
+    }
+
     /// Asks for leave to try.
     ///
     /// # Errors

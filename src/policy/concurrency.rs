@@ -55,6 +55,12 @@ impl Concurrency {
         self.number
     }
 
+    /// How many are in use.
+    #[must_use]
+    pub fn used(&self) -> u32 {
+        self.number.saturating_sub(u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX))
+    }
+
     /// Takes a place, which is free again when what is given is dropped. Who came first is first. `limit` is what the wait is told as.
     ///
     /// # Errors

@@ -62,6 +62,18 @@ impl Guard {
         }
     }
 
+    /// The state of its breaker as a word.
+    #[must_use]
+    pub fn breaker(&self) -> Option<&'static str> {
+        self.breaker.as_ref().map(Breaker::state_name)
+    }
+
+    /// Its places, and those in use.
+    #[must_use]
+    pub fn places(&self) -> Option<(u32, u32)> {
+        self.concurrency.as_ref().map(|places| (places.number(), places.used()))
+    }
+
     /// Whether the source is not left alone now.
     ///
     /// # Errors

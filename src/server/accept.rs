@@ -17,6 +17,7 @@ use super::sessions::Sessions;
 use crate::live::LiveHandle;
 use crate::mcp::Peers;
 use crate::talk::Places;
+use crate::telemetry::metrics::HttpMeter;
 
 /// Connections open at the same time.
 const MAX_CONNECTIONS: usize = 4096;
@@ -36,14 +37,17 @@ pub struct Server {
     pub(super) peers: Arc<Peers>,
     pub(super) sessions: Sessions,
     pub(super) probes: super::health::Probes,
+    replies: HttpMeter,
 }
 
 impl Server {
     /// A server over a live configuration.
     #[must_use]
     pub fn new(live: LiveHandle) -> Self {
-        let calls = live.load().plan.server.max_concurrent_calls;
+        let now = live.load();
+        let calls = now.plan.server.max_concurrent_calls;
         Self {
+            replies: now.metrics.http(),
             live,
             calls: Places::new(calls),
             bodies: Semaphore::new(calls + MORE_BODIES),
@@ -96,7 +100,11 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
             }
             let service = service_fn(move |request| {
                 let server = server.clone();
-                async move { Ok::<_, std::convert::Infallible>(http::respond(request, peer, &server).await) }
+                async move {
+                    let reply = http::respond(request, peer, &server).await;
+                    server.replies.count(reply.status().as_u16());
+                    Ok::<_, std::convert::Infallible>(reply)
+                }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             if let Err(error) = watcher.watch(connection).await {

@@ -61,6 +61,19 @@ pub(super) async fn caller(uri: &Uri, headers: &HeaderMap, live: &Live) -> Resul
     }
 }
 
+/// Whether these headers are of somebody who may read what is not a route: where `auth` is on, of a caller who is known, also where some
+/// routes are for everybody.
+///
+/// # Errors
+/// As [`caller`].
+pub(super) async fn proven(uri: &Uri, headers: &HeaderMap, live: &Live) -> Result<(), Box<Reply>> {
+    if caller(uri, headers, live).await? == Caller::Anonymous && live.auth.known().is_some() {
+        let why = "this needs a key or a token: `Authorization: Bearer …`, or `X-API-Key: …` for a key";
+        return Err(Box::new(challenge(StatusCode::UNAUTHORIZED, None, why, uri, headers, live)));
+    }
+    Ok(())
+}
+
 /// The one key or token that is given. Two could be two callers, and nobody knows who is meant.
 fn given(headers: &HeaderMap) -> Given<'_> {
     let (Ok(bearer), Ok(own)) = (headers.one("authorization"), headers.one(API_KEY)) else {

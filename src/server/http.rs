@@ -9,8 +9,8 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::stream::Body;
-use super::{Server, auth, cors, endpoint, guard, metadata};
-use crate::caller::Caller;
+use super::{Server, admin, auth, cors, endpoint, guard, metadata};
+use crate::live::Live;
 use crate::mcp::{Answer, Headers, Malformed, RpcError};
 
 pub(super) type Reply = Response<Body>;
@@ -33,19 +33,14 @@ pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &S
     let live = server.live.load();
     let plan = &live.plan.server;
     match request.uri().path() {
-        "/healthz" => plain(request.method(), StatusCode::OK, "{\"alive\":true}".to_owned()),
-        "/readyz" => {
-            let (ready, mut report) = server.probes.ready(&live).await;
+        "/healthz" | "/readyz" => {
             // Probes come under any name; the sources' names are for those who know one of ours.
             let known = guard::host(request.uri(), request.headers(), plan).is_ok()
-                && auth::caller(request.uri(), request.headers(), &live)
-                    .await
-                    .is_ok_and(|caller| caller != Caller::Anonymous || live.auth.known().is_none());
-            if !known {
-                report = format!("{{\"ready\":{ready}}}");
-            }
-            let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            plain(request.method(), status, report)
+                && auth::proven(request.uri(), request.headers(), &live).await.is_ok();
+            health(&request, known, server, &live).await
+        }
+        path if plan.admin.is_none() && Some(path) == plan.metrics.as_deref() => {
+            admin::beside(&request, server, &live).await
         }
         path if metadata::is_here(path, plan) => metadata::respond(&request, &live),
         path if path == plan.path => {
@@ -58,6 +53,19 @@ pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &S
             &format!("nothing is served here; the MCP endpoint is {}", plan.path),
         ),
     }
+}
+
+/// `/healthz`, else `/readyz`: to who is `known` with the names of the sources.
+pub(super) async fn health(request: &Request<Incoming>, known: bool, server: &Server, live: &Live) -> Reply {
+    if request.uri().path() == "/healthz" {
+        return plain(request.method(), StatusCode::OK, "{\"alive\":true}".to_owned());
+    }
+    let (ready, mut report) = server.probes.ready(live).await;
+    if !known {
+        report = format!("{{\"ready\":{ready}}}");
+    }
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    plain(request.method(), status, report)
 }
 
 pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {

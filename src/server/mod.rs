@@ -1,6 +1,7 @@
 //! The edges: Streamable HTTP on hyper, and stdio. They frame bytes, guard the door, and hand messages to `mcp`.
 
 mod accept;
+pub mod admin;
 mod auth;
 mod cors;
 mod endpoint;

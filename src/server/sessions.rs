@@ -76,6 +76,11 @@ impl Sessions {
         Some(entry.session.clone())
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Ends a session.
     pub(super) fn remove(&self, id: &str) {
         self.lock().remove(id).as_ref().map(end);

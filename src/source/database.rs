@@ -345,6 +345,17 @@ impl Database {
         }
     }
 
+    /// Connections that statements run on: open, and idle ones among them.
+    pub(in crate::source) fn connections(&self) -> (u32, u32) {
+        let (open, idle) = match self {
+            Self::Sqlite(database) => database.connections(),
+            Self::Postgres(database) => database.connections(),
+            Self::Mysql(database) => database.connections(),
+        };
+        // The two are read one after the other.
+        (open, u32::try_from(idle).unwrap_or(u32::MAX).min(open))
+    }
+
     /// Describes a statement without running it.
     ///
     /// # Errors

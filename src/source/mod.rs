@@ -406,6 +406,15 @@ impl Source {
             Self::Vector(source) => source.probe().await,
         }
     }
+
+    /// The connections of its pool, if it has one of its own: open, and idle ones among them.
+    #[must_use]
+    pub fn connections(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Sql(source) => Some(source.connections()),
+            Self::Rest(_) | Self::Vector(_) => None,
+        }
+    }
 }
 
 impl Backend {

@@ -59,6 +59,11 @@ impl Postgres {
         Ok(())
     }
 
+    /// Connections of its pool: open, idle.
+    pub(in crate::source) fn connections(&self) -> (u32, usize) {
+        (self.0.pool.size(), self.0.pool.num_idle())
+    }
+
     /// Runs one statement. When the caller goes away or the time is up, it is ended on the server.
     pub(in crate::source) async fn run(&self, statement: Statement) -> Result<Answer, SourceError> {
         let shared = self.0.clone();

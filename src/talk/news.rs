@@ -44,6 +44,12 @@ impl News {
         let _ = self.sender.send(change);
     }
 
+    /// How many streams listen now.
+    #[must_use]
+    pub fn listening(&self) -> usize {
+        MAX_LISTENING.saturating_sub(self.places.available_permits())
+    }
+
     /// Listens from now on; `None` if too many do.
     #[must_use]
     pub fn listen(&self) -> Option<Listening> {

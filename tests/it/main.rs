@@ -16,6 +16,7 @@
 
 mod access;
 mod asking;
+mod audit;
 mod caching;
 mod callers;
 mod cli;
@@ -41,6 +42,7 @@ mod listening;
 mod lists;
 mod many_at_once;
 mod memory;
+mod metrics;
 mod mysql;
 mod naughty;
 mod online;

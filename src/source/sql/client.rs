@@ -35,6 +35,11 @@ impl Sql {
         }
     }
 
+    /// The connections of its pool: open, and idle ones among them.
+    pub(in crate::source) fn connections(&self) -> (u32, u32) {
+        self.database.connections()
+    }
+
     /// Whether each caller has a role in the database.
     fn roles(&self) -> bool {
         self.plan.session.iter().any(|(name, _)| name.eq_ignore_ascii_case("role"))

@@ -69,6 +69,12 @@ impl Sqlite {
         Self { plan: plan.clone(), read, write, ready: Arc::default() }
     }
 
+    /// Connections of its pools: open, idle.
+    pub(in crate::source) fn connections(&self) -> (u32, usize) {
+        let write = self.write.as_ref().map_or((0, 0), |pool| (pool.size(), pool.num_idle()));
+        (self.read.size() + write.0, self.read.num_idle() + write.1)
+    }
+
     /// Runs `init` if the database is empty; done once, tried again by the next call if it failed. It goes on in a task of its
     /// own when the call that began it has run out of time, so that a long script ends all the same.
     async fn ready(&self) -> Result<(), SourceError> {

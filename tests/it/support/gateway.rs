@@ -18,6 +18,8 @@ use super::{Connection, Reply, message};
 /// A running gateway; it ends with the test's runtime, or at [`Gateway::stop`].
 pub struct Gateway {
     pub address: SocketAddr,
+    /// The address of those who run it, where the configuration has one.
+    pub admin: Option<SocketAddr>,
     folder: TempDir,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -62,16 +64,26 @@ impl Gateway {
     /// Starts one in a folder that holds its files.
     pub async fn start_in(folder: TempDir, yaml: &str) -> Self {
         let plan = compile(folder.path(), yaml).unwrap_or_else(|rendered| panic!("{rendered}"));
+        let admin = match plan.server.admin {
+            Some(address) => Some(TcpListener::bind(address).await.unwrap()),
+            None => None,
+        };
         let live = app::open(plan).unwrap();
+        app::install_audit(&live).unwrap();
         app::describe(&live).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let admin_address = admin.as_ref().map(|a| a.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let server = tokio::spawn(server::run(listener, Arc::new(Server::new(live)), shutdown));
-        Self { address, folder, stop, server }
+        let server = Arc::new(Server::new(live));
+        if let Some(admin) = admin {
+            tokio::spawn(server::admin::run(admin, server.clone()));
+        }
+        let server = tokio::spawn(server::run(listener, server, shutdown));
+        Self { address, admin: admin_address, folder, stop, server }
     }
 
     pub fn folder(&self) -> &Path {

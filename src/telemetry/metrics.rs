@@ -1,0 +1,352 @@
+//! What is counted: one store for the process, and handles that a route or a source looks up once, when it is opened. Labels are names of
+//! the configuration and words of closed lists, never anything that a caller sends.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of what [`Metrics::write`] gives (OpenMetrics 1.0.0, section "Overall Structure").
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the histograms, in seconds.
+const BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Room for the outcomes of a route, each of which has its place.
+pub const OUTCOMES: usize = 32;
+
+type Labels = Vec<(&'static str, String)>;
+type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
+
+fn histogram() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+fn histograms() -> Histograms {
+    Family::new_with_constructor(histogram)
+}
+
+/// Everything that is counted, for the life of the process: what is equal after a reload goes on counting.
+#[derive(Debug)]
+pub struct Metrics {
+    started: SystemTime,
+    calls: Family<Labels, Counter>,
+    call_seconds: Histograms,
+    answers: Family<Labels, Counter>,
+    attempt_seconds: Histograms,
+    failures: Family<Labels, Counter>,
+    retries: Family<Labels, Counter>,
+    http: Family<Labels, Counter>,
+    /// Calls that run now.
+    pub running: Gauge,
+    /// Lists and fixed suggestions that were asked for too often.
+    pub lists_limited: Counter,
+    /// Lines of the audit that were lost, because the disk did not take them in time.
+    pub audit_lost: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            started: SystemTime::now(),
+            calls: Family::default(),
+            call_seconds: histograms(),
+            answers: Family::default(),
+            attempt_seconds: histograms(),
+            failures: Family::default(),
+            retries: Family::default(),
+            http: Family::default(),
+            running: Gauge::default(),
+            lists_limited: Counter::default(),
+            audit_lost: Counter::default(),
+        }
+    }
+}
+
+/// What is counted of one route.
+#[derive(Debug)]
+pub struct RouteMeter {
+    /// What it is exposed as.
+    pub noun: &'static str,
+    /// Its name.
+    pub route: String,
+    labels: Labels,
+    calls: Family<Labels, Counter>,
+    by_outcome: [OnceLock<Counter>; OUTCOMES],
+    seconds: Histogram,
+    running: Gauge,
+    /// Answers by where they came from, of a route that keeps them.
+    answers: Option<Answers>,
+    /// What is counted of its source.
+    pub source: Option<SourceMeter>,
+}
+
+/// Answers of a route that keeps them.
+#[derive(Debug)]
+pub struct Answers {
+    /// Kept, and fresh.
+    pub hit: Counter,
+    /// Kept, and no longer fresh.
+    pub stale: Counter,
+    /// Fetched.
+    pub miss: Counter,
+}
+
+/// What is counted of one source.
+#[derive(Clone, Debug)]
+pub struct SourceMeter {
+    /// Its name.
+    pub name: String,
+    /// How long attempts took, in seconds.
+    pub seconds: Histogram,
+    /// Attempts after which the source seemed ill.
+    pub failures: Counter,
+    /// Attempts that were made again.
+    pub retries: Counter,
+}
+
+/// HTTP replies by the first digit of their status, from 1 to 5.
+#[derive(Clone, Debug)]
+pub struct HttpMeter([Counter; 5]);
+
+/// What is read at the moment it is asked for.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// The number of the configuration in use.
+    pub generation: u64,
+    /// Answers that are kept.
+    pub cache_entries: u64,
+    /// About how many bytes they take.
+    pub cache_bytes: u64,
+    /// Legacy sessions.
+    pub sessions: usize,
+    /// Streams of clients that listen.
+    pub streams: usize,
+    /// Sources by name.
+    pub sources: Vec<(String, SourceFigures)>,
+}
+
+/// What is read of a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SourceFigures {
+    /// The state of its breaker: one of [`BREAKER_STATES`].
+    pub breaker: Option<&'static str>,
+    /// Places for attempts: all, and those in use.
+    pub places: Option<(u32, u32)>,
+    /// Connections of its pool: open, idle.
+    pub pool: Option<(u32, u32)>,
+}
+
+/// The states of a breaker.
+pub const BREAKER_STATES: [&str; 3] = ["closed", "open", "half_open"];
+
+impl Metrics {
+    /// The handles of a route. `keeps` says whether it keeps answers.
+    #[must_use]
+    pub fn route(&self, noun: &'static str, route: &str, keeps: bool, source: Option<&str>) -> RouteMeter {
+        let labels = vec![("noun", noun.to_owned()), ("route", route.to_owned())];
+        let answers = |state: &str| {
+            let mut labels = labels.clone();
+            labels.push(("state", state.to_owned()));
+            self.answers.get_or_create_owned(&labels)
+        };
+        RouteMeter {
+            noun,
+            route: route.to_owned(),
+            calls: self.calls.clone(),
+            by_outcome: Default::default(),
+            seconds: self.call_seconds.get_or_create_owned(&labels),
+            running: self.running.clone(),
+            answers: keeps.then(|| Answers {
+                hit: answers("hit"),
+                stale: answers("stale"),
+                miss: answers("miss"),
+            }),
+            source: source.map(|name| self.source(name)),
+            labels,
+        }
+    }
+
+    fn source(&self, name: &str) -> SourceMeter {
+        let labels = vec![("source", name.to_owned())];
+        SourceMeter {
+            name: name.to_owned(),
+            seconds: self.attempt_seconds.get_or_create_owned(&labels),
+            failures: self.failures.get_or_create_owned(&labels),
+            retries: self.retries.get_or_create_owned(&labels),
+        }
+    }
+
+    /// The handles of the HTTP side.
+    #[must_use]
+    pub fn http(&self) -> HttpMeter {
+        let class = |digit: &str| self.http.get_or_create_owned(&vec![("status", format!("{digit}xx"))]);
+        HttpMeter(["1", "2", "3", "4", "5"].map(class))
+    }
+
+    /// All of it as OpenMetrics text.
+    #[must_use]
+    pub fn write(&self, figures: &Figures) -> String {
+        let mut registry = Registry::with_prefix("sidegate");
+        self.register(&mut registry);
+        register_figures(&mut registry, figures);
+        let now = SystemTime::now();
+        let since = |then: SystemTime, end: SystemTime| end.duration_since(then).unwrap_or_default();
+        let up = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+        up.set(since(self.started, now).as_secs_f64());
+        registry.register_with_unit("uptime", "How long the process runs", Unit::Seconds, up);
+        let start = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+        start.set(since(UNIX_EPOCH, self.started).as_secs_f64());
+        registry.register_with_unit(
+            "start_time",
+            "When the process began, in Unix time",
+            Unit::Seconds,
+            start,
+        );
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs", version);
+        let mut text = String::with_capacity(16 << 10);
+        // A String takes everything.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+
+    fn register(&self, to: &mut Registry) {
+        to.register("calls", "Calls by what came of them", self.calls.clone());
+        let help = "How long calls took";
+        to.register_with_unit("call_duration", help, Unit::Seconds, self.call_seconds.clone());
+        to.register("calls_running", "Calls that run now", self.running.clone());
+        let help = "Answers of routes that keep them, by where they came from";
+        to.register("cache_answers", help, self.answers.clone());
+        let help = "How long attempts on a source took";
+        to.register_with_unit("attempt_duration", help, Unit::Seconds, self.attempt_seconds.clone());
+        let help = "Attempts after which the source seemed ill";
+        to.register("attempt_failures", help, self.failures.clone());
+        to.register("retries", "Attempts that were made again", self.retries.clone());
+        to.register("http_requests", "HTTP requests by the class of their status", self.http.clone());
+        let help = "Lists and fixed suggestions that were asked for too often";
+        to.register("lists_rate_limited", help, self.lists_limited.clone());
+        let help = "Lines of the audit that were lost, because the disk did not take them in time";
+        to.register("audit_lost", help, self.audit_lost.clone());
+    }
+}
+
+/// Gauges that are made for one answer, so that a source that is gone is not in it.
+fn register_figures(to: &mut Registry, figures: &Figures) {
+    let Figures { generation, cache_entries, cache_bytes, sessions, streams, sources } = figures;
+    let mut plain = |name: &str, help: &str, value: u64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        to.register(name, help, gauge);
+    };
+    plain("config_generation", "The number of the configuration in use", *generation);
+    plain("cache_entries", "Answers that are kept", *cache_entries);
+    plain("cache_size_bytes", "About how many bytes they take", *cache_bytes);
+    plain("sessions", "Sessions of clients up to 2025-11-25", *sessions as u64);
+    plain("listen_streams", "Streams of clients that listen", *streams as u64);
+    let [breakers, places, used, open, idle] = std::array::from_fn(|_| Family::<Labels, Gauge>::default());
+    let set = |family: &Family<Labels, Gauge>, source: &str, value: u32| {
+        family.get_or_create(&vec![("source", source.to_owned())]).set(i64::from(value));
+    };
+    for (name, source) in sources {
+        for state in BREAKER_STATES.into_iter().filter(|_| source.breaker.is_some()) {
+            let labels = vec![("source", name.clone()), ("state", state.to_owned())];
+            breakers.get_or_create(&labels).set(i64::from(source.breaker == Some(state)));
+        }
+        if let Some((all, now)) = source.places {
+            set(&places, name, all);
+            set(&used, name, now);
+        }
+        if let Some((connections, free)) = source.pool {
+            set(&open, name, connections);
+            set(&idle, name, free);
+        }
+    }
+    to.register("breaker_state", "1 for the state that the circuit breaker of a source is in", breakers);
+    to.register("places", "Attempts that a source gets at the same time", places);
+    to.register("places_used", "Attempts that it gets now", used);
+    to.register("pool_connections", "Open connections of a source", open);
+    to.register("pool_idle", "Those of them that nobody uses", idle);
+}
+
+impl RouteMeter {
+    /// A call begins.
+    pub fn begin(&self) {
+        self.running.inc();
+    }
+
+    /// A call is over; `slot` is the place of its outcome, below [`OUTCOMES`], and `outcome` always the same word for it.
+    pub fn end(&self, slot: usize, outcome: &'static str, took: Duration) {
+        self.running.dec();
+        self.seconds.observe(took.as_secs_f64());
+        let counter = || {
+            let mut labels = self.labels.clone();
+            labels.push(("outcome", outcome.to_owned()));
+            self.calls.get_or_create_owned(&labels)
+        };
+        match self.by_outcome.get(slot) {
+            Some(known) => known.get_or_init(counter).inc(),
+            None => counter().inc(),
+        };
+    }
+
+    /// Answers by where they came from, of a route that keeps them.
+    #[must_use]
+    pub const fn answers(&self) -> Option<&Answers> {
+        self.answers.as_ref()
+    }
+}
+
+impl HttpMeter {
+    /// A reply with this status.
+    pub fn count(&self, status: u16) {
+        if let Some(class) = usize::from(status / 100).checked_sub(1).and_then(|class| self.0.get(class)) {
+            class.inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_equal_route_goes_on_counting_and_labels_are_escaped() {
+        let metrics = Metrics::default();
+        for _ in 0..2 {
+            let route = metrics.route("tool", "a\"b\\", true, Some("db"));
+            route.begin();
+            route.end(0, "ok", Duration::from_millis(3));
+            route.answers().unwrap().hit.inc();
+        }
+        let text = metrics.write(&Figures::default());
+        let line = r#"sidegate_calls_total{noun="tool",route="a\"b\\",outcome="ok"} 2"#;
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains(r#"le="0.0025"} 0"#) && text.contains(r#"le="0.005"} 2"#), "{text}");
+        assert!(text.contains("sidegate_calls_running 0"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_source_that_is_gone_is_not_shown() {
+        let metrics = Metrics::default();
+        let source = SourceFigures { breaker: Some("open"), places: Some((8, 3)), pool: Some((4, 2)) };
+        let figures = Figures { sources: vec![("db".to_owned(), source)], ..Figures::default() };
+        let text = metrics.write(&figures);
+        for line in [
+            r#"sidegate_breaker_state{source="db",state="open"} 1"#,
+            r#"sidegate_breaker_state{source="db",state="closed"} 0"#,
+            r#"sidegate_places_used{source="db"} 3"#,
+            r#"sidegate_pool_idle{source="db"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        assert!(!metrics.write(&Figures::default()).contains("db"));
+    }
+}
