@@ -68,6 +68,9 @@ pub struct ServerPlan {
     pub log: LogPlan,
     /// Who may call.
     pub auth: AuthPlan,
+    /// Whether the lists may change while this runs: every list is then said to be there.
+    #[serde(skip)]
+    pub reloads: bool,
 }
 
 /// `server.log` with every default in place.
@@ -164,6 +167,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             keep: log.keep.map_or(5, |k| k.value as usize),
         },
         auth: auth?,
+        reloads: false,
     })
 }
 

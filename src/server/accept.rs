@@ -16,7 +16,7 @@ use super::http;
 use super::sessions::Sessions;
 use crate::live::LiveHandle;
 use crate::mcp::Peers;
-use crate::talk::Places;
+use crate::talk::{News, Places};
 
 /// Connections open at the same time.
 const MAX_CONNECTIONS: usize = 4096;
@@ -42,12 +42,18 @@ impl Server {
     /// A server over a live configuration.
     #[must_use]
     pub fn new(live: LiveHandle) -> Self {
+        Self::with_news(live, News::default())
+    }
+
+    /// The same, with news that others tell too.
+    #[must_use]
+    pub fn with_news(live: LiveHandle, news: News) -> Self {
         let calls = live.load().plan.server.max_concurrent_calls;
         Self {
             live,
             calls: Places::new(calls),
             bodies: Semaphore::new(calls + MORE_BODIES),
-            peers: Arc::default(),
+            peers: Arc::new(Peers::with(news)),
             sessions: Sessions::default(),
             probes: super::health::Probes::default(),
         }
