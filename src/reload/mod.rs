@@ -61,7 +61,7 @@ pub enum Outcome {
     /// They differ, and say the same.
     Same,
     /// What they say is in use now.
-    Reloaded(Changes),
+    Reloaded(Box<Changes>),
     /// What they say cannot be used, and why.
     Refused(String),
 }
@@ -113,7 +113,7 @@ impl Reload {
                 fresh = false;
             }
             watch.quiet().await;
-            let outcome = self.once().await;
+            let outcome = Box::pin(self.once()).await;
             self.log(&outcome, by_hand);
         }
     }
@@ -130,7 +130,7 @@ impl Reload {
             Outcome::Unchanged => {}
             Outcome::Same => info!("files have changed, and say what is in use (generation {generation})"),
             Outcome::Reloaded(changes) => {
-                info!("reloaded, generation {generation}: {}", told::changes(changes))
+                info!("reloaded, generation {generation}: {}", told::changes(changes));
             }
             Outcome::Refused(why) => error!("not reloaded, generation {generation} stays in use: {why}"),
         }
@@ -195,7 +195,7 @@ impl Reload {
         for list in lists {
             self.news.tell(list);
         }
-        Outcome::Reloaded(changes)
+        Outcome::Reloaded(Box::new(changes))
     }
 
     /// Takes over what the databases said of statements that are as they were; gives the names of their tools.

@@ -78,7 +78,8 @@ fn push_front(ahead: &mut VecDeque<OsString>, path: &Path, here: &mut PathBuf) {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;

@@ -107,7 +107,7 @@ impl Watch {
                     self.folders.insert(folder);
                 }
                 Err(error) => {
-                    debug!(%error, folder = %folder.display(), "looked at every {POLL:?}: no events")
+                    debug!(%error, folder = %folder.display(), "looked at every {POLL:?}: no events");
                 }
             }
         }
