@@ -13,7 +13,7 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
     }
     if name == "subscriptions/listen" && hears(&cx.live.plan.catalog.capabilities) {
         // The transports take it to `listen` where they have a stream.
-        return Err(RpcError::internal("there is no stream to listen on"));
+        return Err(RpcError::invalid_request("there is no stream to listen on"));
     }
     let params = &message.params;
     method::shared(name, params, Era::Modern, cx).await.unwrap_or_else(|| Err(RpcError::unknown_method(name)))

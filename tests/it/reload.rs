@@ -258,7 +258,8 @@ async fn every_way_to_change_a_file_is_seen() {
     let (process, address) = Process::serve(folder.path(), &config("v0")).await;
     let path = folder.path().join("gateway.yaml");
     let beside = folder.path().join("gateway.yaml~");
-    let ways: [(&str, &dyn Fn(&str)); 3] = [
+    type Way<'a> = (&'a str, &'a dyn Fn(&str));
+    let ways: [Way<'_>; 3] = [
         ("v1", &|text| {
             std::fs::write(&beside, text).unwrap();
             std::fs::rename(&beside, &path).unwrap();

@@ -107,7 +107,6 @@ async fn reloads_under_load_lose_no_call() {
     load.saw(reloads).await;
     let (done, log) = (load.end().await, process.log());
     let times = log.matches("reloaded, generation").count();
-    eprintln!("{done} calls, {times} reloads of {reloads} edits, none lost");
     assert!(times > reloads / 2 && times <= reloads && !log.contains("not reloaded"), "{log}");
     assert!(done > reloads * 20, "{done} calls");
 }
@@ -176,7 +175,6 @@ async fn two_hundred_reloads_leave_nothing_behind() {
     }
     let (fds, tasks, kib) = early.unwrap();
     let late = (count(process.id(), "fd"), count(process.id(), "task"), memory(process.id()));
-    eprintln!("60 reloads: {fds} descriptors, {tasks} threads, {kib} KiB; 200: {late:?}");
     load.end().await;
     // Connections to the upstream come and go, and threads for reading files.
     assert!(late.0 <= fds + 8, "descriptors: {fds}, then {}", late.0);
