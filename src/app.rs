@@ -1,4 +1,4 @@
-//! Wiring: load, compile, open, serve, shut down. The only file that knows every room.
+//! Wiring: load, compile, open, serve, follow the files, shut down. The only file that knows every room.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,34 +7,25 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{AuditArgumentsConfig, Config, Environment, LogFormatConfig, LogLevelConfig, load};
-use crate::diag::{Diagnostics, SourceMap};
+use crate::config::{AuditArgumentsConfig, Environment, LogFormatConfig, LogLevelConfig};
 use crate::live::{Live, LiveHandle};
 use crate::online;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
+pub use crate::plan::{Checked, check};
+use crate::reload::Reload;
 use crate::server::{self, Server};
 use crate::source::OpenError;
+use crate::talk::News;
 use crate::telemetry::audit::{Arguments, Audit, AuditOptions};
 use crate::telemetry::{self, LogOptions};
 
 /// How long the start waits for the databases to describe the statements.
 const DESCRIBE: Duration = Duration::from_secs(2);
-
-/// A configuration that was read and checked.
-#[derive(Debug)]
-pub struct Checked {
-    /// What was written, as far as it could be read.
-    pub config: Option<Config>,
-    /// The plan, if there was no error.
-    pub plan: Option<Plan>,
-    /// Everything that was found.
-    pub diagnostics: Diagnostics,
-    /// The texts that the diagnostics point into.
-    pub sources: SourceMap,
-}
 
 /// Why the program cannot run.
 #[derive(Debug, Error)]
@@ -61,18 +52,6 @@ pub enum AppError {
     Usage(String),
 }
 
-/// Loads and compiles; opens nothing.
-#[must_use]
-pub fn check(path: &Path, environment: &Environment) -> Checked {
-    let mut loaded = load(path, environment);
-    let plan = match &loaded.config {
-        Some(config) => plan::compile(config, &mut loaded.diagnostics),
-        None => None,
-    };
-    let plan = plan.filter(|_| !loaded.diagnostics.has_errors());
-    Checked { config: loaded.config, plan, diagnostics: loaded.diagnostics, sources: loaded.sources }
-}
-
 /// Asks the sources about what was checked, and adds what they say to its diagnostics.
 ///
 /// # Errors
@@ -90,7 +69,7 @@ pub async fn check_online(checked: &mut Checked, progress: impl Fn(usize, usize)
 /// [`AppError::Open`] if a source cannot be made.
 pub async fn describe(live: &LiveHandle) -> Result<(), AppError> {
     let current = live.load();
-    let Some(plan) = online::describe(&current, DESCRIBE).await else { return Ok(()) };
+    let Some(plan) = online::describe(&current, DESCRIBE, |_| true).await else { return Ok(()) };
     let mut described = Live::open(plan, Some(&current))?;
     // The same configuration, told in more detail.
     described.generation = current.generation;
@@ -190,14 +169,47 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|reason| AppError::Listen { address, reason })
 }
 
+/// Follows the files that a configuration was read from, until the handle is dropped or the program ends.
+#[must_use]
+pub fn follow(reload: Reload, asked: mpsc::Receiver<()>) -> Following {
+    Following(tokio::spawn(reload.run(asked)).abort_handle())
+}
+
+/// Files that are being followed.
+#[derive(Debug)]
+pub struct Following(AbortHandle);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Gives something at each SIGHUP, which from now on does not end the process.
+#[must_use]
+pub fn hangups() -> mpsc::Receiver<()> {
+    let (sender, asked) = mpsc::channel(1);
+    #[cfg(unix)]
+    if let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                // One that waits already stands for both.
+                let _ = sender.try_send(());
+            }
+        });
+    }
+    asked
+}
+
 /// Serves HTTP until `shutdown`, then drains. `admin` is the address of those who run it, which goes on while it drains.
 pub async fn serve_http(
     live: LiveHandle,
+    news: News,
     listener: TcpListener,
     admin: Option<TcpListener>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let server = Arc::new(Server::new(live.clone()));
+    let server = Arc::new(Server::with_news(live.clone(), news));
     let running = server::run(listener, server.clone(), shutdown);
     match admin {
         None => running.await,
@@ -214,8 +226,13 @@ pub async fn serve_http(
 ///
 /// # Errors
 /// [`AppError::Io`] if the input cannot be read.
-pub async fn serve_stdio(live: LiveHandle, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
-    let result = server::stdio::run(live.clone(), tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
+pub async fn serve_stdio(
+    live: LiveHandle,
+    news: News,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AppError> {
+    let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+    let result = server::stdio::run(live.clone(), news, input, output, shutdown).await;
     flush_audit(&live).await;
     result.map_err(|e| AppError::Io(format!("cannot read the input: {e}")))
 }

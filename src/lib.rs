@@ -13,7 +13,7 @@
 //! | layer | rooms |
 //! |---|---|
 //! | 9 | [`cli`] commands, [`demo`], [`app`] wiring |
-//! | 8 | [`server`]: HTTP and stdio |
+//! | 8 | [`server`]: HTTP and stdio; [`reload`]: another plan in place of the one in use |
 //! | 7 | [`mcp`]: both protocol eras, bytes to bytes |
 //! | 6 | [`call`]: the path of one call, in `call/run.rs`; [`online`]: what the sources say of a plan |
 //! | 5 | [`live`]: a plan with its open sources |
@@ -44,6 +44,7 @@ pub mod output;
 pub mod params;
 pub mod plan;
 pub mod policy;
+pub mod reload;
 pub mod secret;
 pub mod server;
 pub mod source;

@@ -7,10 +7,13 @@ use clap::Args;
 use super::{ConfigArg, say, served, show};
 use crate::app::{self, AppError};
 use crate::config::Environment;
+use crate::reload::{Edge, Reload};
+use crate::talk::News;
 
 /// Serve over HTTP.
 ///
-/// Prints one line with the address when it is ready. SIGTERM and Ctrl-C let running calls end first.
+/// Prints one line with the address when it is ready. A change of the configuration, or of a file that it names, is put to use without
+/// a restart; SIGHUP looks for one at once. SIGTERM and Ctrl-C let running calls end first.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: sidegate serve -c gateway.yaml --listen 127.0.0.1:0")]
 pub(super) struct Serve {
@@ -23,13 +26,12 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<u8, AppError> {
-        let (mut plan, checked) = app::plan(self.config.path(), &Environment::process())?;
+        let environment = Environment::process();
+        let (mut plan, checked) = app::plan(self.config.path(), &environment)?;
         show(&checked);
-        if let Some(address) = self.listen {
-            plan.server
-                .listen_on(address)
-                .map_err(|d| AppError::Usage(format!("{}; {}", d.message, d.help.join("; "))))?;
-        }
+        let edge = Edge::Http { listen: self.listen };
+        edge.settle(&mut plan)
+            .map_err(|d| AppError::Usage(format!("{}; {}", d.message, d.help.join("; "))))?;
         app::install_log(&plan)?;
         let listener = app::bind(plan.server.listen).await?;
         let address = listener.local_addr().map_err(|e| AppError::Io(e.to_string()))?;
@@ -41,11 +43,14 @@ impl Serve {
             tracing::info!(%address, "metrics and health are served");
         }
         let line = format!("{}: http://{address}{} ({})", plan.server.name, plan.server.path, served(&plan));
-        let live = app::open(plan)?;
+        let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
         app::describe(&live).await?;
+        let read = (self.config.path().to_owned(), environment);
+        let reload = Reload::new(read, edge, (plan, checked.watched), live.clone(), news.clone());
+        let _following = app::follow(reload, app::hangups());
         say(&line);
-        app::serve_http(live, listener, admin, app::stop_signal()).await;
+        app::serve_http(live, news, listener, admin, app::stop_signal()).await;
         Ok(0)
     }
 }

@@ -1,10 +1,13 @@
 //! `sidegate stdio`
 
 use clap::Args;
+use tokio::sync::mpsc;
 
 use super::{ConfigArg, show};
 use crate::app::{self, AppError};
 use crate::config::Environment;
+use crate::reload::{Edge, Reload};
+use crate::talk::News;
 
 /// Serve one client over stdin and stdout, for desktop clients.
 ///
@@ -20,13 +23,20 @@ pub(super) struct Stdio {
 
 impl Stdio {
     pub(super) async fn run(self) -> Result<u8, AppError> {
-        let (plan, checked) = app::plan(self.config.path(), &Environment::process())?;
+        let environment = Environment::process();
+        let (mut plan, checked) = app::plan(self.config.path(), &environment)?;
         show(&checked);
+        Edge::Stdio.settle(&mut plan).map_err(|d| AppError::Usage(d.message.clone()))?;
         app::install_log(&plan)?;
-        let live = app::open(plan)?;
+        let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
         app::describe(&live).await?;
-        app::serve_stdio(live, app::stop_signal()).await?;
+        let read = (self.config.path().to_owned(), environment);
+        let reload = Reload::new(read, Edge::Stdio, (plan, checked.watched), live.clone(), news.clone());
+        // A hangup means what it means to a program: the terminal has gone.
+        let (_nobody, asked) = mpsc::channel(1);
+        let _following = app::follow(reload, asked);
+        app::serve_stdio(live, news, app::stop_signal()).await?;
         Ok(0)
     }
 }

@@ -1,15 +1,12 @@
 //! Text to [`Config`]. All file and environment reads of the whole program's configuration happen here; later phases are pure.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::{Config, hide};
+use super::{Config, Watched, hide};
 use crate::diag::{Diagnostic, Diagnostics, SourceMap};
 use crate::yaml;
-
-/// The largest file that a configuration may name.
-const MAX_FILE: u64 = 16 << 20;
 
 /// What loading gave. `config` is there only if the text could be read; there may be errors all the same.
 #[derive(Debug, Default)]
@@ -20,8 +17,8 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// The texts that the diagnostics point into.
     pub sources: SourceMap,
-    /// Every file that was read: what a watcher must watch.
-    pub files: Vec<PathBuf>,
+    /// Every file that was read or looked for, also where there are errors.
+    pub watched: Watched,
 }
 
 /// Environment variables for `${NAME}`: those of the process, and some that are given on top.
@@ -44,7 +41,7 @@ impl Environment {
 struct Reader<'a> {
     environment: &'a Environment,
     base: &'a Path,
-    files: &'a mut Vec<PathBuf>,
+    watched: &'a mut Watched,
 }
 
 impl yaml::Environment for Reader<'_> {
@@ -54,7 +51,7 @@ impl yaml::Environment for Reader<'_> {
     }
 
     fn file(&mut self, path: &str) -> Result<String, String> {
-        let bytes = read(self.base, Path::new(path), self.files)?;
+        let bytes = read(self.base, Path::new(path), self.watched)?;
         let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
@@ -66,26 +63,8 @@ impl yaml::Environment for Reader<'_> {
     }
 }
 
-fn read(base: &Path, path: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<u8>, String> {
-    let path = if path.is_absolute() { path.to_owned() } else { base.join(path) };
-    files.push(path.clone());
-    let meta = std::fs::metadata(&path).map_err(|e| plain(&e))?;
-    if !meta.is_file() {
-        return Err("it is not a file".to_owned());
-    }
-    if meta.len() > MAX_FILE {
-        return Err("it is larger than 16 MiB".to_owned());
-    }
-    std::fs::read(&path).map_err(|e| plain(&e))
-}
-
-/// The reason without the operating system's number.
-fn plain(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
+fn read(base: &Path, path: &Path, watched: &mut Watched) -> Result<Vec<u8>, String> {
+    watched.read(&base.join(path))
 }
 
 /// Loads a file, or the `gateway.yaml` of a folder.
@@ -95,7 +74,7 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let mut loaded = Loaded::default();
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let name = path.display().to_string();
-    match read(Path::new(""), &path, &mut loaded.files) {
+    match read(Path::new(""), &path, &mut loaded.watched) {
         Err(why) => {
             let help = "name a file with `-c`, or set SIDEGATE_CONFIG";
             let help = (!path.is_file()).then(|| help.to_owned());
@@ -142,7 +121,7 @@ fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &E
         let help = "write `${NAME}` or `${file:/run/secrets/name}` and keep the value out of the file";
         loaded.diagnostics.push(Diagnostic::warning("literal-secret", message).at(span, "").help(help));
     }
-    let mut reader = Reader { environment, base, files: &mut loaded.files };
+    let mut reader = Reader { environment, base, watched: &mut loaded.watched };
     let failed = yaml::interpolate(&mut tree, &mut reader, &mut loaded.diagnostics);
     let reading = yaml::from_tree::<Config>(&tree, failed, &mut loaded.diagnostics);
     for span in reading.secrets {
@@ -159,7 +138,7 @@ fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &E
 
 fn read_files(config: &mut Config, base: &Path, loaded: &mut Loaded) {
     for file in config.files() {
-        match read(base, Path::new(&file.path.value), &mut loaded.files) {
+        match read(base, Path::new(&file.path.value), &mut loaded.watched) {
             Ok(bytes) => file.content = Arc::from(bytes),
             Err(why) => {
                 let message = format!("cannot read `{}`: {why}", file.path.value);

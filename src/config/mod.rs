@@ -6,6 +6,7 @@ mod listed;
 mod load;
 mod schema;
 mod server;
+mod watched;
 
 pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeConfig};
 pub use load::{Environment, Loaded, load, load_text};
@@ -14,6 +15,7 @@ pub use server::{
     AdminConfig, AuditArgumentsConfig, AuditConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig,
     LogLevelConfig, ServerCacheConfig, ServerConfig, SessionsConfig, TelemetryConfig,
 };
+pub use watched::Watched;
 
 use std::path::PathBuf;
 

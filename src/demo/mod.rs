@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::app::{self, AppError};
 use crate::config::Environment;
 use crate::plan::Plan;
+use crate::talk::News;
 
 /// The example, as in the repository.
 pub const EXAMPLE: &str = include_str!("../../gateway.example.yaml");
@@ -59,7 +60,7 @@ pub async fn run(listen: Option<SocketAddr>, say: fn(&str)) -> Result<(), AppErr
         app::stop_signal().await;
         let _ = stop.send(true);
     });
-    app::serve_http(live, listener, None, until(stopped)).await;
+    app::serve_http(live, News::default(), listener, None, until(stopped)).await;
     match service.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(AppError::Io(format!("the sample orders service failed: {error}"))),

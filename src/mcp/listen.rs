@@ -4,9 +4,10 @@ use std::collections::{HashSet, VecDeque};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::{Context, Message, RpcError, news};
-use crate::talk::Change;
+use super::{Answer, Context, Message, Outlet, RpcError, jsonrpc, news};
+use crate::talk::{Change, Listening};
 
 /// Resources that one request may name.
 const MAX_RESOURCES: usize = 1000;
@@ -22,6 +23,7 @@ struct Wanted {
 }
 
 /// What it will hear.
+#[derive(Debug)]
 struct Filter {
     lists: Vec<Change>,
     resources: HashSet<String>,
@@ -65,9 +67,19 @@ impl Filter {
     }
 }
 
-/// Acknowledges, then passes on what was asked for until this server stops; the result is the end of the stream. A client that
-/// goes away or cancels drops this future.
-pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+/// A stream of news that was granted. It holds nothing of the configuration that granted it, so that a reload can let go of that.
+#[derive(Debug)]
+pub struct Listen {
+    id: String,
+    acknowledged: String,
+    result: String,
+    filter: Filter,
+    listening: Listening,
+    closing: watch::Receiver<bool>,
+}
+
+/// Grants what can be heard here of what is wanted.
+pub(super) fn begin(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, RpcError> {
     let wrong = || RpcError::invalid_params("`notifications` says what to listen for, by its four members");
     let wanted = message.params.notifications.ok_or_else(wrong)?;
     let wanted: Wanted = Some(wanted.get())
@@ -79,7 +91,7 @@ pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Ve
             "at most {MAX_RESOURCES} resources are watched at once"
         )));
     }
-    let (Some(id), Some(outlet)) = (message.id.as_deref(), cx.outlet) else {
+    let Some(id) = message.id.as_deref() else {
         return Err(RpcError::internal("there is no stream to listen on"));
     };
     // What it may not read it does not hear of. What is not there yet may come.
@@ -93,7 +105,7 @@ pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Ve
             .map(|uris| uris.into_iter().filter(|uri| !hidden(uri)).collect()),
         ..wanted
     };
-    let Some(mut listening) = cx.peers.news.listen() else {
+    let Some(listening) = cx.peers.news.listen() else {
         return Err(RpcError::internal("too many clients listen already; try again later"));
     };
     let filter = Filter::new(wanted, &cx.live.plan.catalog.capabilities);
@@ -101,26 +113,35 @@ pub(super) async fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Ve
         "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/subscriptions/acknowledged\",\"params\":{{\"notifications\":{},\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}}}}}",
         filter.accepted()
     );
-    let mut open = outlet.send(acknowledged.into_bytes()).await.is_ok();
-    let mut closing = cx.peers.closing();
-    let mut ready = VecDeque::new();
-    while open {
-        tokio::select! {
-            biased;
-            _ = closing.wait_for(|closing| *closing) => break,
-            place = outlet.reserve(), if !ready.is_empty() => match (place, ready.pop_front()) {
-                (Ok(place), Some(change)) => place.send(news::notification(&change, Some(id))),
-                _ => open = false,
-            },
-            heard = listening.next(), if ready.is_empty() => match heard {
-                Some(heard) => ready.extend(news::changes(&heard, &filter.lists, &filter.resources)),
-                None => break,
-            },
-        }
-    }
     let info = &cx.live.plan.catalog.server_info;
     let result = format!(
         "{{\"resultType\":\"complete\",\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id},\"io.modelcontextprotocol/serverInfo\":{info}}}}}"
     );
-    Ok(result.into_bytes())
+    let closing = cx.peers.closing();
+    Ok(Listen { id: id.to_owned(), acknowledged, result, filter, listening, closing })
+}
+
+impl Listen {
+    /// Acknowledges, then passes on what was asked for until this server stops; the answer is the end of the stream. A client that
+    /// goes away or cancels drops this future.
+    pub async fn run(self, outlet: &Outlet) -> Answer {
+        let Self { id, acknowledged, result, filter, mut listening, mut closing } = self;
+        let mut open = outlet.send(acknowledged.into_bytes()).await.is_ok();
+        let mut ready = VecDeque::new();
+        while open {
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => break,
+                place = outlet.reserve(), if !ready.is_empty() => match (place, ready.pop_front()) {
+                    (Ok(place), Some(change)) => place.send(news::notification(&change, Some(&id))),
+                    _ => open = false,
+                },
+                heard = listening.next(), if ready.is_empty() => match heard {
+                    Some(heard) => ready.extend(news::changes(&heard, &filter.lists, &filter.resources)),
+                    None => break,
+                },
+            }
+        }
+        Answer::Reply { status: 200, body: jsonrpc::response(&id, result.as_bytes()), retry_after: None }
+    }
 }

@@ -25,6 +25,7 @@ pub use access::admit;
 pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, is_batch, parse};
+pub use listen::Listen;
 pub use session::{Begin, Session, SessionStream};
 pub use states::random_text;
 pub use talking::{Outlet, may_talk};
@@ -88,6 +89,12 @@ impl Default for Peers {
 }
 
 impl Peers {
+    /// With news that others tell too.
+    #[must_use]
+    pub fn with(news: News) -> Self {
+        Self { news, ..Self::default() }
+    }
+
     /// This server stops: streams that only listen end.
     pub fn close(&self) {
         self.closing.send_replace(true);
@@ -143,6 +150,22 @@ pub async fn answer_bytes(bytes: &[u8], version: Option<&str>, cx: &Context<'_>)
             Err(refusal) => refusal,
         },
     }
+}
+
+/// Whether a message asks to listen: the answer is then begun by [`listen`], with a stream for its news.
+#[must_use]
+pub fn listens(message: &Message<'_>, headers: Option<&dyn Headers>) -> bool {
+    message.method.as_deref() == Some("subscriptions/listen")
+        && message.id.is_some()
+        && era(message, headers) == Era::Modern
+}
+
+/// Begins to answer a message that asks to listen.
+///
+/// # Errors
+/// The answer to send instead.
+pub fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, Answer> {
+    modern::listen(message, cx).map_err(|error| error.answer(message.id.as_deref(), Era::Modern))
 }
 
 /// Answers one message. Whatever goes wrong inside, there is an answer and the process lives.

@@ -2,10 +2,35 @@
 
 use serde_json::Value;
 
-use super::{Context, Era, MODERN, Message, RpcError, headers, jsonrpc, listen, method, news};
+use super::listen::{self, Listen};
+use super::{Context, Era, MODERN, Message, RpcError, headers, jsonrpc, method, news};
 
-/// Answers a modern request. The order of the checks is the specification's: envelope, headers, version, method.
+/// Answers a modern request.
 pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+    check(name, message, cx)?;
+    if name == "server/discover" {
+        return Ok(discover(cx));
+    }
+    if name == "subscriptions/listen" && hears(&cx.live.plan.catalog.capabilities) {
+        // The transports take it to `listen` where they have a stream.
+        return Err(RpcError::invalid_request("there is no stream to listen on"));
+    }
+    let params = &message.params;
+    method::shared(name, params, Era::Modern, cx).await.unwrap_or_else(|| Err(RpcError::unknown_method(name)))
+}
+
+/// Begins to answer `subscriptions/listen`.
+pub(super) fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, RpcError> {
+    const NAME: &str = "subscriptions/listen";
+    check(NAME, message, cx)?;
+    if !hears(&cx.live.plan.catalog.capabilities) {
+        return Err(RpcError::unknown_method(NAME));
+    }
+    listen::begin(message, cx)
+}
+
+/// What holds for every request. The order of the checks is the specification's: envelope, headers, version, method.
+fn check(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<(), RpcError> {
     let params = &message.params;
     let version = envelope(message)?;
     if let Some(headers) = cx.headers {
@@ -19,13 +44,7 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
     if version != MODERN {
         return Err(RpcError::unsupported_version(&version));
     }
-    if name == "server/discover" {
-        return Ok(discover(cx));
-    }
-    if name == "subscriptions/listen" && hears(&cx.live.plan.catalog.capabilities) {
-        return listen::listen(message, cx).await;
-    }
-    method::shared(name, params, Era::Modern, cx).await.unwrap_or_else(|| Err(RpcError::unknown_method(name)))
+    Ok(())
 }
 
 /// Whether there is anything to listen for.

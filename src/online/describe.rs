@@ -10,11 +10,12 @@ use crate::live::{Live, Tool};
 use crate::plan::{Noun, Plan};
 use crate::source::Backend;
 
-/// The plan with what the databases say of its tools' results within `limit`; nothing if they say nothing new. What could not be asked
-/// keeps its general schema.
-pub async fn describe(live: &Live, limit: Duration) -> Option<Plan> {
+/// The plan with what the databases say, within `limit`, of the results of its tools with names that are `wanted`; nothing if they say
+/// nothing new. What could not be asked keeps its schema.
+pub async fn describe(live: &Live, limit: Duration, wanted: impl Fn(&str) -> bool) -> Option<Plan> {
     let until = tokio::time::Instant::now() + limit;
-    let asked = live.plan.tools.iter().enumerate().filter_map(|(index, plan)| {
+    let tools = live.plan.tools.iter().enumerate().filter(|(_, plan)| wanted(&plan.route.name));
+    let asked = tools.filter_map(|(index, plan)| {
         let tool = live.tool(&plan.route.name)?;
         Some(async move { Some((index, schema(tool, limit).await?)) })
     });

@@ -5,13 +5,19 @@ use serde_json::{Map, Value, json};
 use super::{PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
 use crate::talk::Change;
 
-/// The `capabilities` object.
-pub(super) fn capabilities(tools: &[ToolPlan], resources: &[ResourcePlan], prompts: &[PromptPlan]) -> Value {
+/// The `capabilities` object. Where the lists may change by a reload, it says the same of them before and after.
+pub(super) fn capabilities(
+    reloads: bool,
+    tools: &[ToolPlan],
+    resources: &[ResourcePlan],
+    prompts: &[PromptPlan],
+) -> Value {
     let mut all = Map::new();
     let changes: Vec<&Change> = routes(tools, prompts).flat_map(|r| r.op.announces()).collect();
     let mut list = |name: &str, any: bool, change: &Change| {
-        if any {
-            let entry = if changes.contains(&change) { json!({ "listChanged": true }) } else { json!({}) };
+        if any || reloads {
+            let entry =
+                if reloads || changes.contains(&change) { json!({ "listChanged": true }) } else { json!({}) };
             all.insert(name.to_owned(), entry);
         }
     };

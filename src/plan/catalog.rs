@@ -112,7 +112,7 @@ impl Catalog {
         let scopes: BTreeSet<&String> = routes.iter().flat_map(|(_, auth)| &auth.scopes).collect();
         let whole = server_info(server, true);
         let mut catalog = Self {
-            capabilities: super::capabilities::capabilities(tools, resources, prompts),
+            capabilities: super::capabilities::capabilities(server.reloads, tools, resources, prompts),
             complete: complete(&server_info(server, false)),
             introduction: complete(&whole),
             server_info: whole,
@@ -123,14 +123,19 @@ impl Catalog {
             ..Self::default()
         };
         let (templates, plain): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());
+        // What may come later is an empty list until then.
+        let any = |empty: bool| server.reloads || !empty;
         let lists = [
-            (Member::Tools, (!tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>())),
-            (Member::Resources, (!resources.is_empty()).then(|| plain.iter().map(|r| resource(r)).collect())),
+            (Member::Tools, any(tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>())),
+            (
+                Member::Resources,
+                any(resources.is_empty()).then(|| plain.iter().map(|r| resource(r)).collect()),
+            ),
             (
                 Member::Templates,
-                (!resources.is_empty()).then(|| templates.iter().map(|r| resource(r)).collect()),
+                any(resources.is_empty()).then(|| templates.iter().map(|r| resource(r)).collect()),
             ),
-            (Member::Prompts, (!prompts.is_empty()).then(|| prompts.iter().map(prompt).collect())),
+            (Member::Prompts, any(prompts.is_empty()).then(|| prompts.iter().map(prompt).collect())),
         ];
         let tail = format!(",{},{}", catalog.cache, catalog.introduction);
         for (member, entries) in lists {
@@ -163,6 +168,19 @@ impl Catalog {
             }
         }
         catalog
+    }
+
+    /// Whether a list differs for anybody, whatever else the server says of itself.
+    #[must_use]
+    pub fn lists_differ<'a>(&'a self, other: &'a Self, member: Member) -> bool {
+        let list = |lists: &'a Lists| match member {
+            Member::Tools => &lists.tools,
+            Member::Resources => &lists.resources,
+            Member::Templates => &lists.templates,
+            Member::Prompts => &lists.prompts,
+        };
+        let entries = |catalog: &'a Self| catalog.entries.iter().find(|(m, _)| *m == member);
+        list(&self.legacy) != list(&other.legacy) || entries(self) != entries(other)
     }
 
     /// The list that this caller sees, where it is not the whole one.

@@ -5,6 +5,8 @@ mod announced;
 mod auth;
 mod capabilities;
 mod catalog;
+mod changes;
+mod checked;
 mod complete;
 mod confirm;
 mod invalidates;
@@ -16,6 +18,8 @@ mod route;
 mod server;
 
 pub use catalog::{Catalog, Lists, Member};
+pub use changes::{Changes, Named};
+pub use checked::{Checked, check};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
 pub use listed::{IconPlan, ListedPlan};
@@ -52,6 +56,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The lists may change while this runs: clients are told so, also of those that are empty now.
+    pub fn may_change(&mut self) {
+        self.server.reloads = true;
+        self.relist();
+    }
+
     /// Writes the lists again, after what they show has changed.
     pub fn relist(&mut self) {
         self.catalog = Catalog::build(&self.server, &self.tools, &self.resources, &self.prompts);

@@ -77,6 +77,9 @@ pub struct ServerPlan {
     pub admin: Option<SocketAddr>,
     /// Who may call.
     pub auth: AuthPlan,
+    /// Whether the lists may change while this runs: every list is then said to be there.
+    #[serde(skip)]
+    pub reloads: bool,
 }
 
 /// `server.log` with every default in place.
@@ -194,6 +197,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             None => None,
         },
         auth: auth?,
+        reloads: false,
     })
 }
 

@@ -16,7 +16,7 @@ use super::http;
 use super::sessions::Sessions;
 use crate::live::LiveHandle;
 use crate::mcp::Peers;
-use crate::talk::Places;
+use crate::talk::{News, Places};
 use crate::telemetry::metrics::HttpMeter;
 
 /// Connections open at the same time.
@@ -44,6 +44,12 @@ impl Server {
     /// A server over a live configuration.
     #[must_use]
     pub fn new(live: LiveHandle) -> Self {
+        Self::with_news(live, News::default())
+    }
+
+    /// The same, with news that others tell too.
+    #[must_use]
+    pub fn with_news(live: LiveHandle, news: News) -> Self {
         let now = live.load();
         let calls = now.plan.server.max_concurrent_calls;
         Self {
@@ -51,7 +57,7 @@ impl Server {
             live,
             calls: Places::new(calls),
             bodies: Semaphore::new(calls + MORE_BODIES),
-            peers: Arc::default(),
+            peers: Arc::new(Peers::with(news)),
             sessions: Sessions::default(),
             probes: super::health::Probes::default(),
         }

@@ -17,7 +17,7 @@ use super::sessions::Sessions;
 use super::{Server, auth, cors, guard, stream};
 use crate::call::Caller;
 use crate::live::Live;
-use crate::mcp::{self, Answer, Context, Era, Headers as _, Message, Peers, RpcError, Session};
+use crate::mcp::{self, Answer, Context, Era, Headers as _, Listen, Message, Peers, RpcError, Session};
 use crate::net::{self, Network};
 use crate::talk::Place;
 
@@ -248,9 +248,9 @@ impl Kind {
         };
         let era = mcp::era(message, Some(headers));
         let way = match (era, message.method.as_deref()) {
+            _ if mcp::listens(message, Some(headers)) => Way::Listens,
             (Era::Legacy, Some("initialize")) => Way::Initializes,
             (Era::Legacy, Some("tools/call" | "prompts/get")) => Way::Outlives,
-            (Era::Modern, Some("subscriptions/listen")) => Way::Listens,
             (Era::Modern, _) if mcp::may_talk(message) => Way::Talks,
             _ => Way::Plain,
         };
@@ -299,6 +299,16 @@ impl Post {
         drop(parsed);
         self.place = place.map(Arc::new);
         let (outlet, messages) = mpsc::channel(16);
+        if kind.way == Way::Listens {
+            let begun = self.listen();
+            // Nothing of this request is needed any more, least of all its configuration.
+            drop(self);
+            let task = match begun {
+                Ok(listen) => tokio::spawn(async move { listen.run(&outlet).await }),
+                Err(refusal) => return http::reply(refusal),
+            };
+            return stream::respond(stream::attached(task), messages).await;
+        }
         if kind.way != Way::Outlives {
             // In a task, so that it goes on to its end or its deadline while the client does not read.
             let task = tokio::spawn(async move { self.process(Some(&outlet)).await });
@@ -336,6 +346,10 @@ impl Post {
             reply.headers_mut().insert(SESSION, value);
         }
         reply
+    }
+
+    fn listen(&self) -> Result<Listen, Answer> {
+        mcp::listen(&mcp::parse(&self.body)?, &self.context(None))
     }
 
     fn context<'a>(&'a self, outlet: Option<&'a mcp::Outlet>) -> Context<'a> {

@@ -12,6 +12,7 @@ use tracing::{debug, info};
 use crate::call::Caller;
 use crate::live::LiveHandle;
 use crate::mcp::{self, Answer, Context, Peers, RpcError, Session};
+use crate::talk::News;
 
 /// The longest line that is read.
 const MAX_LINE: usize = 16 << 20;
@@ -33,6 +34,7 @@ enum Line {
 /// If the input cannot be read.
 pub async fn run(
     live: LiveHandle,
+    news: News,
     input: impl tokio::io::AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin + Send + 'static,
     shutdown: impl Future<Output = ()>,
@@ -43,7 +45,7 @@ pub async fn run(
     let client = Arc::new(Client {
         live,
         session: Arc::new(Session::new(String::new(), Caller::Local)),
-        peers: Peers::default(),
+        peers: Peers::with(news),
         answers,
     });
     let telling = tokio::spawn(tell(client.clone()));
@@ -98,7 +100,25 @@ struct Client {
 
 impl Client {
     async fn process(&self, line: &[u8]) -> Answer {
-        let cx = Context {
+        match mcp::parse(line) {
+            Ok(message) if mcp::listens(&message, None) => {
+                // In a statement of its own: the stream outlives the configuration that granted it.
+                let begun = mcp::listen(&message, &self.context());
+                match begun {
+                    Ok(listen) => listen.run(&self.answers).await,
+                    Err(refusal) => refusal,
+                }
+            }
+            // Before `initialize` nobody has said that batches are known.
+            _ => {
+                let version = self.session.version().unwrap_or_default();
+                mcp::answer_bytes(line, Some(version), &self.context()).await
+            }
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
             live: self.live.load(),
             caller: Caller::Local,
             ip: None,
@@ -107,9 +127,7 @@ impl Client {
             session: Some(&self.session),
             place: None,
             peers: &self.peers,
-        };
-        // Before `initialize` nobody has said that batches are known.
-        mcp::answer_bytes(line, Some(self.session.version().unwrap_or_default()), &cx).await
+        }
     }
 }
 

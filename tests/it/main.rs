@@ -51,6 +51,8 @@ mod postgres;
 mod postgres_state;
 mod powerdns;
 mod rate_limits;
+mod reload;
+mod reload_load;
 mod resilience;
 mod resilience_load;
 mod rest;

@@ -114,7 +114,7 @@ impl Block {
         let compiled = loaded.config.as_ref().and_then(|c| plan::compile(c, &mut loaded.diagnostics));
         let plan = compiled.filter(|_| !loaded.diagnostics.has_errors());
         let checked =
-            Checked { config: None, plan, diagnostics: loaded.diagnostics, sources: loaded.sources };
+            Checked { plan, diagnostics: loaded.diagnostics, sources: loaded.sources, ..Checked::default() };
         let found = report(&checked);
         if !self.wrong {
             let fine = checked.plan.is_some() && found.is_empty();

@@ -42,6 +42,7 @@ pub async fn online(folder: &Path, yaml: &str) -> String {
         plan: Some(plan.expect("a plan")),
         diagnostics: loaded.diagnostics,
         sources: loaded.sources,
+        watched: loaded.watched,
     };
     app::check_online(&mut checked, |_, _| {}).await.unwrap();
     diag::render(&checked.diagnostics, &checked.sources, diag::Format::Text { colour: false })

@@ -1,0 +1,265 @@
+//! Reload: one task that waits for a change of what the configuration was read from, reads and compiles it anew, and puts it to use in
+//! one swap, or says why not and leaves everything as it is. New parts are built before anything in use is touched, so there is no way
+//! back to go.
+
+mod told;
+mod trace;
+mod watch;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use crate::config::{Environment, Watched};
+use crate::diag::{self, Diagnostic, Format};
+use crate::live::{Live, LiveHandle};
+use crate::online;
+use crate::plan::{Catalog, Changes, Checked, Member, Plan, check};
+use crate::source::OpenError;
+use crate::talk::{Change, News};
+use watch::Watch;
+
+/// How long a reload waits for the databases to describe the statements that are new.
+const DESCRIBE: Duration = Duration::from_millis(1500);
+
+/// How a plan is served, which a reload does not change.
+#[derive(Clone, Copy, Debug)]
+pub enum Edge {
+    /// Over HTTP.
+    Http {
+        /// The address of the command line, which stands above that of the file.
+        listen: Option<SocketAddr>,
+    },
+    /// Over stdin and stdout.
+    Stdio,
+}
+
+impl Edge {
+    /// Makes a plan one that is served in this way, and may change.
+    ///
+    /// # Errors
+    /// If the address of the command line may not be listened on with this plan.
+    pub fn settle(self, plan: &mut Plan) -> Result<(), Box<Diagnostic>> {
+        if let Self::Http { listen: Some(address) } = self {
+            plan.server.listen_on(address)?;
+        }
+        plan.may_change();
+        Ok(())
+    }
+}
+
+/// What came of looking at the files again.
+#[derive(Debug)]
+pub enum Outcome {
+    /// They hold what they held.
+    Unchanged,
+    /// They differ, and say the same.
+    Same,
+    /// What they say is in use now.
+    Reloaded(Box<Changes>),
+    /// What they say cannot be used, and why.
+    Refused(String),
+}
+
+/// What a reload needs to know of what runs.
+pub struct Reload {
+    path: PathBuf,
+    environment: Environment,
+    edge: Edge,
+    live: LiveHandle,
+    news: News,
+    /// The plan in use as it was compiled, before the databases described it; without its lists.
+    base: Plan,
+    /// What the files held that are in use.
+    used: Watched,
+    /// What they held at the last look.
+    seen: Watched,
+}
+
+impl Reload {
+    /// Follows what `live` was made of: `plan` and `watched` as they came from the file at `path`, settled by `edge`.
+    #[must_use]
+    pub fn new(
+        (path, environment): (PathBuf, Environment),
+        edge: Edge,
+        (mut plan, watched): (Plan, Watched),
+        live: LiveHandle,
+        news: News,
+    ) -> Self {
+        plan.catalog = Catalog::default();
+        Self { path, environment, edge, live, news, base: plan, used: watched.clone(), seen: watched }
+    }
+
+    /// Reloads at every change of a file, and when asked to, as long as it is polled.
+    pub async fn run(mut self, mut asked: mpsc::Receiver<()>) {
+        let mut watch = Watch::new(true);
+        let mut fresh = true;
+        loop {
+            watch.follow(self.seen.paths().map(PathBuf::from).collect()).await;
+            // What changed before it was watched made no event.
+            let mut by_hand = false;
+            if !fresh || self.is_current().await {
+                tokio::select! {
+                    () = watch.changed() => {}
+                    Some(()) = asked.recv() => by_hand = true,
+                }
+                fresh = true;
+            } else {
+                fresh = false;
+            }
+            watch.quiet().await;
+            let outcome = Box::pin(self.once()).await;
+            self.log(&outcome, by_hand);
+        }
+    }
+
+    async fn is_current(&self) -> bool {
+        let seen = self.seen.clone();
+        tokio::task::spawn_blocking(move || seen.is_current()).await.unwrap_or(true)
+    }
+
+    fn log(&self, outcome: &Outcome, by_hand: bool) {
+        let generation = self.live.load().generation;
+        match outcome {
+            Outcome::Unchanged if by_hand => info!("nothing to reload: no file has changed"),
+            Outcome::Unchanged => {}
+            Outcome::Same => info!("files have changed, and say what is in use (generation {generation})"),
+            Outcome::Reloaded(changes) => {
+                info!("reloaded, generation {generation}: {}", told::changes(changes));
+            }
+            Outcome::Refused(why) => error!("not reloaded, generation {generation} stays in use: {why}"),
+        }
+    }
+
+    /// Looks at the files once, and puts to use what they say.
+    pub async fn once(&mut self) -> Outcome {
+        let (path, environment, seen) = (self.path.clone(), self.environment.clone(), self.seen.clone());
+        let used = self.used.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            if seen.is_current() {
+                return None;
+            }
+            let mut checked = check(&path, &environment);
+            let read = checked.watched.clone();
+            checked.watched.cover(&used);
+            Some((checked, read))
+        });
+        let Ok(looked) = looked.await else {
+            return Outcome::Refused("reading it ended in a panic".to_owned());
+        };
+        let Some((mut checked, read)) = looked else { return Outcome::Unchanged };
+        self.seen = std::mem::take(&mut checked.watched);
+        let outcome = self.apply(checked).await;
+        if matches!(outcome, Outcome::Same | Outcome::Reloaded(_)) {
+            (self.used, self.seen) = (read.clone(), read);
+        }
+        outcome
+    }
+
+    async fn apply(&mut self, mut checked: Checked) -> Outcome {
+        let Some(mut plan) = checked.plan.take() else { return refused(&checked) };
+        if let Err(problem) = self.edge.settle(&mut plan) {
+            return Outcome::Refused(problem.message.clone());
+        }
+        let changes = Changes::between(&self.base, &plan, matches!(self.edge, Edge::Http { .. }));
+        if !changes.fixed.is_empty() {
+            let keys: Vec<String> = changes.fixed.iter().map(|key| format!("`{key}`")).collect();
+            return Outcome::Refused(format!(
+                "{} cannot change while this runs: restart it",
+                keys.join(", ")
+            ));
+        }
+        let mut base = plan.clone();
+        base.catalog = Catalog::default();
+        if changes.is_empty() {
+            self.base = base;
+            return Outcome::Same;
+        }
+        let old = self.live.load();
+        let described = self.carry(&old, &mut plan, &changes);
+        let live = match open(plan, &old, &described).await {
+            Ok(live) => live,
+            Err(error) => return Outcome::Refused(error.to_string()),
+        };
+        let lists = lists(&old, &live);
+        if !Arc::ptr_eq(&live.auth, &old.auth) {
+            live.auth.warm();
+        }
+        self.live.store(live);
+        self.base = base;
+        for list in lists {
+            self.news.tell(list);
+        }
+        Outcome::Reloaded(Box::new(changes))
+    }
+
+    /// Takes over what the databases said of statements that are as they were; gives the names of their tools.
+    fn carry(&self, old: &Live, plan: &mut Plan, changes: &Changes) -> HashSet<String> {
+        let mut described = HashSet::new();
+        let before = self.base.tools.iter().map(|tool| (tool.route.name.as_str(), tool));
+        let before: std::collections::HashMap<_, _> = before.collect();
+        for tool in &mut plan.tools {
+            let name = tool.route.name.as_str();
+            let (Some(base), Some(live)) = (before.get(name), old.tool(name)) else { continue };
+            let source = tool.route.op.source().is_none_or(|source| {
+                !changes.sources.changed.iter().chain(&changes.sources.added).any(|s| s == source)
+            });
+            let same = base.route == tool.route && base.output_schema == tool.output_schema && source;
+            if same && live.plan.output_schema != base.output_schema {
+                tool.output_schema.clone_from(&live.plan.output_schema);
+                described.insert(name.to_owned());
+            }
+        }
+        if !described.is_empty() {
+            plan.relist();
+        }
+        described
+    }
+}
+
+fn refused(checked: &Checked) -> Outcome {
+    let rendered = diag::render(&checked.diagnostics, &checked.sources, Format::Text { colour: false });
+    let errors = checked.diagnostics.errors();
+    Outcome::Refused(format!("{errors} error{}\n{}", if errors == 1 { "" } else { "s" }, rendered.trim_end()))
+}
+
+/// Opens a plan beside the one in use, with what the databases say of the tools that are not `described`.
+async fn open(plan: Plan, old: &Arc<Live>, described: &HashSet<String>) -> Result<Live, OpenError> {
+    let live = build(plan, old.clone()).await?;
+    let Some(plan) = online::describe(&live, DESCRIBE, |tool| !described.contains(tool)).await else {
+        return Ok(live);
+    };
+    let generation = live.generation;
+    let mut live = build(plan, Arc::new(live)).await?;
+    // The same configuration, told in more detail.
+    live.generation = generation;
+    Ok(live)
+}
+
+/// A large plan takes a while to open, which must not hold up calls.
+async fn build(plan: Plan, old: Arc<Live>) -> Result<Live, OpenError> {
+    let built = tokio::task::spawn_blocking(move || Live::open(plan, Some(&old))).await;
+    built.unwrap_or_else(|_| {
+        Err(OpenError {
+            name: "one of the sources".to_owned(),
+            reason: "opening it ended in a panic".to_owned(),
+        })
+    })
+}
+
+/// The lists that differ.
+fn lists(old: &Live, new: &Live) -> Vec<Change> {
+    let (old, new) = (&old.plan.catalog, &new.plan.catalog);
+    let differ = |members: &[Member]| members.iter().any(|member| old.lists_differ(new, *member));
+    let lists = [
+        (Change::Tools, differ(&[Member::Tools])),
+        (Change::Resources, differ(&[Member::Resources, Member::Templates])),
+        (Change::Prompts, differ(&[Member::Prompts])),
+    ];
+    lists.into_iter().filter_map(|(list, differs)| differs.then_some(list)).collect()
+}

@@ -1,0 +1,72 @@
+//! What the log says of a reload, in one line.
+
+use crate::plan::{Changes, Named};
+use crate::telemetry::one_line;
+
+/// Names that one list tells.
+const MAX_NAMES: usize = 10;
+
+/// `tools: +added -removed ~changed; sources opened: db; …`
+pub(super) fn changes(changes: &Changes) -> String {
+    let Changes { sources, tools, resources, prompts, server, fixed: _, order } = changes;
+    let mut parts = Vec::new();
+    for (what, named) in [("tools", tools), ("resources", resources), ("prompts", prompts)] {
+        if !named.is_empty() {
+            parts.push(format!("{what}: {}", signed(named)));
+        }
+    }
+    for (what, names) in [
+        ("sources opened", &sources.added),
+        ("sources reopened", &sources.changed),
+        ("sources closed", &sources.removed),
+    ] {
+        if !names.is_empty() {
+            parts.push(format!("{what}: {}", list("", names)));
+        }
+    }
+    if *server {
+        parts.push("the server's settings".to_owned());
+    }
+    if *order {
+        parts.push("the order of the lists".to_owned());
+    }
+    parts.join("; ")
+}
+
+fn signed(named: &Named) -> String {
+    let Named { added, removed, changed } = named;
+    let lists =
+        [("+", added), ("-", removed), ("~", changed)].into_iter().filter(|(_, names)| !names.is_empty());
+    lists.map(|(sign, names)| list(sign, names)).collect::<Vec<_>>().join(" ")
+}
+
+fn list(sign: &str, names: &[String]) -> String {
+    let mut shown: Vec<String> =
+        names.iter().take(MAX_NAMES).map(|name| format!("{sign}{}", one_line(name))).collect();
+    if names.len() > MAX_NAMES {
+        shown.push(format!("{sign}{} more", names.len() - MAX_NAMES));
+    }
+    shown.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_in_one_line_of_bounded_length() {
+        let names = |prefix: &str, n: usize| (0..n).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+        let all = Changes {
+            sources: Named { added: names("s", 1), removed: names("t", 2), ..Named::default() },
+            tools: Named { added: names("a", 12), removed: names("b", 1), changed: names("c", 1) },
+            resources: Named { added: vec!["shop://{n}\n".to_owned()], ..Named::default() },
+            server: true,
+            ..Changes::default()
+        };
+        assert_eq!(
+            changes(&all),
+            "tools: +a0 +a1 +a2 +a3 +a4 +a5 +a6 +a7 +a8 +a9 +2 more -b0 ~c0; resources: +shop://{n}\\n; \
+             sources opened: s0; sources closed: t0 t1; the server's settings"
+        );
+    }
+}

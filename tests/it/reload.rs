@@ -1,0 +1,380 @@
+//! Reload: what is put in place of what, what stays, what is refused, and who is told. The real program, and the task by itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sidegate::app;
+use sidegate::config::Environment;
+use sidegate::live::LiveHandle;
+use sidegate::reload::{Edge, Outcome, Reload};
+use sidegate::talk::{Change, Heard, News};
+use tempfile::TempDir;
+
+use crate::support::message::{initialize, legacy, modern_headers, modern_with_id, plain_headers};
+use crate::support::process::{Process, call};
+use crate::support::{Connection, Step, Upstream, text, upstream};
+
+/// The task without its watching.
+struct Rig {
+    folder: TempDir,
+    reload: Reload,
+    live: LiveHandle,
+    news: News,
+}
+
+impl Rig {
+    fn start(yaml: &str, files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files.iter().chain(&[("gateway.yaml", yaml)]) {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let path = folder.path().join("gateway.yaml");
+        let edge = Edge::Http { listen: None };
+        let (mut plan, checked) = app::plan(&path, &Environment::default()).unwrap();
+        edge.settle(&mut plan).unwrap();
+        let (live, news) = (app::open(plan.clone()).unwrap(), News::default());
+        let read = (path, Environment::default());
+        let reload = Reload::new(read, edge, (plan, checked.watched), live.clone(), news.clone());
+        Self { folder, reload, live, news }
+    }
+
+    async fn write(&mut self, name: &str, content: &str) -> Outcome {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+        self.reload.once().await
+    }
+
+    async fn refused(&mut self, name: &str, content: &str) -> String {
+        match self.write(name, content).await {
+            Outcome::Refused(why) => why,
+            other => panic!("{other:?}: {content}"),
+        }
+    }
+}
+
+const SECRET: &str = "s3cr3t-0123456789";
+const TEXT: &str = r#"
+sources:
+  api: { rest: { base_url: "http://localhost:1", credentials: { bearer: "${file:token}" } } }
+  other: { rest: { base_url: "http://localhost:2", circuit_breaker: { failures: 3 } } }
+tools:
+  a: { description: A., rest: { source: api, get: /a } }
+  b: { description: B., rest: { source: other, get: /b } }
+"#;
+
+#[tokio::test]
+async fn what_says_the_same_leaves_everything_in_its_place() {
+    let mut rig = Rig::start(TEXT, &[("token", SECRET)]);
+    let before = rig.live.load();
+    assert!(matches!(rig.reload.once().await, Outcome::Unchanged));
+    assert!(matches!(rig.write("gateway.yaml", TEXT).await, Outcome::Unchanged), "written again");
+    for same in [
+        TEXT.replace("tools:", "# more\ntools:"),
+        TEXT.replace("{ source: api, get: /a }", "{ get: '/a', source: api }"),
+    ] {
+        assert!(matches!(rig.write("gateway.yaml", &same).await, Outcome::Same), "{same}");
+    }
+    assert!(Arc::ptr_eq(&before, &rig.live.load()));
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_leaves_the_same_configuration_and_says_why_without_secrets() {
+    let mut rig = Rig::start(TEXT, &[("token", SECRET)]);
+    let before = rig.live.load();
+    for (wrong, why) in [
+        (TEXT.replace("source: api", "source: apl"), "did you mean `api`"),
+        (TEXT.replace("tools:", "tools: ["), "^"),
+        (String::new(), "the file is empty"),
+        (TEXT[..TEXT.len() / 2].to_owned(), "error"),
+        (TEXT.replace("${file:token}", "${file:gone}"), "there is no such file"),
+        (
+            format!("server: {{ http: {{ listen: 127.0.0.1:9 }} }}{TEXT}"),
+            "`server.http.listen` cannot change",
+        ),
+        (
+            format!("server: {{ http: {{ path: /x }}, log: {{ level: warn }} }}{TEXT}"),
+            "`server.http.path`, `server.log`",
+        ),
+        (TEXT.replace("\"${file:token}\"", &format!("{SECRET}\n    bad: 1")), "^"),
+    ] {
+        let said = rig.refused("gateway.yaml", &wrong).await;
+        assert!(said.contains(why), "{said}");
+        assert!(!said.contains(SECRET), "{said}");
+        assert!(matches!(rig.reload.once().await, Outcome::Unchanged), "told once");
+        assert!(Arc::ptr_eq(&before, &rig.live.load()), "{wrong}");
+    }
+    std::fs::remove_file(rig.folder.path().join("gateway.yaml")).unwrap();
+    assert!(matches!(rig.reload.once().await, Outcome::Refused(_)));
+    assert!(matches!(rig.write("gateway.yaml", TEXT).await, Outcome::Same));
+    assert!(Arc::ptr_eq(&before, &rig.live.load()));
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_file_that_the_configuration_names_can_be_mended_there() {
+    let yaml = "sources: { db: { sql: { url: 'sqlite::memory:' } } }\n";
+    let tool = "tools: { a: { description: A., static: { text: a } } }\n";
+    let mut rig = Rig::start(tool, &[]);
+    let more = yaml.replace("'sqlite::memory:'", "'${file:url}'");
+    let said = rig.refused("gateway.yaml", &format!("{more}{tool}")).await;
+    assert!(said.contains("${file:url}"), "{said}");
+    assert!(rig.refused("url", "nonsense").await.contains("error"));
+    assert!(matches!(rig.write("url", "sqlite::memory:\n").await, Outcome::Reloaded(_)));
+    assert_eq!(rig.live.load().generation, 2);
+    // The name is gone from the configuration, and the file matters no more.
+    assert!(matches!(rig.write("gateway.yaml", tool).await, Outcome::Reloaded(_)));
+    assert!(matches!(rig.write("url", "nonsense").await, Outcome::Unchanged));
+}
+
+#[tokio::test]
+async fn what_is_equal_goes_on_and_what_differs_is_new() {
+    let mut rig = Rig::start(TEXT, &[("token", SECRET)]);
+    let mut news = rig.news.listen().unwrap();
+    let before = rig.live.load();
+    let Outcome::Reloaded(changes) = rig.write("token", "another").await else { panic!("the secret is new") };
+    assert_eq!((changes.sources.changed, changes.tools.is_empty()), (vec!["api".to_owned()], true));
+    let after = rig.live.load();
+    assert_eq!((before.generation, after.generation), (1, 2));
+    let same = |name: &str| Arc::ptr_eq(&before.sources[name].guard, &after.sources[name].guard);
+    assert!(same("other") && !same("api"));
+    // Lists that are the same are no news; a description changes one list.
+    assert!(tokio::time::timeout(Duration::from_millis(50), news.next()).await.is_err());
+    let Outcome::Reloaded(_) = rig.write("gateway.yaml", &TEXT.replace("B.", "Bee.")).await else { panic!() };
+    assert_eq!(news.next().await, Some(Heard::Change(Change::Tools)));
+    assert!(tokio::time::timeout(Duration::from_millis(50), news.next()).await.is_err());
+    let last = rig.live.load();
+    assert!(["api", "other"].iter().all(|n| Arc::ptr_eq(&after.sources[*n].guard, &last.sources[*n].guard)));
+    // Nothing keeps the earlier ones.
+    let old = Arc::downgrade(&after);
+    drop((before, after));
+    assert!(old.upgrade().is_none());
+}
+
+fn config(description: &str) -> String {
+    format!(
+        "tools:\n  z: {{ description: {description}, static: {{ text: z }} }}\n  a: {{ description: A., static: {{ text: {description} }} }}\n"
+    )
+}
+
+/// Waits until a tool without arguments answers `wanted`.
+async fn until(address: std::net::SocketAddr, tool: &str, wanted: &str) {
+    let start = Instant::now();
+    loop {
+        let result = call(address, tool).await;
+        if result.get("content").is_some() && text(&result) == wanted {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(15), "`{wanted}` did not come: {result}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn names(address: std::net::SocketAddr) -> Vec<String> {
+    let mut connection = Connection::open(address).await.unwrap();
+    let body = modern_with_id(&json!(1), "tools/list", json!({})).to_string();
+    let reply =
+        connection.send("POST", "/mcp", &modern_headers("tools/list", None), body.as_bytes()).await.unwrap();
+    let tools = reply.json()["result"]["tools"].take();
+    tools.as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn listeners_are_told_once_of_the_lists_that_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_process, address) = Process::serve(folder.path(), &config("one")).await;
+    let wanted = json!({ "notifications": { "toolsListChanged": true, "promptsListChanged": true } });
+    let mut open = Vec::new();
+    for wanted in [wanted, json!({ "notifications": { "promptsListChanged": true } })] {
+        let mut stream = Connection::open(address).await.unwrap();
+        let request = modern_with_id(&json!("sub"), "subscriptions/listen", wanted).to_string();
+        stream.open_stream("POST", &modern_headers("subscriptions/listen", None), request.as_bytes()).await;
+        assert_eq!(stream.event().await.unwrap()["method"], "notifications/subscriptions/acknowledged");
+        open.push(stream);
+    }
+    let mut session = Connection::open(address).await.unwrap();
+    let opening = initialize("2025-11-25").to_string();
+    let reply = session.send("POST", "/mcp", &plain_headers(), opening.as_bytes()).await.unwrap();
+    let capabilities = reply.json()["result"]["capabilities"].take();
+    assert_eq!(capabilities["tools"], json!({ "listChanged": true }));
+    let mut headers = plain_headers();
+    headers.push(("Mcp-Session-Id".to_owned(), reply.header("mcp-session-id").unwrap().to_owned()));
+    session.open_stream("GET", &headers, b"").await;
+    open.push(session);
+    // One that reads nothing holds up nobody.
+    let mut deaf = Connection::open(address).await.unwrap();
+    let request = modern_with_id(
+        &json!("deaf"),
+        "subscriptions/listen",
+        json!({ "notifications": { "toolsListChanged": true } }),
+    );
+    deaf.begin("POST", "/mcp", &modern_headers("subscriptions/listen", None), request.to_string().as_bytes())
+        .await
+        .unwrap();
+
+    let before = names(address).await;
+    std::fs::write(folder.path().join("gateway.yaml"), config("two")).unwrap();
+    until(address, "a", "two").await;
+    for stream in [0, 2] {
+        assert_eq!(open[stream].event().await.unwrap()["method"], "notifications/tools/list_changed");
+    }
+    for stream in &mut open {
+        assert!(stream.no_event(Duration::from_millis(200)).await, "more than once, or unasked");
+    }
+    assert_eq!(
+        (names(address).await, before),
+        (vec!["z".to_owned(), "a".to_owned()], vec!["z".to_owned(), "a".to_owned()])
+    );
+    // A prompt where there was none.
+    let more =
+        format!("{}prompts: {{ hi: {{ description: Hi., messages: [{{ user: Hi }}] }} }}\n", config("two"));
+    std::fs::write(folder.path().join("gateway.yaml"), more).unwrap();
+    for stream in &mut open {
+        assert_eq!(stream.event().await.unwrap()["method"], "notifications/prompts/list_changed");
+        assert!(stream.no_event(Duration::from_millis(100)).await);
+    }
+}
+
+#[tokio::test]
+async fn over_stdio_the_client_is_told_and_the_edit_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::stdio(folder.path(), &config("one"));
+    process.say(&initialize("2025-11-25")).await;
+    process.message().await;
+    let put = |text: &str| std::fs::write(folder.path().join("gateway.yaml"), text).unwrap();
+    put("tools: nonsense");
+    assert!(process.is_silent(Duration::from_millis(700)).await);
+    put(&config("two"));
+    assert_eq!(process.message().await["method"], "notifications/tools/list_changed");
+    process.say(&legacy("tools/call", &json!({ "name": "a" }))).await;
+    assert_eq!(process.message().await["result"]["content"][0]["text"], "two");
+    let log = process.log();
+    assert!(log.contains("not reloaded, generation 1 stays in use"), "{log}");
+    assert!(log.contains("reloaded, generation 2: tools: ~z ~a"), "{log}");
+}
+
+#[tokio::test]
+async fn every_way_to_change_a_file_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, address) = Process::serve(folder.path(), &config("v0")).await;
+    let path = folder.path().join("gateway.yaml");
+    let beside = folder.path().join("gateway.yaml~");
+    type Way<'a> = (&'a str, &'a dyn Fn(&str));
+    let ways: [Way<'_>; 3] = [
+        ("v1", &|text| {
+            std::fs::write(&beside, text).unwrap();
+            std::fs::rename(&beside, &path).unwrap();
+        }),
+        ("v2", &|text| {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, text).unwrap();
+        }),
+        ("v3", &|text| {
+            std::fs::rename(&path, &beside).unwrap();
+            std::fs::write(&path, text).unwrap();
+        }),
+    ];
+    for (version, way) in ways {
+        way(&config(version));
+        until(address, "a", version).await;
+    }
+    std::fs::remove_file(&path).unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    until(address, "a", "v3").await;
+    std::fs::write(&path, config("v4")).unwrap();
+    until(address, "a", "v4").await;
+    process.signal("HUP");
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let log = process.log();
+    assert!(log.contains("there is no such file") && log.contains("nothing to reload"), "{log}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_swap_of_a_kubernetes_volume_is_seen() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let version = |name: &str| {
+        std::fs::create_dir(root.join(name)).unwrap();
+        std::fs::write(root.join(name).join("gateway.yaml"), config(name)).unwrap();
+    };
+    version("..v0");
+    symlink("..v0", root.join("..data")).unwrap();
+    symlink("..data/gateway.yaml", root.join("gateway.yaml")).unwrap();
+    let mut process = Process::start(root, &["serve", "--listen", "127.0.0.1:0"]);
+    let line = process.line().await.unwrap();
+    let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().parse().unwrap();
+    for (old, new) in [("..v0", "..v1"), ("..v1", "..v2"), ("..v2", "..v3")] {
+        version(new);
+        symlink(new, root.join("..data_tmp")).unwrap();
+        std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        std::fs::remove_dir_all(root.join(old)).unwrap();
+        until(address, "a", new).await;
+    }
+}
+
+fn rest(base: &str, folder: &Path, tools: &[&str]) {
+    let source = json!({ "base_url": base, "credentials": { "bearer": "${file:token}" } });
+    let tools: serde_json::Map<String, Value> = tools
+        .iter()
+        .map(|name| {
+            ((*name).to_owned(), json!({ "description": "A.", "rest": { "source": "api", "get": "/" } }))
+        })
+        .collect();
+    let yaml = json!({ "sources": { "api": { "rest": source } }, "tools": tools });
+    std::fs::write(folder.join("gateway.yaml"), yaml.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_sent_within_two_seconds() {
+    let api = Upstream::recorder().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "first\n").unwrap();
+    rest(&api.url(), folder.path(), &["get"]);
+    let mut process = Process::start(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    let line = process.line().await.unwrap();
+    let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().parse().unwrap();
+    let sent = async || {
+        call(address, "get").await;
+        api.take()[0].header("authorization").unwrap()
+    };
+    assert_eq!(sent().await, "Bearer first");
+    std::fs::write(folder.path().join("token"), "second\n").unwrap();
+    let start = Instant::now();
+    while sent().await != "Bearer second" {
+        assert!(start.elapsed() < Duration::from_secs(2), "{}", process.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let log = process.log();
+    assert!(log.contains("sources reopened: api") && !log.contains("second"), "{log}");
+}
+
+#[tokio::test]
+async fn a_call_ends_on_the_configuration_it_began_with_and_a_removed_tool_is_unknown() {
+    let slow = Upstream::start(|_| {
+        [vec![Step::Wait(Duration::from_millis(2500))], upstream::json("{\"old\":true}")].concat()
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "t").unwrap();
+    rest(&slow.url(), folder.path(), &["get", "stays"]);
+    let mut process = Process::start(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    let line = process.line().await.unwrap();
+    let address: std::net::SocketAddr =
+        line.split_once("http://").unwrap().1.split('/').next().unwrap().parse().unwrap();
+    let running = tokio::spawn(async move { call(address, "get").await });
+    while slow.count() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    std::fs::write(folder.path().join("gateway.yaml"), config("new")).unwrap();
+    until(address, "a", "new").await;
+    assert!(!running.is_finished(), "it was to be in flight");
+    let mut connection = Connection::open(address).await.unwrap();
+    let body = modern_with_id(&json!(1), "tools/call", json!({ "name": "get" })).to_string();
+    let reply = connection
+        .send("POST", "/mcp", &modern_headers("tools/call", Some("get")), body.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(reply.code(), -32602, "{}", reply.text());
+    assert_eq!(running.await.unwrap()["structuredContent"], json!({ "old": true }));
+}
