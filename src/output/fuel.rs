@@ -139,7 +139,7 @@ pub(super) fn definition(def: Def<&str>) -> Def<&str> {
 }
 
 /// A program that asks wherever it can go round.
-pub(super) fn term<'s>(program: Term<&'s str>) -> Term<&'s str> {
+pub(super) fn term(program: Term<&str>) -> Term<&str> {
     Rewriter::default().term(program)
 }
 
@@ -160,8 +160,9 @@ impl<'s> Rewriter<'s> {
         Def { body, ..def }
     }
 
-    fn boxed(&mut self, term: Box<Term<&'s str>>) -> Box<Term<&'s str>> {
-        Box::new(self.term(*term))
+    fn boxed(&mut self, mut term: Box<Term<&'s str>>) -> Box<Term<&'s str>> {
+        *term = self.term(std::mem::replace(&mut *term, Term::Id));
+        term
     }
 
     fn all(&mut self, list: Vec<Term<&'s str>>) -> Vec<Term<&'s str>> {

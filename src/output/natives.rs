@@ -58,7 +58,7 @@ pub(super) fn functions() -> Vec<Fun<JustLut<Held>>> {
 /// Ends the program if a search in this text could take too much.
 fn searched(text: Held, pattern: &Held) -> ValR<Held> {
     if let (Val::TStr(text), Val::TStr(pattern)) = (&text.val, &pattern.val) {
-        let groups = 1 + pattern.iter().filter(|b| **b == b'(').count();
+        let groups = pattern.split(|b| *b == b'(').count();
         if text.len().saturating_mul(groups) > MAX_SEARCHED {
             fuel::stop(Stop::Spent);
         }
