@@ -1,26 +1,20 @@
 //! What stops a jq program: every place where it can go round (a call of a definition, an item of a list, a comma) first asks
-//! whether it may go on. Programs are rewritten so at load; the interpreter itself knows no limits.
+//! whether it may go on, and so do the values it works on. Programs are rewritten at load; the interpreter knows no limits.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use jaq_core::data::JustLut;
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
-use jaq_core::native::{Fun, bome, run, v};
-use jaq_core::ops::Math;
 use jaq_core::path::{Part, Path};
-use jaq_json::{Num, Val};
 
-/// The function that asks, and the one that multiplies within bounds.
-const TICK: &str = "_tick";
-const MUL: &str = "_mul";
-/// The longest text, in bytes, and the most items of a list, that an operator may make.
-const MAX_LENGTH: usize = 16 << 20;
-/// The most bits of a number.
-const MAX_BITS: u64 = 1 << 16;
+use super::held::Error;
+use super::natives::{SEARCHED, TICK};
+
+/// The longest text, in bytes, and the most items of a list.
+pub(super) const MAX_LENGTH: usize = 16 << 20;
 /// How many steps pass between two looks at the clock.
 const LOOK: u64 = 256;
 
@@ -31,29 +25,44 @@ pub(super) struct Fuel {
     pub steps: u64,
     /// Bytes of stack.
     pub stack: usize,
+    /// Bytes of all texts, lists and objects made.
+    pub bytes: usize,
     /// When it must be over.
     pub until: Option<Instant>,
     /// Whether nobody waits for it any more.
     pub left: Arc<AtomicBool>,
 }
 
+/// Why a program may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// It used up what it may use.
+    Spent,
+    /// A value with too many levels.
+    Deep,
+}
+
 struct Running {
     fuel: Fuel,
     /// Where the stack stood at the start.
     base: usize,
-    spent: bool,
+    /// Steps to the next look at the clock.
+    look: u64,
+    stop: Option<Stop>,
 }
 
 thread_local! {
     static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` with this fuel; `None` if it did not suffice, whatever `work` made of that.
-pub(super) fn with<T>(fuel: Fuel, work: impl FnOnce() -> T) -> Option<T> {
-    RUNNING.set(Some(Running { fuel, base: stack_place(), spent: false }));
+/// Runs `work` with this fuel; if it did not suffice, why, whatever `work` made of that.
+pub(super) fn with<T>(fuel: Fuel, work: impl FnOnce() -> T) -> Result<T, Stop> {
+    RUNNING.set(Some(Running { fuel, base: stack_place(), look: LOOK, stop: None }));
     let result = work();
-    let running = RUNNING.take();
-    running.is_some_and(|running| !running.spent).then_some(result)
+    match RUNNING.take().and_then(|running| running.stop) {
+        Some(stop) => Err(stop),
+        None => Ok(result),
+    }
 }
 
 /// About where the stack stands now.
@@ -63,64 +72,52 @@ fn stack_place() -> usize {
     std::ptr::from_ref(std::hint::black_box(&here)).addr()
 }
 
-/// Whether a program may go on with this value.
-fn may_go_on(value: &Val) -> bool {
-    let small = match value {
-        Val::TStr(text) | Val::BStr(text) => text.len() <= MAX_LENGTH,
-        Val::Arr(items) => items.len() <= MAX_LENGTH,
-        Val::Num(Num::BigInt(number)) => number.bits() <= MAX_BITS,
-        _ => true,
-    };
+/// Whether a program may go on after so many steps.
+pub(super) fn step(steps: u64) -> bool {
     RUNNING.with_borrow_mut(|running| {
         let Some(running) = running else { return true };
         let fuel = &mut running.fuel;
-        fuel.steps = fuel.steps.saturating_sub(1);
-        let late = fuel.steps.is_multiple_of(LOOK)
-            && (fuel.until.is_some_and(|until| Instant::now() >= until) || fuel.left.load(Ordering::Relaxed));
+        fuel.steps = fuel.steps.saturating_sub(steps);
+        running.look = running.look.saturating_sub(steps.max(1));
+        let mut late = false;
+        if running.look == 0 {
+            running.look = LOOK;
+            late =
+                fuel.until.is_some_and(|until| Instant::now() >= until) || fuel.left.load(Ordering::Relaxed);
+        }
         let deep = running.base.abs_diff(stack_place()) > fuel.stack;
-        running.spent |= !small || late || deep || fuel.steps == 0;
-        !running.spent
+        if late || deep || fuel.steps == 0 {
+            running.stop.get_or_insert(Stop::Spent);
+        }
+        running.stop.is_none()
     })
 }
 
-fn spent() -> jaq_core::Error<Val> {
-    jaq_core::Error::str("this took too many steps")
+/// Whether a program may go on that made (or is about to make) so many bytes.
+pub(super) fn made(bytes: usize) -> bool {
+    RUNNING.with_borrow_mut(|running| {
+        let Some(running) = running else { return };
+        match running.fuel.bytes.checked_sub(bytes) {
+            Some(left) => running.fuel.bytes = left,
+            None => {
+                running.stop.get_or_insert(Stop::Spent);
+            }
+        }
+    });
+    step(0)
 }
 
-/// The functions that rewritten programs call.
-pub(super) fn functions() -> [Fun<JustLut<Val>>; 2] {
-    [
-        run((TICK, v(0), |cv| bome(if may_go_on(&cv.1) { Ok(Val::Bool(true)) } else { Err(spent()) }))),
-        run((MUL, v(2), |mut cv| {
-            let right = cv.0.pop_var();
-            let left = cv.0.pop_var();
-            let product = if fits(&left, &right) { left * right } else { Err(spent()) };
-            bome(product.and_then(|value| if may_go_on(&value) { Ok(value) } else { Err(spent()) }))
-        })),
-    ]
+/// The program is over.
+pub(super) fn stop(why: Stop) {
+    RUNNING.with_borrow_mut(|running| {
+        if let Some(running) = running {
+            running.stop.get_or_insert(why);
+        }
+    });
 }
 
-/// Whether a text times a number is of a bearable length; if not, the program is over.
-fn fits(left: &Val, right: &Val) -> bool {
-    let fits = match (left, right) {
-        (Val::TStr(text) | Val::BStr(text), Val::Num(n))
-        | (Val::Num(n), Val::TStr(text) | Val::BStr(text)) => match n {
-            Num::Int(n) => {
-                usize::try_from(*n).is_ok_and(|n| text.len().saturating_mul(n) <= MAX_LENGTH) || *n <= 0
-            }
-            Num::BigInt(_) => false,
-            Num::Float(_) | Num::Dec(_) => true,
-        },
-        _ => true,
-    };
-    if !fits {
-        RUNNING.with_borrow_mut(|running| {
-            if let Some(running) = running {
-                running.spent = true;
-            }
-        });
-    }
-    fits
+pub(super) fn spent() -> Error {
+    Error::str("this took too many steps")
 }
 
 /// `. | if _tick then . end`: also a path, so that it may stand in what is assigned to.
@@ -138,83 +135,120 @@ fn bind<'s>(value: Term<&'s str>, name: &'s str, then: Term<&'s str>) -> Term<&'
 
 /// A definition that asks whenever it is called.
 pub(super) fn definition(def: Def<&str>) -> Def<&str> {
-    Def { body: pipe(asks(), term(def.body)), ..def }
+    Rewriter::default().definition(def)
 }
 
 /// A program that asks wherever it can go round.
-pub(super) fn term<'s>(program: Term<&'s str>) -> Term<&'s str> {
-    let inner = |t: Box<Term<&'s str>>| Box::new(term(*t));
-    let all = |list: Vec<Term<&'s str>>| list.into_iter().map(term).collect::<Vec<_>>();
-    match program {
-        Term::Recurse => pipe(Term::Recurse, asks()),
-        Term::Str(format, parts) => {
-            let parts = parts.into_iter().map(|part| match part {
-                StrPart::Term(t) => StrPart::Term(term(t)),
-                other => other,
-            });
-            Term::Str(format, parts.collect())
+pub(super) fn term(program: Term<&str>) -> Term<&str> {
+    Rewriter::default().term(program)
+}
+
+#[derive(Default)]
+struct Rewriter<'s> {
+    /// The definitions around this place that take programs: name and number of arguments.
+    around: Vec<(&'s str, usize)>,
+}
+
+impl<'s> Rewriter<'s> {
+    fn definition(&mut self, def: Def<&'s str>) -> Def<&'s str> {
+        let before = self.around.len();
+        if def.args.iter().any(|arg| !arg.starts_with('$')) {
+            self.around.push((def.name, def.args.len()));
         }
-        Term::Arr(items) => Term::Arr(items.map(inner)),
-        Term::Obj(members) => Term::Obj(members.into_iter().map(|(k, v)| (key(k), v.map(term))).collect()),
-        Term::Neg(t) => Term::Neg(inner(t)),
-        Term::BinOp(left, op, right) => operator(*left, op, *right),
-        Term::Label(name, t) => Term::Label(name, inner(t)),
-        Term::Fold(name, over, pattern, args) => Term::Fold(name, inner(over), pattern, all(args)),
-        Term::TryCatch(t, catch) => Term::TryCatch(inner(t), catch.map(inner)),
-        Term::IfThenElse(cases, otherwise) => Term::IfThenElse(
-            cases.into_iter().map(|(c, t)| (term(c), term(t))).collect(),
-            otherwise.map(inner),
-        ),
-        Term::Def(defs, t) => Term::Def(defs.into_iter().map(definition).collect(), inner(t)),
-        Term::Call("range", args) => pipe(Term::Call("range", all(args)), asks()),
-        Term::Call(name, args) => Term::Call(name, all(args)),
-        Term::Path(of, Path(parts)) => path(inner(of), parts),
-        Term::Id | Term::Num(_) | Term::Break(_) | Term::Var(_) => program,
+        let body = pipe(asks(), self.term(def.body));
+        self.around.truncate(before);
+        Def { body, ..def }
     }
-}
 
-/// A member's name stays as it is where it is no program: `{a: 1}`, `{$x}`.
-fn key(name: Term<&str>) -> Term<&str> {
-    match name {
-        Term::Call(..) | Term::Var(_) | Term::Num(_) => name,
-        other => term(other),
+    fn boxed(&mut self, mut term: Box<Term<&'s str>>) -> Box<Term<&'s str>> {
+        *term = self.term(std::mem::replace(&mut *term, Term::Id));
+        term
     }
-}
 
-fn path<'s>(of: Box<Term<&'s str>>, parts: Vec<(Part<Term<&'s str>>, jaq_core::path::Opt)>) -> Term<&'s str> {
-    let many = parts.iter().any(|(part, _)| matches!(part, Part::Range(None, None)));
-    let parts = parts.into_iter().map(|(part, opt)| {
-        let part = match part {
-            Part::Index(at) => Part::Index(term(at)),
-            Part::Range(from, to) => Part::Range(from.map(term), to.map(term)),
-        };
-        (part, opt)
-    });
-    let path = Term::Path(of, Path(parts.collect()));
-    if many { pipe(path, asks()) } else { path }
-}
+    fn all(&mut self, list: Vec<Term<&'s str>>) -> Vec<Term<&'s str>> {
+        list.into_iter().map(|t| self.term(t)).collect()
+    }
 
-fn operator<'s>(left: Term<&'s str>, op: BinaryOp<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
-    let (left, right) = (term(left), term(right));
-    match op {
-        BinaryOp::Comma => pipe(asks(), Term::BinOp(Box::new(left), op, Box::new(right))),
-        BinaryOp::Math(math) => {
-            bind(left, "$_left", bind(right, "$_right", within(math, Term::Var("$_left"))))
+    fn term(&mut self, program: Term<&'s str>) -> Term<&'s str> {
+        match program {
+            Term::Recurse => pipe(Term::Recurse, asks()),
+            Term::Str(format, parts) => {
+                let parts = parts.into_iter().map(|part| match part {
+                    StrPart::Term(t) => StrPart::Term(self.term(t)),
+                    other => other,
+                });
+                Term::Str(format, parts.collect())
+            }
+            Term::Arr(items) => Term::Arr(items.map(|t| self.boxed(t))),
+            Term::Obj(members) => {
+                let members = members.into_iter().map(|(k, v)| (self.key(k), v.map(|v| self.term(v))));
+                Term::Obj(members.collect())
+            }
+            Term::Neg(t) => Term::Neg(self.boxed(t)),
+            Term::BinOp(left, op, right) => {
+                let both = Term::BinOp(self.boxed(left), op, self.boxed(right));
+                if matches!(both, Term::BinOp(_, BinaryOp::Comma, _)) { pipe(asks(), both) } else { both }
+            }
+            Term::Label(name, t) => Term::Label(name, self.boxed(t)),
+            Term::Fold(name, over, pattern, args) => {
+                Term::Fold(name, self.boxed(over), pattern, self.all(args))
+            }
+            Term::TryCatch(t, catch) => Term::TryCatch(self.boxed(t), catch.map(|t| self.boxed(t))),
+            Term::IfThenElse(cases, otherwise) => Term::IfThenElse(
+                cases.into_iter().map(|(c, t)| (self.term(c), self.term(t))).collect(),
+                otherwise.map(|t| self.boxed(t)),
+            ),
+            Term::Def(defs, t) => {
+                Term::Def(defs.into_iter().map(|def| self.definition(def)).collect(), self.boxed(t))
+            }
+            Term::Call(name, args) => self.call(name, args),
+            Term::Path(of, Path(parts)) => self.path(of, parts),
+            Term::Id | Term::Num(_) | Term::Break(_) | Term::Var(_) => program,
         }
-        // As it is defined: `r as $x | l |= . + $x`.
-        BinaryOp::UpdateMath(math) => {
-            let update = Term::BinOp(Box::new(left), BinaryOp::Update, Box::new(within(math, Term::Id)));
-            bind(right, "$_right", update)
-        }
-        op => Term::BinOp(Box::new(left), op, Box::new(right)),
     }
-}
 
-/// `left + $_right`, and whether it may go on with that.
-fn within(math: Math, left: Term<&str>) -> Term<&str> {
-    let right = Term::Var("$_right");
-    match math {
-        Math::Mul => Term::Call(MUL, vec![left, right]),
-        math => pipe(Term::BinOp(Box::new(left), BinaryOp::Math(math), Box::new(right)), asks()),
+    fn call(&mut self, name: &'s str, args: Vec<Term<&'s str>>) -> Term<&'s str> {
+        let arity = args.len();
+        let args = self.all(args);
+        match name {
+            "matches" | "split_matches" | "split_" if arity == 2 => {
+                let mut args = args.into_iter();
+                let (pattern, flags) = (args.next().unwrap_or(Term::Id), args.next().unwrap_or(Term::Id));
+                let vars = vec![Term::Var("$_pattern"), Term::Var("$_flags")];
+                let search = Term::Call(SEARCHED, vec![Term::Var("$_pattern")]);
+                let then = pipe(search, Term::Call(name, vars));
+                bind(pattern, "$_pattern", bind(flags, "$_flags", then))
+            }
+            "range" => pipe(Term::Call(name, args), asks()),
+            // A program that hands itself on grows with each call; on the stack that is seen, in a tail call it is not.
+            _ if arity > 0 && self.around.contains(&(name, arity)) => pipe(Term::Call(name, args), asks()),
+            _ => Term::Call(name, args),
+        }
+    }
+
+    /// A member's name stays as it is where it is no program: `{a: 1}`, `{$x}`.
+    fn key(&mut self, name: Term<&'s str>) -> Term<&'s str> {
+        match name {
+            Term::Call(..) | Term::Var(_) | Term::Num(_) => name,
+            other => self.term(other),
+        }
+    }
+
+    fn path(
+        &mut self,
+        of: Box<Term<&'s str>>,
+        parts: Vec<(Part<Term<&'s str>>, jaq_core::path::Opt)>,
+    ) -> Term<&'s str> {
+        let of = self.boxed(of);
+        let many = parts.iter().any(|(part, _)| matches!(part, Part::Range(None, None)));
+        let parts = parts.into_iter().map(|(part, opt)| {
+            let part = match part {
+                Part::Index(at) => Part::Index(self.term(at)),
+                Part::Range(from, to) => Part::Range(from.map(|t| self.term(t)), to.map(|t| self.term(t))),
+            };
+            (part, opt)
+        });
+        let path = Term::Path(of, Path(parts.collect()));
+        if many { pipe(path, asks()) } else { path }
     }
 }

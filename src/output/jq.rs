@@ -1,22 +1,21 @@
 //! jq programs, compiled at load. Functions that reach out of the value (`env`, `halt`, `input`, the clock) are not there. A
 //! program that goes on too long ends by itself: a short one runs where it is called, any other on a thread of its own.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jaq_core::data::JustLut;
 use jaq_core::load::parse::Def;
 use jaq_core::load::{Arena, File, Loader};
-use jaq_core::native::Fun;
 use jaq_core::{Compiler, Ctx, Filter, Vars, unwrap_valr};
-use jaq_json::Val;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::fuel::{self, Fuel};
+use super::fuel::{self, Fuel, Stop};
+use super::held::{Bounded, Held, MAX_DEPTH};
+use super::natives;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 
 /// The most results one program may give.
@@ -27,9 +26,12 @@ const MAX_TEXT: usize = 64 << 20;
 const MAX_INLINE: usize = 64 << 10;
 const INLINE_STEPS: u64 = 20_000;
 const INLINE_STACK: usize = 256 << 10;
+const INLINE_BYTES: usize = 8 << 20;
 /// How far a program goes on a thread of its own, whose stack has 2 MiB.
 const MAX_STEPS: u64 = 20_000_000;
 const MAX_STACK: usize = 1 << 20;
+/// How many bytes of texts, lists and objects it makes.
+const MAX_BYTES: usize = 128 << 20;
 /// How many run at a time.
 static PLACES: Semaphore = Semaphore::const_new(4);
 /// Native functions that a configuration must not reach.
@@ -52,7 +54,7 @@ const REFUSED: [&str; 12] = [
 #[derive(Clone)]
 pub struct Jq {
     text: String,
-    filter: Arc<Filter<JustLut<Val>>>,
+    filter: Arc<Filter<JustLut<Held>>>,
 }
 
 impl std::fmt::Debug for Jq {
@@ -101,39 +103,65 @@ impl Jq {
     pub async fn run(&self, input: &str, deadline: Instant) -> Result<Value, JqError> {
         let left = Arc::new(AtomicBool::new(false));
         if input.len() <= MAX_INLINE {
-            let fuel = Fuel { steps: INLINE_STEPS, stack: INLINE_STACK, until: None, left: left.clone() };
-            if let Some(result) = fuel::with(fuel, || self.evaluate(input)) {
-                return result.map_err(JqError::Failed);
+            let fuel = Fuel {
+                steps: INLINE_STEPS,
+                stack: INLINE_STACK,
+                bytes: INLINE_BYTES,
+                until: None,
+                left: left.clone(),
+            };
+            match self.bounded(input, fuel) {
+                Err(JqError::Spent) => {}
+                done => return done,
             }
         }
         let _leaving = Leaving(left.clone());
         let place = timeout_at(deadline, PLACES.acquire()).await;
         let Ok(Ok(place)) = place else { return Err(JqError::Spent) };
         let (program, input) = (self.clone(), input.to_owned());
-        let fuel = Fuel { steps: MAX_STEPS, stack: MAX_STACK, until: Some(deadline.into_std()), left };
+        let until = Some(deadline.into_std());
+        let fuel = Fuel { steps: MAX_STEPS, stack: MAX_STACK, bytes: MAX_BYTES, until, left };
         let running = tokio::task::spawn_blocking(move || {
-            let result = fuel::with(fuel, || program.evaluate(&input));
+            let result = program.bounded(&input, fuel);
             drop(place);
             result
         });
         match timeout_at(deadline, running).await {
-            Ok(Ok(Some(result))) => result.map_err(JqError::Failed),
-            Ok(Ok(None)) | Err(_) => Err(JqError::Spent),
+            Ok(Ok(result)) => result,
+            Err(_) => Err(JqError::Spent),
             Ok(Err(failed)) => Err(JqError::Failed(failed.to_string())),
         }
     }
 
+    /// Runs it with this fuel, on this thread.
+    fn bounded(&self, input: &str, fuel: Fuel) -> Result<Value, JqError> {
+        // A search or a sort that panics is a program that failed.
+        let safe = std::panic::AssertUnwindSafe(|| self.evaluate(input));
+        match fuel::with(fuel, || std::panic::catch_unwind(safe)) {
+            Ok(Ok(result)) => result.map_err(JqError::Failed),
+            Ok(Err(_)) => Err(JqError::Failed("a function failed".to_owned())),
+            Err(Stop::Spent) => Err(JqError::Spent),
+            Err(Stop::Deep) => Err(JqError::Failed(too_deep())),
+        }
+    }
+
     fn evaluate(&self, input: &str) -> Result<Value, String> {
+        if !natives::readable(input.as_bytes()) {
+            return Err(too_deep());
+        }
         let input = jaq_json::read::parse_single(input.as_bytes()).map_err(|e| e.to_string())?;
-        let context = Ctx::<JustLut<Val>>::new(&self.filter.lut, Vars::new([]));
+        let context = Ctx::<JustLut<Held>>::new(&self.filter.lut, Vars::new([]));
         let mut results = Vec::new();
-        let mut text = Bounded::default();
-        for result in self.filter.id.run((context, input)).map(unwrap_valr) {
+        let mut left = MAX_TEXT;
+        for result in self.filter.id.run((context, Held::new(input, MAX_DEPTH))).map(unwrap_valr) {
             let value = result.map_err(|e| e.to_string())?;
-            text.0.clear();
             // What shares its parts in memory may be without end on paper.
-            write!(text, "{value}").map_err(|_| format!("a result is longer than {MAX_TEXT} bytes"))?;
-            results.push(serde_json::from_str(&text.0).map_err(|e| e.to_string())?);
+            let mut text = Bounded { bytes: Vec::new(), most: left };
+            jaq_json::write::write(&mut text, &jaq_json::write::Pp::default(), 0, &value.val)
+                .map_err(|_| format!("the results are longer than {MAX_TEXT} bytes"))?;
+            left -= text.bytes.len();
+            let text = String::from_utf8_lossy(&text.bytes);
+            results.push(serde_json::from_str(&text).map_err(|e| e.to_string())?);
             if results.len() >= MAX_RESULTS {
                 return Err(format!("the program gave more than {MAX_RESULTS} results"));
             }
@@ -144,6 +172,10 @@ impl Jq {
             _ => Value::Array(results),
         })
     }
+}
+
+fn too_deep() -> String {
+    format!("a value has more than {MAX_DEPTH} levels, or a number too many digits")
 }
 
 /// Why a program gave nothing.
@@ -166,26 +198,13 @@ impl Drop for Leaving {
     }
 }
 
-/// A text that grows to [`MAX_TEXT`] and no further.
-#[derive(Default)]
-struct Bounded(String);
-
-impl std::fmt::Write for Bounded {
-    fn write_str(&mut self, part: &str) -> std::fmt::Result {
-        if self.0.len() + part.len() > MAX_TEXT {
-            return Err(std::fmt::Error);
-        }
-        self.0.push_str(part);
-        Ok(())
-    }
-}
-
+type Modules<'s> = jaq_core::load::Modules<&'s str, ()>;
 type Failure = (Option<String>, String);
 
-fn build(text: &str) -> Result<Filter<JustLut<Val>>, Failure> {
-    // As it is written, for what is wrong with it.
-    compile(text)?;
+fn build(text: &str) -> Result<Filter<JustLut<Held>>, Failure> {
     let arena = Arena::default();
+    // As it is written, for what is wrong with it.
+    link(load(text, &arena)?, false)?;
     let Some(program) = jaq_core::load::parse(text, |p| p.term()) else {
         return Err((None, "modules cannot be loaded here".to_owned()));
     };
@@ -193,7 +212,7 @@ fn build(text: &str) -> Result<Filter<JustLut<Val>>, Failure> {
     let main = Def { name: MAIN, args: Vec::new(), body: fuel::term(program) };
     let rewritten = defs().map(|def| fuel::definition(shorter(def))).chain([main]);
     let loaded = Loader::new(rewritten).load(&arena, File { code: MAIN, path: () }).map_err(load_error)?;
-    link(loaded, fuel::functions())
+    link(loaded, true)
 }
 
 /// The name of the program as a definition.
@@ -209,21 +228,16 @@ fn defs() -> impl Iterator<Item = Def<&'static str>> {
     all.filter(|d| !REFUSED.contains(&d.name))
 }
 
-fn compile(text: &str) -> Result<Filter<JustLut<Val>>, Failure> {
-    let arena = Arena::default();
-    let loaded = Loader::new(defs()).load(&arena, File { code: text, path: () }).map_err(load_error)?;
-    link(loaded, [])
+fn load<'s>(text: &'s str, arena: &'s Arena) -> Result<Modules<'s>, Failure> {
+    Loader::new(defs()).load(arena, File { code: text, path: () }).map_err(load_error)
 }
 
-fn link(
-    modules: jaq_core::load::Modules<&str, ()>,
-    more: impl IntoIterator<Item = Fun<JustLut<Val>>>,
-) -> Result<Filter<JustLut<Val>>, Failure> {
-    let funs = jaq_core::funs::<JustLut<Val>>()
+/// Links a program with the functions there are; only one that was rewritten may call those that ask.
+fn link(modules: Modules<'_>, asking: bool) -> Result<Filter<JustLut<Held>>, Failure> {
+    let funs = jaq_core::funs::<JustLut<Held>>()
         .chain(jaq_std::funs())
-        .chain(jaq_json::funs())
-        .filter(|f| !REFUSED.contains(&f.0))
-        .chain(more);
+        .chain(natives::functions())
+        .filter(|f| !REFUSED.contains(&f.0) && (asking || !f.0.starts_with('_')));
     Compiler::default().with_funs(funs).compile(modules).map_err(|errors| {
         let first = errors.into_iter().flat_map(|(_, list)| list).next();
         match first {
@@ -259,6 +273,8 @@ fn load_error(errors: jaq_core::load::Errors<&str, ()>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use jaq_json::Val;
+
     use super::*;
     use crate::diag::Span;
 
@@ -293,9 +309,19 @@ mod tests {
     #[test]
     fn a_program_means_the_same_with_its_limits_as_without() {
         let plain = |text: &str, input: &str| {
-            let filter = compile(text).unwrap();
-            Jq { text: text.to_owned(), filter: Arc::new(filter) }.evaluate(input)
+            let arena = Arena::default();
+            let funs = jaq_core::funs::<JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
+            let filter = Compiler::default().with_funs(funs).compile(load(text, &arena).unwrap()).unwrap();
+            let input = jaq_json::read::parse_single(input.as_bytes()).unwrap();
+            let context = Ctx::<JustLut<Val>>::new(&filter.lut, Vars::new([]));
+            let results = filter.id.run((context, input)).map(unwrap_valr);
+            let mut results: Vec<Value> = results
+                .map(|r| r.map_err(|e| e.to_string()))
+                .map(|r| r.and_then(|v| serde_json::from_str(&v.to_string()).map_err(|e| e.to_string())))
+                .collect::<Result<_, _>>()?;
+            Ok(if results.len() == 1 { results.remove(0) } else { Value::Array(results) })
         };
+        let mut different = Vec::new();
         let input = r#"{"a":[{"n":1,"s":"x"},{"n":2,"s":"y"}],"m":{"k":[1,[2,[3]]]},"t":"a-b"}"#;
         for text in [
             "[(1,2)*(3,4)]",
@@ -328,11 +354,40 @@ mod tests {
             "walk(if type == \"number\" then . + 1 else . end)",
             "[recurse(if . < 3 then . + 1 else empty end; . < 3)?]",
             "[.a[].n | while(. < 20; . * 3), until(. > 20; . * 3)]",
+            "[\"1 [2] {\\\"a\\\":3}\" | fromjson], (\"[1,{\\\"b\\\":[]}]\" | fromjson), (try (\"[1\" | fromjson) catch .)",
+            "[.[] | tojson], [.[] | tostring], [.a, .t, .m | length], (-3 | length), (null | length)",
+            "[.t | test(\"A\"; \"i\"), [match(\"(?<l>[a-z])\"; \"g\")], capture(\"(?<x>.)-\"), gsub(\"-\"; \"+\"), sub(\"(?<c>[ab])\"; \"<\\(.c)>\")]",
+            "[(.a | contains([{n: 1}])), (.m | has(\"k\", \"z\")), (.a | has(0, 1, 2, -1)), (.t | contains(\"-\")), (.a[0] | inside({n: 1, s: \"xyz\"}))]",
+            "[(\"aäaä\" | indices(\"ä\")), ([1,2,1,2] | indices(1), indices([1,2]), .[[2]]), (\"a,b,c\" | index(\",\"), rindex(\",\"))]",
+            "[[1,2,3] | bsearch(2), bsearch(0), bsearch(9)]",
+            "[\"é\" | @base64, @base64d?, @uri, @html, @json, @text, @sh, explode, (explode | implode), utf8bytelength]",
+            "[\"äbc\" | .[1:], .[:1], .[-1:], .[5:]], [[1,2,3] | .[1:], .[:-1], .[{start: 1}], .[1.5]?]",
+            "[try (.a | .x) catch ., try (.t | .[0]) catch ., try (1 + {}) catch ., try ([] - 1) catch ., try ({} * 2) catch .]",
+            "[try ([1] | .[5] = 1) catch ., try ({} | .[0:1]) catch ., try ([1] | .[\"a\":]) catch ., try ([1] | .[\"a\"] = 1) catch .]",
+            "[try (1 | keys) catch ., try (1 | .[]) catch ., try (\"a\" | -.) catch ., try (true | length) catch ., try (1 | fromjson) catch .]",
+            "[1, null, \"a\", [2], {b: 1}, true, {a: 2}, {a: 1}, [1, 2]] | sort, unique, (map([., 1]) | sort_by(.[0]) | length)",
+            "[{a: 1, b: {c: 2, d: 3}} * {b: {c: 4, e: 5}, f: 6}, {a: {b: 1}} * {a: 2}, {a: 1} + {b: 2}]",
+            "[.a[0] == {s: \"x\", n: 1}, [1, [2]] == [1, [2]], [1, 2] < [1, 3], {a: 1} < {a: 2}, {a: 1} < {b: 0}]",
+            "setpath([\"m\", \"k\", 1, 0]; 9), getpath([\"m\", \"k\"]), delpaths([[\"a\", 0], [\"t\"]]), (.m.k[0:2] = [5, 6, 7])",
+            "[\"abc\" | .[1:2] = \"XY\"], [\"abc\" | try (.[1:2] = 1) catch .]",
+            "[path(..)], [paths(type == \"number\")], pick(.m.k), (.a | map_values(.n)), (.m | map_values(empty))",
+            "[limit(2; .a[]), first(.a[]), nth(1; .a[]), skip(1; .a[])], ([.a[].s] | join(\"/\")), ([1, null, 2] | add)",
+            "[1, 2.5, -7, 1e3, 100000000000000000000] | map(. % 7, . / 2, . - 1, tostring, floor), (map(. * .) | tojson)",
+            "[1700000000 | todate, gmtime, (gmtime | mktime)], [\"2024-01-02T03:04:05Z\" | fromdate], (0 | strftime(\"%Y\"))",
+            "def f(g): if . > 5 then . else (. + 1 | f(g)) end; [0 | f(1), f(f(2))]",
+            "def f(g): if . > 5 then . else (g | f(g | g)) end; 0 | f(. + 1)",
+            "(.a[] | select(.n == 1) | .s) |= \"q\", (.a |= sort_by(-.n)), (.m.k[1][1][0] += 1), (.new.path[2] = 1)?",
+            "[(\"a\", \"b\") as $x | \"\\($x)\\(1, 2)\"], [.a[] | \"\\(.n): \\(.)\"], @json \"v: \\(.m)\"",
+            "[([3, 1, 2] | min_by(-.), max_by(-.)), ({b: 1, a: 2} | keys, keys_unsorted, to_entries), ([[\"a\", 1]] | transpose)]",
+            "[(\"x\" * 0), (\"ab\" | test(\"B\"; \"i\")), ([1, [2]] | getpath([1, 0])), (\"10\" | tonumber), ltrimstr(\"x\")?]",
         ] {
             let expected = plain(text, input);
             let found = run(text, input).map_err(|e| e.to_string());
-            assert_eq!(found, expected, "{text}");
+            if found != expected {
+                different.push(format!("{text}\n  {found:?}\n  {expected:?}"));
+            }
         }
+        assert!(different.is_empty(), "{}", different.join("\n"));
     }
 
     #[test]
@@ -379,6 +434,114 @@ mod tests {
         let shared = run("reduce range(64) as $i (1; [., .])", "1").unwrap_err();
         assert!(matches!(&shared, JqError::Failed(why) if why.contains("longer than")), "{shared:?}");
     }
+
+    #[test]
+    fn what_a_program_makes_is_bounded_in_depth_and_in_bytes() {
+        let items: Vec<u32> = (0..60_000).collect();
+        let nested = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+        let input = serde_json::json!({ "s": "x".repeat(64), "payload": nested, "items": items }).to_string();
+        let before = peak();
+        for text in HOSTILE {
+            let ended = within(text, &input, std::time::Duration::from_secs(1));
+            assert!(ended.is_err(), "{text}: {:.200}", ended.unwrap().to_string());
+            let grown = peak().saturating_sub(before);
+            assert!(grown < 1_200_000, "{text}: the process grew by {grown} kB");
+        }
+        // What is within the bounds is not in the way.
+        let deep = "[".repeat(90) + &"]".repeat(90);
+        let input = serde_json::json!({ "payload": deep, "items": items }).to_string();
+        assert_eq!(run(".payload | fromjson | tojson | length", &input), Ok(Value::from(180)));
+        assert_eq!(run("[.items[] | tostring] | join(\",\") | length", &input), Ok(Value::from(348_889)));
+        assert_eq!(
+            run("reduce .items[] as $i ([]; . + [{i: $i}]) | length", &input),
+            Ok(Value::from(60_000))
+        );
+        assert_eq!(
+            run("reduce .items[] as $i ({}; .[\"k\\($i)\"] = $i) | length", &input),
+            Ok(Value::from(60_000))
+        );
+        assert_eq!(
+            run("[.items[] | {id: ., name: \"n\\(.)\"}] | map(.id) | add", &input),
+            Ok(Value::from(1_799_970_000_u64))
+        );
+        assert_eq!(
+            run("reduce range(5000) as $i ({a: [], b: []}; {a: .b, b: [.a[0]]}) | .b | length", &input),
+            Ok(Value::from(1))
+        );
+    }
+
+    /// The most memory this process had so far, in kB.
+    fn peak() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or_default()
+    }
+
+    /// Programs that build depth, texts or lists without measure.
+    const HOSTILE: [&str; 62] = [
+        ".payload | fromjson",
+        ".payload | fromjson | length",
+        "(\"[\" * 30000 + \"]\" * 30000) | fromjson | length",
+        "(\"{\\\"a\\\":\" * 30000 + \"1\" + \"}\" * 30000) | fromjson | length",
+        "\"[\" * 1000000 | fromjson?",
+        "try (\"[\" * 1000000 | fromjson) catch 1",
+        "(\"[\" * 5000 + \"]\" * 5000) | tonumber",
+        "\"9\" * 4000000 | fromjson",
+        "reduce .items[] as $i (null; {i: $i, rest: .}) | .i",
+        "reduce .items[] as $i (null; [.]) | length",
+        "reduce .items[] as $i (null; {\"\\($i)\": .}) | length",
+        "reduce .items[] as $i (1; {(tojson | .[:1]): {a: .}}) | length",
+        "reduce .items[] as $i (1; {(.|[.]): 1}) | length",
+        "reduce .items[] as $i ([]; [.] + [1]) | length",
+        "reduce .items[] as $i ({}; {a: .} * {b: 1}) | length",
+        "reduce .items[] as $i ({}; . * {a: .}) | length",
+        "reduce .items[] as $i ([]; .[0] = .) | length",
+        "reduce .items[] as $i ({}; .a = .) | length",
+        "reduce .items[] as $i ([1]; .[0] |= [[.]]) | length",
+        "reduce .items[] as $i ([1]; map([.])) | length",
+        "reduce .items[] as $i ({a: 1}; map_values([.])) | length",
+        "reduce .items[] as $i ([1]; .[0:1] = [.]) | length",
+        "reduce .items[] as $i ([1]; [to_entries]) | length",
+        "reduce .items[] as $i ([1]; group_by(.)) | length",
+        "reduce .items[] as $i ({a: 1}; to_entries) | length",
+        "reduce .items[] as $i ([[1]]; [transpose, .]) | length",
+        "last(foreach .items[] as $i (null; [.])) | length",
+        "[limit(60000; recurse([.]))] | last | length",
+        "last(limit(60000; null | repeat([.]) )) | length | repeat(.)",
+        "null | until(false; [.])",
+        "null | setpath([range(100000) | \"a\"]; 1) | length",
+        "null | setpath([range(100000) | 0]; 1) | length",
+        "null | getpath([range(100000) | \"a\"]) = 1 | length",
+        "null | getpath([range(100000) | \"a\"]) |= 1 | length",
+        "null | path(getpath([range(100000) | \"a\"])) | length",
+        "null | path(until(false; .a))",
+        "[1] | path(until(false; .[0:]))",
+        "[[]] | path(until(false; .[[]]))",
+        "(reduce (\"1 \" * 100000 | fromjson) as $i (.; .x)) = 1 | length",
+        "(reduce (\"1 \" * 100000 | fromjson) as $i (.; .)) |= 1 | length",
+        "def f(g): if . > 300000 then 1 else . + 1 | f(g) end; 0 | f(1) | repeat(.)",
+        "def f(g): if . > 300000 then g else . + 1 | f(g | g) end; 0 | f(.)",
+        "def f(g): def h: f(g); if . > 300000 then 1 else . + 1 | h end; 0 | f(1)",
+        "def f: [f]; f",
+        "def f: {a: f}; f",
+        "[.items[] as $i | [.items[] | [$i, .]]] | length",
+        "reduce range(27) as $i (\"xxxxxxxx\"; \"\\(.)\\(.)\") | length",
+        "reduce range(27) as $i (\"xxxxxxxx\"; @json \"\\(.)\\(.)\") | length",
+        "(\"x\" * 16000000) as $s | [range(200) | $s + \"y\"] | length",
+        "(\"x\" * 1000000) as $s | [range(2000) | $s | ascii_upcase] | length",
+        "(\"x\" * 1000000) as $s | [range(2000) | $s | @base64] | length",
+        "(\"x\" * 1000000) as $s | [range(2000) | [$s] | tojson] | length",
+        "(\"x\" * 1000000) as $s | [range(2000) | [$s, $s] | join(\"\")] | length",
+        "(\"x\" * 1000000) as $s | [range(2000) | \"\\($s)y\"] | length",
+        "(\"x\" * 16000000) | explode | length",
+        "(\"x\" * 16000000) / \"\" | length",
+        "(\"x\" * 16000000) | [match(\"((((((((x))))))))\"; \"g\")] | length",
+        "(\"x\" * 3000000) | gsub(\"\"; \"yyyyyyyyyy\") | length",
+        "(\"0,\" * 7000000 | \"[\" + . + \"0]\") as $s | [range(50) | $s | fromjson] | length",
+        ".items as $i | [range(10000) as $n | $i | .[0] = $n] | length",
+        "reduce range(60) as $i (1; [., .]) | tojson | length",
+        "reduce range(60) as $i (1; [., .]) | try .a catch . | [repeat(.)] | length",
+    ];
 
     #[test]
     fn a_program_that_nobody_waits_for_gives_its_place_back() {

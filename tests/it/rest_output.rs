@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::process::{self, Process};
 use crate::support::upstream::{Seen, json as body, reply};
 use crate::support::{Gateway, Step, Upstream, failure, structured, text};
 
@@ -180,4 +181,40 @@ async fn a_program_without_an_end_stops_nobody_else() {
     assert!(failure(&alone).contains("could not be prepared in time"), "{alone}");
     let sent = api.take().iter().filter(|seen| seen.method == "POST").count();
     assert_eq!(sent, 0, "a body that was not made was sent");
+}
+
+#[tokio::test]
+async fn a_program_that_nests_or_grows_without_measure_fails_and_the_gateway_lives() {
+    let nested = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let items: Vec<u32> = (0..60_000).collect();
+    let document = json!({ "id": 7, "payload": nested, "items": items }).to_string();
+    let api = Upstream::start(move |_: &Seen| body(&document)).await;
+    let programs = [
+        ".payload | fromjson",
+        ".payload | fromjson | length",
+        "(\"[\" * 30000 + \"]\" * 30000) | fromjson | length",
+        "reduce .items[] as $i (null; {i: $i, rest: .}) | .i",
+        "reduce .items[] as $i ([]; .[0:] = [.]) | length",
+        "null | setpath([range(100000) | 0]; 1)",
+        "null | path(until(false; .a))",
+        "def f(g): if . > 300000 then g else . + 1 | f(g | g) end; 0 | f(.)",
+        "reduce range(27) as $i (\"xxxxxxxx\"; \"\\(.)\\(.)\") | length",
+    ];
+    let mut tools = serde_json::Map::new();
+    for (n, program) in [".id"].iter().chain(&programs).enumerate() {
+        let tool = json!({ "description": "D.", "rest": { "source": "api", "get": "/" }, "output": { "select": program } });
+        tools.insert(format!("t{n}"), tool);
+    }
+    let config = json!({
+        "sources": { "api": { "rest": { "base_url": api.url() } } },
+        "defaults": { "policy": { "timeout": "5s" } },
+        "tools": tools,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let (process, address) = Process::serve(folder.path(), &config.to_string()).await;
+    for (n, program) in programs.iter().enumerate() {
+        let failed = process::call(address, &format!("t{}", n + 1)).await;
+        assert_eq!(failed["isError"], true, "{program}: {:.300}", failed.to_string());
+    }
+    assert_eq!(structured(&process::call(address, "t0").await), &json!(7), "{}", process.log());
 }
