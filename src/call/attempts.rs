@@ -12,7 +12,7 @@ use crate::live::Route;
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::policy::{Health, Refusal, RetryPlan};
-use crate::source::{Attempt, SourceError};
+use crate::source::{Attempt, Begun, SourceError};
 use crate::talk::{Said, Talk};
 use crate::telemetry::one_line;
 
@@ -90,8 +90,11 @@ impl Tries<'_> {
         };
         self.seen.attempt();
         let started = Instant::now();
+        let begun = Begun::default();
+        let attempt = Attempt { begun: &begun, ..attempt };
         let result = match timeout_at(attempt.deadline, backend.execute(arguments, attempt)).await {
             // A source that was given what was left of the time names that; the caller knows the whole.
+            Err(_) if begun.is_so() => Err(SourceError::Timeout(self.timeout).begun()),
             Err(_) => Err(SourceError::Timeout(self.timeout)),
             Ok(Err(SourceError::Timeout(_))) if Instant::now() >= attempt.deadline => {
                 Err(SourceError::Timeout(self.timeout))

@@ -19,7 +19,7 @@ use crate::params::Arguments;
 use crate::policy::PolicyPlan;
 use crate::policy::cache::Shelf;
 use crate::policy::rate_limit::{Counted, RateLimit};
-use crate::source::{Attempt, CallKey};
+use crate::source::{Attempt, Begun, CallKey};
 use crate::talk::Talk;
 use crate::telemetry::one_line;
 
@@ -201,6 +201,7 @@ impl Fetch<'_> {
             talk,
             caller,
             key: &CallKey::default(),
+            begun: &Begun::default(),
             deadline,
             max_rows: plan.output.max_rows,
             max_bytes: plan.output.max_bytes,

@@ -14,7 +14,7 @@ pub mod sql;
 mod sqlite;
 pub mod vector;
 
-pub use contract::{Attempt, CallKey, OpCx, OpenError, Said, SourceCx, SourceError, SourceKind};
+pub use contract::{Attempt, Begun, CallKey, OpCx, OpenError, Said, SourceCx, SourceError, SourceKind};
 pub use database::{Class, Column, Described, Fit, ParamType, Undescribed, Wrong};
 
 use std::path::{Path, PathBuf};
