@@ -1,6 +1,7 @@
 //! Jobs that go on after the reply: waited for with progress, on the same origin alone, and never started twice.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ async fn api() -> Upstream {
             let kind = path.trim_start_matches("/v1/start/").to_owned();
             looks.lock().unwrap().remove(&format!("/v1/jobs/{kind}"));
             return match kind.as_str() {
-                "header" | "late" | "flaky" | "down" | "fails" | "gone" | "odd" => {
+                "header" | "late" | "hang" | "flaky" | "down" | "fails" | "gone" | "odd" => {
                     answer("202 Accepted", &format!("Location: /v1/jobs/{kind}\r\n"), "{}")
                 }
                 "operation" => answer(
@@ -52,6 +53,7 @@ async fn api() -> Upstream {
         *count += 1;
         match (path.as_str(), *count) {
             ("/v1/jobs/late", _) => body(r#"{"state":"running"}"#),
+            ("/v1/jobs/hang", _) => vec![Step::Hang],
             ("/v1/jobs/flaky", 1) => answer("503 Down", "", ""),
             ("/v1/jobs/flaky", 2) => vec![Step::Close],
             ("/v1/jobs/down", _) => answer("500 Down", "", "a secret stack"),
@@ -183,6 +185,50 @@ async fn what_goes_wrong_with_a_job_is_said_and_nothing_leads_elsewhere() {
         "{said}"
     );
     assert!(said.contains("Do not start it again"), "{said}");
+    // Its time is over in the middle of a look.
+    let hung = gateway.call("short", json!({ "kind": "hang" })).await;
+    let said = failure(&hung);
+    assert!(said.contains("The job was started") && said.contains("Do not start it again"), "{said}");
+}
+
+#[tokio::test]
+async fn a_job_that_runs_holds_neither_the_place_nor_the_breaker_of_its_source() {
+    let done = Arc::new(AtomicBool::new(false));
+    let ends = done.clone();
+    let api = Upstream::start(move |seen: &Seen| match (seen.method.as_str(), seen.path()) {
+        ("POST", _) => answer("202 Accepted", "Location: /jobs/1\r\n", "{}"),
+        (_, "/broken") => answer("500 Down", "", ""),
+        (_, "/jobs/1") if !ends.load(Ordering::Relaxed) => body(r#"{"state":"running"}"#),
+        _ => body(r#"{"state":"done"}"#),
+    })
+    .await;
+    let gateway = Gateway::start(&format!(
+        r#"
+sources:
+  api: {{ rest: {{ base_url: "{}", timeout: 2s, concurrency: 1, circuit_breaker: {{ failures: 1, open_for: 100ms }} }} }}
+tools:
+  run: {{ description: R., rest: {{ source: api, post: /run, json: {{}}, poll: {{ until: ".state == \"done\"", every: 100ms }} }} }}
+  get: {{ description: G., rest: {{ source: api, get: /now }} }}
+  broken: {{ description: B., rest: {{ source: api, get: /broken }} }}
+"#,
+        api.url()
+    ))
+    .await;
+    failure(&gateway.call("broken", json!({})).await);
+    assert!(failure(&gateway.call("get", json!({})).await).contains("left alone"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    api.take();
+    let other = async {
+        while api.count() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let result = gateway.call("get", json!({})).await;
+        done.store(true, Ordering::Relaxed);
+        result
+    };
+    let (job, other) = tokio::join!(gateway.call("run", json!({})), other);
+    assert_eq!(structured(&other)["state"], "done", "{other}");
+    assert_eq!(structured(&job)["state"], "done", "{job}");
 }
 
 #[tokio::test]
