@@ -213,6 +213,7 @@ impl Fetch<'_> {
 
         // Shape last: what leaves is small and says what was left out.
         reports.stage(2, 3, "shaping the answer").await;
-        output::shape(reply, &plan.output, deadline).await.map_err(CallError::shape)
+        let shaped = output::shape(reply, &plan.output, deadline).await;
+        shaped.map_err(|error| CallError::shape(error, plan.op.reads_only()))
     }
 }

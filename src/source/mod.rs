@@ -297,6 +297,12 @@ impl OpPlan {
         }
     }
 
+    /// Whether what it gives never has any content.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        matches!(self, Self::Rest(_, op) if op.is_silent())
+    }
+
     /// Whether a second run changes nothing more.
     #[must_use]
     pub fn idempotent(&self) -> bool {
