@@ -130,8 +130,9 @@ fn with_note(value: Value, list: &Listed, shown: usize) -> Result<Value, ShapeEr
         Value::Object(map) => map,
         other => Map::from_iter([("items".to_owned(), other)]),
     };
+    // In the place of what the API itself says by these names, which is about something else.
     for (name, value) in [("truncated", json!(true)), ("note", json!(note))] {
-        map.entry(name).or_insert(value);
+        map.insert(name.to_owned(), value);
     }
     if let Some(next) = next {
         map.insert(NEXT.to_owned(), Value::from(next));

@@ -55,6 +55,9 @@ fn api(seen: &Seen) -> Vec<Step> {
             None => r#"{"data":[{"id":1}],"meta":{"next":"a"}}"#,
             Some(_) => r#"{"data":"soon"}"#,
         }),
+        "/own" => body(
+            r#"{"data":[{"id":1},{"id":2}],"truncated":false,"note":"of the API","next":"theirs"}"#,
+        ),
         "/moved" => vec![Step::Send(
             b"HTTP/1.1 302 Found\r\nLocation: /deep/list?page=0\r\nContent-Length: 0\r\n\r\n".to_vec(),
         )],
@@ -308,6 +311,17 @@ async fn what_an_api_says_past_its_last_page_is_the_end_and_costs_no_item() {
         assert_eq!((list(value).len(), &value["truncated"]), (1, &json!(true)), "{tool}: {value}");
         assert!(value["next"].is_string(), "{tool}: {value}");
     }
+}
+
+#[tokio::test]
+async fn what_was_left_out_is_said_in_our_words_also_where_the_api_has_the_same_names() {
+    let api = Upstream::start(api).await;
+    let gateway = gateway(&api, json!({ "own": tool("own", 1, &json!({ "max_rows": 1 })) })).await;
+    let result = gateway.call("own", json!({})).await;
+    let value = structured(&result);
+    assert_eq!((list(value).len(), &value["truncated"]), (1, &json!(true)), "{value}");
+    assert!(value["note"].as_str().unwrap().starts_with("1 items are here"), "{value}");
+    assert_ne!(value["next"], "theirs");
 }
 
 #[tokio::test]
