@@ -1,6 +1,7 @@
 //! The attempts of one call: one, or several with pauses between them, within the deadline and as far as the source bears it. The
 //! caller reads the last failure of the source itself.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
@@ -12,7 +13,7 @@ use crate::live::Route;
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::policy::{Health, Refusal, RetryPlan};
-use crate::source::{Attempt, SourceError};
+use crate::source::{Attempt, Begun, SourceError};
 use crate::talk::{Said, Talk};
 use crate::telemetry::one_line;
 
@@ -84,14 +85,29 @@ impl Tries<'_> {
             Some(places) => Some(places.enter(attempt.deadline, self.timeout).await.map_err(Failed::Places)?),
             None => None,
         };
-        let entered = match guard {
+        let mut entered = match guard {
             Some(guard) => Some(guard.enter(attempt.deadline).await.map_err(Failed::Guard)?),
             None => None,
         };
         self.seen.attempt();
         let started = Instant::now();
-        let result = match timeout_at(attempt.deadline, backend.execute(arguments, attempt)).await {
+        let begun = Begun::default();
+        let attempt = Attempt { begun: &begun, ..attempt };
+        let mut run = pin!(timeout_at(attempt.deadline, backend.execute(arguments, attempt)));
+        let result = tokio::select! {
+            biased;
+            result = &mut run => result,
+            () = begun.told() => {
+                // It has answered, and what it now does by itself takes no place of those who ask it.
+                if let Some(entered) = entered.take() {
+                    entered.report(Health::Well);
+                }
+                run.await
+            }
+        };
+        let result = match result {
             // A source that was given what was left of the time names that; the caller knows the whole.
+            Err(_) if begun.is_so() => Err(SourceError::Timeout(self.timeout).begun()),
             Err(_) => Err(SourceError::Timeout(self.timeout)),
             Ok(Err(SourceError::Timeout(_))) if Instant::now() >= attempt.deadline => {
                 Err(SourceError::Timeout(self.timeout))

@@ -394,21 +394,35 @@ impl CallError {
         }
     }
 
-    /// A reply that could not be shaped.
+    /// A reply that could not be shaped. Where the operation may have changed something, it is told that this was done.
     #[must_use]
-    pub fn shape(error: ShapeError) -> Self {
+    pub fn shape(error: ShapeError, reads_only: bool) -> Self {
+        let told = |read: &str, changed: &str| if reads_only { read.to_owned() } else { changed.to_owned() };
         match error {
             ShapeError::TooLarge { max } => {
-                let message =
-                    format!("The result is larger than {max} bytes and cannot be shortened. Ask for less.");
+                let message = told(
+                    &format!("The result is larger than {max} bytes and cannot be shortened. Ask for less."),
+                    &format!(
+                        "The operation was done, but its result is larger than {max} bytes and cannot be shortened. Do not \
+                         repeat it if it changes something; otherwise ask for less."
+                    ),
+                );
                 Self::new(Code::TooLarge, message, "")
             }
             ShapeError::Spent => {
-                let message = "The answer was there, but could not be prepared in time. Ask for less.";
+                let message = told(
+                    "The answer was there, but could not be prepared in time. Ask for less.",
+                    "The operation was done, but its answer could not be prepared in time. Do not repeat it if it changes \
+                     something; otherwise ask for less.",
+                );
                 Self::new(Code::Timeout, message, "a jq program did not end in time")
             }
             ShapeError::Select(detail) | ShapeError::Schema(detail) => {
-                let message = "The answer does not have the form this tool expects. Tell the person who runs this server.";
+                let message = told(
+                    "The answer does not have the form this tool expects. Tell the person who runs this server.",
+                    "The operation was done, but its answer does not have the form this tool expects. Do not repeat it; tell \
+                     the person who runs this server.",
+                );
                 Self::new(Code::UpstreamReply, message, detail)
             }
         }

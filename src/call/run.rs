@@ -19,7 +19,7 @@ use crate::params::Arguments;
 use crate::policy::PolicyPlan;
 use crate::policy::cache::Shelf;
 use crate::policy::rate_limit::{Counted, RateLimit};
-use crate::source::{Attempt, CallKey};
+use crate::source::{Attempt, Begun, CallKey};
 use crate::talk::Talk;
 use crate::telemetry::one_line;
 
@@ -201,6 +201,7 @@ impl Fetch<'_> {
             talk,
             caller,
             key: &CallKey::default(),
+            begun: &Begun::default(),
             deadline,
             max_rows: plan.output.max_rows,
             max_bytes: plan.output.max_bytes,
@@ -212,6 +213,7 @@ impl Fetch<'_> {
 
         // Shape last: what leaves is small and says what was left out.
         reports.stage(2, 3, "shaping the answer").await;
-        output::shape(reply, &plan.output, deadline).await.map_err(CallError::shape)
+        let shaped = output::shape(reply, &plan.output, deadline).await;
+        shaped.map_err(|error| CallError::shape(error, plan.op.reads_only()))
     }
 }

@@ -83,6 +83,13 @@ impl Listed {
 
 /// Shapes a list by the route's `output`.
 pub(super) async fn shape(list: Listed, plan: &OutputPlan, deadline: Instant) -> Result<Outcome, ShapeError> {
+    let partial = matches!(&list.around, Around::Pages(pages) if pages.partial);
+    let outcome = shown(&list, plan, deadline).await?;
+    Ok(Outcome { partial, ..outcome })
+}
+
+/// As much of a list as fits.
+async fn shown(list: &Listed, plan: &OutputPlan, deadline: Instant) -> Result<Outcome, ShapeError> {
     let max = plan.max_bytes;
     let mut shown = list.items.len().min(plan.max_rows);
     loop {
@@ -93,7 +100,7 @@ pub(super) async fn shape(list: Listed, plan: &OutputPlan, deadline: Instant) ->
         };
         let value = redacted(value, plan);
         let cut = list.more() || shown < list.items.len();
-        let value = if cut { with_note(value, &list, shown)? } else { value };
+        let value = if cut { with_note(value, list, shown)? } else { value };
         let size = cut::json_len(&value);
         if size <= max {
             return finished(&value, cut, plan);
@@ -123,11 +130,36 @@ fn with_note(value: Value, list: &Listed, shown: usize) -> Result<Value, ShapeEr
         Value::Object(map) => map,
         other => Map::from_iter([("items".to_owned(), other)]),
     };
+    // In the place of what the API itself says by these names, which is about something else.
     for (name, value) in [("truncated", json!(true)), ("note", json!(note))] {
-        map.entry(name).or_insert(value);
+        map.insert(name.to_owned(), value);
     }
     if let Some(next) = next {
         map.insert(NEXT.to_owned(), Value::from(next));
     }
     Ok(Value::Object(map))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{JsonPath, OutputConfig, PageStart};
+    use super::*;
+    use crate::diag::Diagnostics;
+
+    #[tokio::test]
+    async fn a_list_that_a_failure_cut_short_says_that_it_is_not_whole() {
+        let plan = OutputConfig::default().compile(&OutputConfig::default(), &mut Diagnostics::default());
+        for partial in [true, false] {
+            let pages = Pages {
+                document: json!([1, 2]),
+                items: JsonPath::whole(),
+                starts: vec![PageStart { item: 0, page: Value::Null, skipped: 0 }],
+                more: Some(json!(2)),
+                partial,
+            };
+            let later = Instant::now() + std::time::Duration::from_secs(60);
+            let outcome = shape(Listed::pages(pages).unwrap(), &plan, later).await.unwrap();
+            assert_eq!(outcome.partial, partial);
+        }
+    }
 }

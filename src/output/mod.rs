@@ -90,6 +90,8 @@ pub struct Pages {
     pub starts: Vec<PageStart>,
     /// What asks for the page after these, if there is one.
     pub more: Option<Value>,
+    /// Whether it ends early because the page after these failed, which the next time it may not.
+    pub partial: bool,
 }
 
 /// Where a page begins in the joined list.
@@ -112,6 +114,9 @@ pub struct Outcome {
     pub structured: Option<String>,
     /// Whether it tells the model of a failure.
     pub is_error: bool,
+    /// Whether a part of it failed, so that it is good for this one time only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Where it comes from, on routes that keep answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached: Option<Cached>,

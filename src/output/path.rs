@@ -91,6 +91,15 @@ impl JsonPath {
         })
     }
 
+    /// The smallest document that has a value there; nothing if that would take a list.
+    #[must_use]
+    pub fn around(&self, value: Value) -> Option<Value> {
+        self.steps.iter().rev().try_fold(value, |value, step| match step {
+            Step::Name(name) => Some(Value::Object([(name.clone(), value)].into_iter().collect())),
+            Step::Index(_) | Step::Each | Step::Deep => None,
+        })
+    }
+
     /// Keeps back what stands there: a text becomes `[redacted]`, anything else null. A name leads through lists to each of
     /// their items; what is not there stays away.
     pub fn redact(&self, value: &mut Value) {

@@ -71,6 +71,11 @@ pub async fn shape(reply: Reply, plan: &OutputPlan, deadline: Instant) -> Result
         },
         Reply::Pages(pages) => listed::shape(Listed::pages(pages)?, plan, deadline).await,
         Reply::Outcome(outcome) => outcome_as_it_is(outcome, plan),
+        // Nothing has to be kept back of nothing, but it is no object that would fit a schema.
+        Reply::Empty => match &plan.schema {
+            None => Ok(Outcome::text("Done; there is no content.")),
+            Some(_) => Err(ShapeError::Schema("the answer has no content".to_owned())),
+        },
         // What is to be kept back, or checked, can only be found in JSON.
         _ if !plan.redact.is_empty() || plan.schema.is_some() => {
             Err(ShapeError::Schema("the answer is not JSON".to_owned()))
@@ -80,7 +85,6 @@ pub async fn shape(reply: Reply, plan: &OutputPlan, deadline: Instant) -> Result
             let data = base64::engine::general_purpose::STANDARD.encode(&data);
             Ok(Outcome::new(vec![Content::Blob { data, mime }]))
         }
-        Reply::Empty => Ok(Outcome::text("Done; there is no content.")),
     }
 }
 

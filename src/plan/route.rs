@@ -195,6 +195,12 @@ pub(super) fn compile_route(
         let help = "give `text`, `json`, `blob` or `file`, without `steps`";
         diagnostics.push(Diagnostic::error("tool-content", message).at(at, "").help(help));
     }
+    if let (Some(schema), true) = (&output.schema, op.as_ref().is_some_and(OpPlan::is_silent)) {
+        let message =
+            format!("{} sends `head`, whose answer has no content that could fit a schema", scope.owner);
+        let help = "remove `schema`, or send `get`";
+        diagnostics.push(Diagnostic::error("bad-schema", message).at(schema.span, "").help(help));
+    }
     let traits = traits(op.as_ref(), &params, sources);
     let mut policy_plan = policy.compile(&config.defaults.policy, &traits, diagnostics);
     policy_plan.auth = match noun {

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::caller::Caller;
@@ -65,6 +67,8 @@ pub struct Attempt<'a> {
     pub caller: &'a Caller,
     /// What tells this call from every other.
     pub key: &'a CallKey,
+    /// Where an operation says that its source has taken it over.
+    pub begun: &'a Begun,
     /// When the whole call must be over.
     pub deadline: Instant,
     /// How many rows or matches may be read.
@@ -78,6 +82,33 @@ impl Attempt<'_> {
     #[must_use]
     pub fn left(&self, limit: Duration) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()).min(limit)
+    }
+}
+
+/// Whether the source has taken an operation over and goes on with it by itself. From then on it does not have to be asked all the
+/// time, so that its place is free for others, and nothing begins the operation again.
+#[derive(Debug, Default)]
+pub struct Begun {
+    so: AtomicBool,
+    told: Notify,
+}
+
+impl Begun {
+    /// Says so.
+    pub fn tell(&self) {
+        self.so.store(true, Ordering::Release);
+        self.told.notify_one();
+    }
+
+    /// Whether it was said.
+    #[must_use]
+    pub fn is_so(&self) -> bool {
+        self.so.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is said; for one who waits.
+    pub async fn told(&self) {
+        self.told.notified().await;
     }
 }
 
@@ -286,6 +317,33 @@ impl SourceError {
         match after {
             Some(after) if self.passes() => Self::Later { error: Box::new(self), after },
             _ => self,
+        }
+    }
+
+    /// What is told where something was begun at the source and goes on there, but this kept its result away: nothing of it is
+    /// tried again.
+    #[must_use]
+    pub fn begun(self) -> Self {
+        let body = self.to_string();
+        let why = self.reason().map(|why| format!(" ({why})")).unwrap_or_default();
+        let sentence = format!(
+            "The job was started, but its result could not be read{why}. Do not start it again before you have looked for its \
+             result."
+        );
+        Self::Answered { status: 202, said: Said::Configured(sentence), body }
+    }
+
+    /// The failure in a few words that give nothing away.
+    fn reason(&self) -> Option<String> {
+        match self {
+            Self::BadReply { reason, .. } | Self::Unfit { reason, .. } => Some((*reason).to_owned()),
+            Self::Status { status, .. } | Self::Answered { status, .. } => Some(format!("status {status}")),
+            Self::NotFound => Some("it was not found".to_owned()),
+            Self::Timeout(_) => Some("there was no answer in time".to_owned()),
+            Self::Unavailable(_) => Some("the source cannot be reached".to_owned()),
+            Self::TooLarge(max) => Some(format!("it is larger than {max} bytes")),
+            Self::Later { error, .. } => error.reason(),
+            _ => None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
 use tokio::time::timeout;
+use url::Url;
 
 use super::SourceError;
 use super::mask::Mask;
@@ -57,6 +58,8 @@ pub(super) struct Answer {
     /// How long it wants to be left alone, by its own word.
     pub retry_after: Option<Duration>,
     pub headers: HeaderMap,
+    /// Where it comes from, which is what its relative links start from (RFC 3986 section 5.1.3).
+    pub url: Url,
     /// What it was asked with that is secret, beside what its source has.
     pub mask: Option<Arc<Mask>>,
     pub body: Bytes,
@@ -113,6 +116,7 @@ async fn exchange(
     // What could be decoded no longer says that it is encoded.
     let encoding = response.headers().get(reqwest::header::CONTENT_ENCODING).cloned();
     let headers = std::mem::take(response.headers_mut());
+    let url = response.url().clone();
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_or_bad)? {
         if failed && body.len() + chunk.len() >= FAILED {
@@ -129,7 +133,7 @@ async fn exchange(
     {
         return Err(SourceError::BadReply { reason: ENCODED, detail: format!("{encoding:?}") });
     }
-    Ok(Answer { status, content_type, retry_after, headers, mask: None, body: body.freeze() })
+    Ok(Answer { status, content_type, retry_after, headers, url, mask: None, body: body.freeze() })
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date, which is read by the server's own clock if it tells it.

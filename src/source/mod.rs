@@ -14,7 +14,7 @@ pub mod sql;
 mod sqlite;
 pub mod vector;
 
-pub use contract::{Attempt, CallKey, OpCx, OpenError, Said, SourceCx, SourceError, SourceKind};
+pub use contract::{Attempt, Begun, CallKey, OpCx, OpenError, Said, SourceCx, SourceError, SourceKind};
 pub use database::{Class, Column, Described, Fit, ParamType, Undescribed, Wrong};
 
 use std::path::{Path, PathBuf};
@@ -295,6 +295,12 @@ impl OpPlan {
             Self::Sql(_, op) => !op.writes(),
             Self::Vector(..) | Self::Fixed(_) => true,
         }
+    }
+
+    /// Whether what it gives never has any content.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        matches!(self, Self::Rest(_, op) if op.is_silent())
     }
 
     /// Whether a second run changes nothing more.

@@ -1,6 +1,7 @@
 //! Jobs that go on after the reply: waited for with progress, on the same origin alone, and never started twice.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ async fn api() -> Upstream {
             let kind = path.trim_start_matches("/v1/start/").to_owned();
             looks.lock().unwrap().remove(&format!("/v1/jobs/{kind}"));
             return match kind.as_str() {
-                "header" | "late" | "flaky" | "down" | "fails" | "gone" | "odd" => {
+                "header" | "late" | "hang" | "flaky" | "down" | "fails" | "gone" | "odd" => {
                     answer("202 Accepted", &format!("Location: /v1/jobs/{kind}\r\n"), "{}")
                 }
                 "operation" => answer(
@@ -36,6 +37,9 @@ async fn api() -> Upstream {
                     "",
                 ),
                 "body" => answer("201 Created", "", r#"{"state":"new","links":{"self":"/v1/jobs/body"}}"#),
+                "lost" | "missing" | "lame" => {
+                    answer("201 Created", "", &format!(r#"{{"links":{{"self":"/v1/jobs/{kind}"}}}}"#))
+                }
                 "other" => answer("202 Accepted", "Location: /v1/jobs/other\r\n", "{}"),
                 "now" => answer("200 OK", "", r#"{"state":"done","n":1}"#),
                 "away" => answer("202 Accepted", "Location: http://127.0.0.1:1/v1/jobs/away\r\n", "{}"),
@@ -49,6 +53,7 @@ async fn api() -> Upstream {
         *count += 1;
         match (path.as_str(), *count) {
             ("/v1/jobs/late", _) => body(r#"{"state":"running"}"#),
+            ("/v1/jobs/hang", _) => vec![Step::Hang],
             ("/v1/jobs/flaky", 1) => answer("503 Down", "", ""),
             ("/v1/jobs/flaky", 2) => vec![Step::Close],
             ("/v1/jobs/down", _) => answer("500 Down", "", "a secret stack"),
@@ -56,6 +61,13 @@ async fn api() -> Upstream {
             ("/v1/jobs/gone", 2) => answer("404 Gone", "", "{}"),
             ("/v1/jobs/odd", 2) => body("[1]"),
             ("/v1/jobs/other", 2) => answer("303 See Other", "Location: /v1/results/7\r\n", ""),
+            ("/v1/jobs/lost" | "/v1/jobs/missing", 1) => body(
+                &json!({ "state": "done", "links": { "result": path.replace("jobs", "results") } })
+                    .to_string(),
+            ),
+            ("/v1/jobs/lame", 1) => body(r#"{"state":"done"}"#),
+            ("/v1/results/lost", _) => answer("503 Down", "Retry-After: 7\r\n", ""),
+            ("/v1/results/missing", _) => answer("404 Gone", "", r#"{"message":"a secret"}"#),
             ("/v1/results/7", _) => body(r#"{"result":7}"#),
             (_, 1 | 2) => answer("200 OK", "Retry-After: 0\r\n", r#"{"state":"running"}"#),
             (path, _) => body(
@@ -81,6 +93,7 @@ tools:
       post: /start/{{kind}}
       json: {{ kind: "{{kind}}" }}
       headers: {{ X-Kind: "{{kind}}" }}
+      idempotency_key: X-Key
       poll: {{ until: ".state == \"done\"", failed: ".state == \"failed\"", every: 100ms, at_most: 20s }}
   short:
     description: S.
@@ -115,11 +128,13 @@ async fn a_job_is_waited_for_and_its_result_given() {
         let seen = api.take();
         assert_eq!(seen.iter().filter(|s| s.method == "POST").count(), 1, "{kind}: it was started twice");
         assert_eq!(seen.len(), 4, "{kind}");
+        assert!(seen[0].header("x-key").is_some());
         for look in &seen[1..] {
             assert_eq!((look.method.as_str(), look.body.len()), ("GET", 0));
             assert_eq!(look.header("authorization").as_deref(), Some("Bearer tok-7f3a9c"));
             assert_eq!(look.header("x-kind").as_deref(), Some(kind));
             assert_eq!(look.header("content-type"), None);
+            assert_eq!(look.header("x-key"), None);
         }
     }
     let result = gateway.call("run", json!({ "kind": "other" })).await;
@@ -138,7 +153,10 @@ async fn what_goes_wrong_with_a_job_is_said_and_nothing_leads_elsewhere() {
     for (tool, kind, words, requests) in [
         ("run", "fails", "The job was started, but it has failed", 3),
         ("run", "down", "how far it is cannot be asked right now", 5),
-        ("run", "gone", "Nothing was found", 3),
+        ("run", "gone", "its result could not be read (it was not found)", 3),
+        ("paths", "lost", "its result could not be read (status 503)", 3),
+        ("paths", "missing", "its result could not be read (status 404)", 3),
+        ("paths", "lame", "a job without the address of its result", 2),
         ("run", "odd", "a state of a job that cannot be read", 3),
         ("run", "away", "a state of a job elsewhere", 1),
         ("run", "above", "a state of a job elsewhere", 1),
@@ -148,6 +166,16 @@ async fn what_goes_wrong_with_a_job_is_said_and_nothing_leads_elsewhere() {
         let result = gateway.call(tool, json!({ "kind": kind })).await;
         assert!(failure(&result).contains(words), "{kind}: {result}");
         assert!(!result.to_string().contains("secret"), "{kind}: {result}");
+        // Nobody is told to try what runs already.
+        let started = !matches!(kind, "unknown");
+        assert_eq!(failure(&result).contains("The job was started, but"), started, "{kind}: {result}");
+        assert!(!(started && failure(&result).contains("Try again")), "{kind}: {result}");
+        assert!(result["_meta"].get("sidegate/retryAfter").is_none(), "{kind}: {result}");
+        assert_eq!(
+            failure(&result).contains("Do not start it again"),
+            started && kind != "fails",
+            "{kind}: {result}"
+        );
         assert_eq!(api.take().len(), requests, "{kind}");
     }
     let late = gateway.call("short", json!({ "kind": "late" })).await;
@@ -157,6 +185,50 @@ async fn what_goes_wrong_with_a_job_is_said_and_nothing_leads_elsewhere() {
         "{said}"
     );
     assert!(said.contains("Do not start it again"), "{said}");
+    // Its time is over in the middle of a look.
+    let hung = gateway.call("short", json!({ "kind": "hang" })).await;
+    let said = failure(&hung);
+    assert!(said.contains("The job was started") && said.contains("Do not start it again"), "{said}");
+}
+
+#[tokio::test]
+async fn a_job_that_runs_holds_neither_the_place_nor_the_breaker_of_its_source() {
+    let done = Arc::new(AtomicBool::new(false));
+    let ends = done.clone();
+    let api = Upstream::start(move |seen: &Seen| match (seen.method.as_str(), seen.path()) {
+        ("POST", _) => answer("202 Accepted", "Location: /jobs/1\r\n", "{}"),
+        (_, "/broken") => answer("500 Down", "", ""),
+        (_, "/jobs/1") if !ends.load(Ordering::Relaxed) => body(r#"{"state":"running"}"#),
+        _ => body(r#"{"state":"done"}"#),
+    })
+    .await;
+    let gateway = Gateway::start(&format!(
+        r#"
+sources:
+  api: {{ rest: {{ base_url: "{}", timeout: 2s, concurrency: 1, circuit_breaker: {{ failures: 1, open_for: 100ms }} }} }}
+tools:
+  run: {{ description: R., rest: {{ source: api, post: /run, json: {{}}, poll: {{ until: ".state == \"done\"", every: 100ms }} }} }}
+  get: {{ description: G., rest: {{ source: api, get: /now }} }}
+  broken: {{ description: B., rest: {{ source: api, get: /broken }} }}
+"#,
+        api.url()
+    ))
+    .await;
+    failure(&gateway.call("broken", json!({})).await);
+    assert!(failure(&gateway.call("get", json!({})).await).contains("left alone"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    api.take();
+    let other = async {
+        while api.count() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let result = gateway.call("get", json!({})).await;
+        done.store(true, Ordering::Relaxed);
+        result
+    };
+    let (job, other) = tokio::join!(gateway.call("run", json!({})), other);
+    assert_eq!(structured(&other)["state"], "done", "{other}");
+    assert_eq!(structured(&job)["state"], "done", "{job}");
 }
 
 #[tokio::test]

@@ -71,6 +71,39 @@ async fn what_redact_names_reaches_neither_the_text_nor_the_structure() {
 }
 
 #[tokio::test]
+async fn what_was_done_without_a_content_is_no_failure_and_never_asked_for_again() {
+    let api = Upstream::start(orders).await;
+    let gateway = Gateway::start(&format!(
+        r#"
+sources: {{ api: {{ rest: {{ base_url: "{}" }} }} }}
+defaults: {{ output: {{ redact: [".. | .email"] }} }}
+tools:
+  delete: {{ description: D., rest: {{ source: api, delete: /none }} }}
+  head: {{ description: H., rest: {{ source: api, head: /one }} }}
+  held: {{ description: S., rest: {{ source: api, delete: /none }}, output: {{ schema: {{ type: object }} }} }}
+  words: {{ description: W., rest: {{ source: api, post: /words, json: {{}} }} }}
+  large: {{ description: L., rest: {{ source: api, post: /one, json: {{}} }}, output: {{ select: "{{a: [range(300)] | tostring}}", max_bytes: 256B }} }}
+"#,
+        api.url()
+    ))
+    .await;
+    for tool in ["delete", "head"] {
+        let result = gateway.call(tool, json!({})).await;
+        assert!(result.get("isError").is_none(), "{tool}: {result}");
+        assert_eq!(text(&result), "Done; there is no content.");
+    }
+    for (tool, words) in [
+        ("held", "does not have the form this tool expects. Do not repeat it"),
+        ("words", "does not have the form this tool expects. Do not repeat it"),
+        ("large", "larger than 256 bytes and cannot be shortened. Do not repeat it if it changes something"),
+    ] {
+        let result = gateway.call(tool, json!({})).await;
+        let said = failure(&result);
+        assert!(said.starts_with("The operation was done, but ") && said.contains(words), "{tool}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn max_tokens_cuts_as_max_bytes_does_and_the_smaller_wins() {
     let api = Upstream::start(orders).await;
     let tools = [

@@ -43,6 +43,29 @@ fn api(seen: &Seen) -> Vec<Step> {
             let body = json!(items(page * 20, 20)).to_string();
             vec![Step::Send(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{}Content-Length: {}\r\n\r\n{body}", link.unwrap_or_default(), body.len()).into_bytes())]
         }
+        "/self" => body(match argument(seen, "after").as_deref() {
+            None => r#"{"data":[{"id":1}],"meta":{"next":"a"}}"#,
+            Some(_) => r#"{"data":[{"id":2}],"meta":{"next":"a"}}"#,
+        }),
+        "/cycle" => body(match argument(seen, "after").as_deref() {
+            Some("a") => r#"{"data":[{"id":2}],"meta":{"next":"b"}}"#,
+            _ => r#"{"data":[{"id":1}],"meta":{"next":"a"}}"#,
+        }),
+        "/listless" => body(match argument(seen, "after").as_deref() {
+            None => r#"{"data":[{"id":1}],"meta":{"next":"a"}}"#,
+            Some(_) => r#"{"data":"soon"}"#,
+        }),
+        "/own" => body(
+            r#"{"data":[{"id":1},{"id":2}],"truncated":false,"note":"of the API","next":"theirs"}"#,
+        ),
+        "/moved" => vec![Step::Send(
+            b"HTTP/1.1 302 Found\r\nLocation: /deep/list?page=0\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        )],
+        "/deep/list" if number(seen, "page") == 0 => vec![Step::Send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLink: <?page=1>; rel=next\r\nContent-Length: 10\r\n\r\n[{\"id\":1}]".to_vec(),
+        )],
+        "/deep/list" => body(r#"[{"id":2}]"#),
+        path if path.starts_with("/end/") => ends(seen),
         "/loop" => body(r#"{"data":[{"id":1}],"meta":{"next":"same"}}"#),
         "/odd" => body(r#"{"data":[{"id":1}],"meta":{"next":{"a":1}}}"#),
         "/two" => body(r#"{"a":[1],"b":[2],"meta":{"next":"x"}}"#),
@@ -51,12 +74,30 @@ fn api(seen: &Seen) -> Vec<Step> {
     }
 }
 
+/// A list of one page, and what the last part of the path says after it.
+fn ends(seen: &Seen) -> Vec<Step> {
+    let kind = seen.path().trim_start_matches("/end/");
+    match (number(seen, "page"), kind) {
+        (1, "object") => body(r#"{"data":[{"id":1}]}"#),
+        (1, "never") => {
+            vec![Step::Send(reply("404 Not Found", "application/json", br#"{"message":"no list"}"#))]
+        }
+        (1, _) => body(r#"[{"id":1}]"#),
+        (_, "empty") => vec![Step::Send(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())],
+        (_, "words") => vec![Step::Send(reply("200 OK", "text/plain", b"no more"))],
+        (_, "gone") => vec![Step::Send(reply("410 Gone", "text/plain", b""))],
+        _ => vec![Step::Send(reply("404 Not Found", "application/json", br#"{"detail":"Invalid page."}"#))],
+    }
+}
+
 fn pages(path: &str) -> Value {
     match path {
+        "end/object" => json!({ "number": { "query": "page" }, "items": ".data" }),
+        path if path.starts_with("end/") => json!({ "number": { "query": "page" } }),
         "number" => json!({ "number": { "query": "page", "size": { "query": "per_page", "value": 25 } } }),
         "plain" => json!({ "number": { "query": "p", "start": 0 } }),
         "offset" => json!({ "offset": { "query": "offset", "limit": { "query": "limit", "value": 25 } } }),
-        "link" | "away" => json!({ "link_header": {} }),
+        "link" | "away" | "moved" => json!({ "link_header": {} }),
         "two" => json!({ "cursor": { "query": "after", "next": ".meta.next" } }),
         _ => json!({ "cursor": { "query": "after", "next": ".meta.next" }, "items": ".data?" }),
     }
@@ -205,17 +246,19 @@ async fn a_next_that_is_not_ours_is_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn pages_that_cannot_go_on_fail_loudly() {
     let api = Upstream::start(api).await;
-    let paths = ["loop", "odd", "two", "away"];
+    let paths = ["loop", "cycle", "odd", "two", "away", "end/never"];
     let tools: serde_json::Map<_, _> =
-        paths.iter().map(|path| ((*path).to_owned(), tool(path, 5, &json!({})))).collect();
+        paths.iter().map(|path| (path.replace('/', "_"), tool(path, 5, &json!({})))).collect();
     let gateway = gateway(&api, json!(tools)).await;
     for (path, words) in [
         ("loop", "the same page again and again"),
+        ("cycle", "the same page again and again"),
+        ("end/never", "Nothing was found"),
         ("odd", "a cursor that is no text"),
         ("two", "without a list, or with several"),
         ("away", "a link to a next page elsewhere"),
     ] {
-        let result = gateway.call(path, json!({})).await;
+        let result = gateway.call(&path.replace('/', "_"), json!({})).await;
         assert!(failure(&result).contains(words), "{path}: {result}");
     }
 }
@@ -234,4 +277,60 @@ async fn a_later_page_that_fails_is_where_the_next_call_goes_on() {
     let (ids, results) = walk(&gateway, "c").await;
     assert_eq!(ids, (0..ALL as u64).collect::<Vec<_>>());
     assert_eq!((results, count.load(Ordering::Relaxed)), (3, 9));
+}
+
+#[tokio::test]
+async fn what_an_api_says_past_its_last_page_is_the_end_and_costs_no_item() {
+    let api = Upstream::start(api).await;
+    let kinds = ["empty", "message", "gone", "object"];
+    let mut tools = json!({ "self_1": tool("self", 1, &json!({})), "self_5": tool("self", 5, &json!({})) });
+    for kind in kinds {
+        for follow in [1, 5] {
+            tools[format!("{kind}_{follow}")] = tool(&format!("end/{kind}"), follow, &json!({}));
+        }
+    }
+    for path in ["end/words", "listless"] {
+        tools[path.replace('/', "_")] = tool(path, 5, &json!({}));
+    }
+    let gateway = gateway(&api, tools).await;
+    for kind in kinds {
+        assert_eq!(walk(&gateway, &format!("{kind}_5")).await, (vec![1], 1), "{kind}");
+        // The page after the last one is asked for by a call of its own.
+        assert_eq!(walk(&gateway, &format!("{kind}_1")).await, (vec![1], 2), "{kind}");
+    }
+    let first = gateway.call("object_1", json!({})).await;
+    let last = gateway.call("object_1", json!({ "next": structured(&first)["next"] })).await;
+    assert_eq!(structured(&last), &json!({ "data": [] }), "as the pages before it");
+    // The last page gives itself as the next one.
+    assert_eq!(walk(&gateway, "self_5").await, (vec![1, 2], 1));
+    assert_eq!(walk(&gateway, "self_1").await, (vec![1, 2], 2));
+    // What is no page leaves those before it, and a way to try again.
+    for tool in ["end_words", "listless"] {
+        let result = gateway.call(tool, json!({})).await;
+        let value = structured(&result);
+        assert_eq!((list(value).len(), &value["truncated"]), (1, &json!(true)), "{tool}: {value}");
+        assert!(value["next"].is_string(), "{tool}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_left_out_is_said_in_our_words_also_where_the_api_has_the_same_names() {
+    let api = Upstream::start(api).await;
+    let gateway = gateway(&api, json!({ "own": tool("own", 1, &json!({ "max_rows": 1 })) })).await;
+    let result = gateway.call("own", json!({})).await;
+    let value = structured(&result);
+    assert_eq!((list(value).len(), &value["truncated"]), (1, &json!(true)), "{value}");
+    assert!(value["note"].as_str().unwrap().starts_with("1 items are here"), "{value}");
+    assert_ne!(value["next"], "theirs");
+}
+
+#[tokio::test]
+async fn a_relative_link_starts_from_where_a_redirect_has_led() {
+    let api = Upstream::start(api).await;
+    let source = json!({ "rest": { "base_url": api.url(), "follow_redirects": 1 } });
+    let tools = json!({ "moved": tool("moved", 3, &json!({})) });
+    let gateway = Gateway::start(&json!({ "sources": { "api": source }, "tools": tools }).to_string()).await;
+    assert_eq!(walk(&gateway, "moved").await, (vec![1, 2], 1));
+    let targets: Vec<String> = api.take().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(targets, ["/moved", "/deep/list?page=0", "/deep/list?page=1"]);
 }

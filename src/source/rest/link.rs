@@ -32,12 +32,30 @@ impl LinkScope<'_> {
             && url.username().is_empty()
             && url.password().is_none()
             && below.starts_with('/')
-            && !url.path().to_ascii_lowercase().contains("%2e");
+            && !url.path().to_ascii_lowercase().contains("%2e")
+            && !climbs(below);
         let url = fits.then_some(url)?;
         Some(match self.key {
             Some(key) => without(url, key),
             None => url,
         })
+    }
+}
+
+/// Whether a path leaves where it begins for a server that decodes it before it looks for dots. An encoded slash alone is none of
+/// that: some APIs have it in their names.
+fn climbs(path: &str) -> bool {
+    let mut path = path.to_owned();
+    loop {
+        let mut segments = path.split(['/', '\\']);
+        if segments.any(|s| matches!(s.split_once(';').map_or(s, |(name, _)| name), "." | "..")) {
+            return true;
+        }
+        let decoded = percent_encoding::percent_decode_str(&path).decode_utf8_lossy().into_owned();
+        if decoded.len() == path.len() {
+            return false;
+        }
+        path = decoded;
     }
 }
 
@@ -208,6 +226,18 @@ mod tests {
             ("/v1/../admin", None),
             ("/v1/%2e%2e/admin", None),
             ("/v1/a%2E%2e/b", None),
+            ("/v1/x%2f..%2f..%2fadmin", None),
+            ("/v1/x%2F..%2F..%2Fadmin?a", None),
+            ("/v1/x%5c..%5C..%5cadmin", None),
+            ("/v1/x%252f..%252f..%252fadmin", None),
+            ("/v1/x%25252f%25252e%25252e%25252fadmin", None),
+            ("/v1/..;a=b/admin", None),
+            ("/v1/..%2fadmin", None),
+            (
+                "/v1/projects/group%2Fname/a..b?page=2",
+                Some("https://api.example/v1/projects/group%2Fname/a..b?page=2"),
+            ),
+            ("/v1/50%25/x", Some("https://api.example/v1/50%25/x")),
             ("//evil.example/v1/orders", None),
             ("http://api.example/v1/orders", None),
             ("https://api.example:444/v1/orders", None),

@@ -14,7 +14,6 @@ use super::url::encoded;
 use crate::diag::{Diagnostic, Span, Spanned};
 use crate::output::{self, JsonPath, NEXT, PageStart, Pages, Reply};
 use crate::params::Arguments;
-use crate::source::http::Answer;
 use crate::source::{Attempt, OpCx, SourceError};
 
 /// The most pages that one call fetches.
@@ -192,6 +191,7 @@ struct Joined {
     items: Vec<Value>,
     starts: Vec<PageStart>,
     more: Option<Value>,
+    partial: bool,
     bytes: usize,
 }
 
@@ -300,6 +300,7 @@ impl PagePlan {
 struct Answered {
     url: Url,
     links: Vec<String>,
+    bytes: usize,
 }
 
 fn bad(reason: &'static str) -> SourceError {
@@ -342,13 +343,37 @@ impl Joined {
         Ok(count)
     }
 
-    fn reply(self) -> Result<Reply, SourceError> {
-        let Some((mut document, items)) = self.document else { return Err(bad("no page")) };
+    /// Whether the page that was added last has just the items of the one before it.
+    fn stands_still(&self) -> bool {
+        let [.., before, last] = self.starts.as_slice() else { return false };
+        let page = self.items.get(last.item..).unwrap_or_default();
+        !page.is_empty() && self.items.get(before.item..last.item) == Some(page)
+    }
+
+    /// Ends before a page that could not be had. A whole answer would have it.
+    fn cut(&mut self, page: Value, error: &SourceError) {
+        tracing::warn!(%error, pages = self.starts.len(), "a later page could not be fetched");
+        self.more = Some(page);
+        self.partial = true;
+    }
+
+    fn reply(self, plan: &PagePlan) -> Reply {
+        let (mut document, items) = self.document.unwrap_or_else(|| plan.nothing());
         if let Some(place) = items.get_mut(&mut document) {
             *place = Value::Array(self.items);
         }
-        Ok(Reply::Pages(Pages { document, items, starts: self.starts, more: self.more }))
+        Reply::Pages(Pages { document, items, starts: self.starts, more: self.more, partial: self.partial })
     }
+}
+
+/// What came for a page.
+enum Got {
+    /// A document, and what of the answer leads to the next.
+    Page(Value, Answered),
+    /// There is no such page: the one before was the last.
+    End,
+    /// Something else.
+    Other(Reply),
 }
 
 impl Rest {
@@ -369,41 +394,33 @@ impl Rest {
             let first = seen.is_empty();
             seen.push(page.clone());
             let target = plan.target(&page, self, &own)?;
-            let (answer, url) = match self.page(op, arguments, attempt, &target, first).await {
+            let past = plan.may_be_past(&page);
+            let got = match self.page(op, arguments, attempt, &target, (first, past)).await {
+                Ok(Got::Other(reply)) => return Ok(reply),
+                Ok(Got::End) => break,
+                Ok(Got::Page(mut document, from)) => {
+                    // Before the list is taken out of the document; a cursor may stand anywhere in it.
+                    let whole = plan.needs_document().then(|| document.clone());
+                    let count = joined.add(plan, &page, std::mem::take(&mut skip), &mut document);
+                    count.map(|count| (count, whole, from))
+                }
+                Err(error) => Err(error),
+            };
+            let (count, whole, from) = match got {
                 Ok(got) => got,
                 Err(error) if first => return Err(error),
-                // Past the end of numbered pages some APIs have nothing at all.
-                Err(SourceError::NotFound) if !matches!(plan.way, Way::Cursor { .. } | Way::Link) => break,
                 Err(error) => {
-                    tracing::warn!(%error, pages = seen.len() - 1, "a later page could not be fetched");
-                    joined.more = Some(page);
+                    joined.cut(page, &error);
                     break;
                 }
             };
-            joined.bytes += answer.body.len();
-            let links = link::headers(&answer);
-            let mut document = match self.read(answer, op, arguments, attempt.max_rows) {
-                Ok(Reply::Json(text)) => serde_json::from_str(&text).map_err(|e| SourceError::BadReply {
-                    reason: "JSON that is not valid",
-                    detail: e.to_string(),
-                })?,
-                Ok(Reply::Value(value)) => value,
-                Ok(other) if first => return Ok(other),
-                Ok(_) => return Err(bad("a later page of another kind")),
-                Err(error) if first => return Err(error),
-                Err(SourceError::NotFound) if !matches!(plan.way, Way::Cursor { .. } | Way::Link) => break,
-                Err(error) => {
-                    tracing::warn!(%error, pages = seen.len() - 1, "a later page could not be read");
-                    joined.more = Some(page);
-                    break;
-                }
-            };
-            // Before the list is taken out of the document; a cursor may stand anywhere in it.
-            let whole = plan.needs_document().then(|| document.clone());
-            let count = joined.add(plan, &page, std::mem::take(&mut skip), &mut document)?;
-            let answered = Answered { url, links };
-            let from = (whole.as_ref().unwrap_or(&Value::Null), count);
-            let Some(next) = plan.after(&page, from, (&answered, self, &own))? else { break };
+            joined.bytes += from.bytes;
+            let document = (whole.as_ref().unwrap_or(&Value::Null), count);
+            let Some(next) = plan.after(&page, document, (&from, self, &own))? else { break };
+            if next == page && !joined.stands_still() {
+                tracing::warn!("the last page gives itself as the next one");
+                break;
+            }
             if seen.contains(&next) {
                 return Err(bad("the same page again and again"));
             }
@@ -416,33 +433,71 @@ impl Rest {
             }
             page = next;
         }
-        joined.reply()
+        Ok(joined.reply(plan))
     }
 
-    /// One page. Those after the first leave some of the time for what is made of all.
+    /// One page: the first of the call, or one that may lie past the end. Those after the first leave some of the time for what is
+    /// made of all.
     async fn page(
         &self,
         op: &RestOp,
         arguments: &Arguments,
         attempt: Attempt<'_>,
         target: &Target,
-        first: bool,
-    ) -> Result<(Answer, Url), SourceError> {
-        let url = self.url(op, arguments, target)?;
+        (first, past): (bool, bool),
+    ) -> Result<Got, SourceError> {
         let fetch = self.send(op, arguments, attempt, target);
-        if first {
-            return Ok((fetch.await?, url));
-        }
-        let limit = attempt.left(std::time::Duration::MAX) / 5 * 4;
-        match tokio::time::timeout(limit, fetch).await {
-            Ok(answer) => Ok((answer?, url)),
-            Err(_) => Err(SourceError::Timeout(limit)),
+        let answer = if first {
+            fetch.await?
+        } else {
+            let limit = attempt.left(std::time::Duration::MAX) / 5 * 4;
+            let late = |_| SourceError::Timeout(limit);
+            tokio::time::timeout(limit, fetch).await.map_err(late)??
+        };
+        let (url, links) = (answer.url.clone(), link::headers(&answer));
+        let from = Answered { url, links, bytes: answer.body.len() };
+        match self.read(answer, op, arguments, attempt.max_rows) {
+            Ok(Reply::Json(text)) => match serde_json::from_str(&text) {
+                Ok(document) => Ok(Got::Page(document, from)),
+                Err(e) => {
+                    Err(SourceError::BadReply { reason: "JSON that is not valid", detail: e.to_string() })
+                }
+            },
+            Ok(Reply::Value(document)) => Ok(Got::Page(document, from)),
+            Ok(Reply::Empty) if past || !first => Ok(Got::End),
+            Ok(other) if first => Ok(Got::Other(other)),
+            Ok(_) => Err(bad("a later page of another kind")),
+            // Past the end of numbered pages some APIs have nothing at all.
+            Err(error) if past && is_gone(&error) => Ok(Got::End),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// Whether there is nothing there, whatever is said about it.
+const fn is_gone(error: &SourceError) -> bool {
+    matches!(
+        error,
+        SourceError::NotFound
+            | SourceError::Status { status: 404 | 410, .. }
+            | SourceError::Answered { status: 404 | 410, .. }
+    )
 }
 
 impl PagePlan {
     const fn needs_document(&self) -> bool {
         matches!(self.way, Way::Cursor { .. })
+    }
+
+    /// Whether there may be no such page, as it was counted and not named by the API.
+    fn may_be_past(&self, page: &Value) -> bool {
+        matches!(self.way, Way::Number { .. } | Way::Offset { .. }) && !page.is_null()
+    }
+
+    /// A document without items.
+    fn nothing(&self) -> (Value, JsonPath) {
+        let none = Value::Array(Vec::new());
+        let around = self.items.as_ref().and_then(|items| Some((items.around(none.clone())?, items.clone())));
+        around.unwrap_or_else(|| (none, JsonPath::whole()))
     }
 }

@@ -113,6 +113,12 @@ impl RestOp {
         matches!(self.method, Method::Get | Method::Head)
     }
 
+    /// HEAD, whose answers have no content (RFC 9110 section 9.3.2).
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        matches!(self.method, Method::Head)
+    }
+
     /// Safe methods, PUT and DELETE (RFC 9110 section 9.2.2).
     #[must_use]
     pub const fn idempotent(&self) -> bool {

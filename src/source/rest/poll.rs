@@ -104,9 +104,32 @@ fn bad(reason: &'static str) -> SourceError {
     SourceError::BadReply { reason, detail: "see `poll` of the route".to_owned() }
 }
 
+/// Why a job that was started gave nothing.
+enum Broke {
+    /// This says all.
+    Told(SourceError),
+    /// What its result was lost by.
+    Lost(SourceError),
+}
+
+impl From<SourceError> for Broke {
+    fn from(error: SourceError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl From<Broke> for SourceError {
+    fn from(broke: Broke) -> Self {
+        match broke {
+            Broke::Told(error) => error,
+            Broke::Lost(error) => error.begun(),
+        }
+    }
+}
+
 /// A sentence for the caller about a job that was started: nothing of it is tried again.
-fn told(status: u16, sentence: String, body: String) -> SourceError {
-    SourceError::Answered { status, said: Said::Configured(sentence), body }
+fn told(status: u16, sentence: String, body: String) -> Broke {
+    Broke::Told(SourceError::Answered { status, said: Said::Configured(sentence), body })
 }
 
 /// What a job has come to.
@@ -130,7 +153,7 @@ impl PollPlan {
 async fn holds(program: &Jq, text: &str, deadline: Instant) -> Result<bool, SourceError> {
     match program.run(text, deadline).await {
         Ok(value) => Ok(!matches!(value, Value::Null | Value::Bool(false))),
-        Err(JqError::Spent) => Err(SourceError::Timeout(Duration::ZERO)),
+        Err(JqError::Spent) => Err(bad("a state of a job that could not be read in time")),
         Err(JqError::Failed(detail)) => {
             Err(SourceError::BadReply { reason: "a state of a job that cannot be read", detail })
         }
@@ -152,20 +175,33 @@ impl Rest {
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
-        let own = self.url(op, arguments, &Target::Own)?;
         let answer = self.send(op, arguments, attempt, &Target::Own).await?;
         if !matches!(answer.status, 200..=202) {
             return self.read(answer, op, arguments, attempt.max_rows);
         }
+        // From here on the job runs, whatever comes.
+        attempt.begun.tell();
+        Ok(self.wait_for(plan, answer, op, arguments, attempt).await?)
+    }
+
+    /// Waits for a job that has been started with this answer.
+    async fn wait_for(
+        &self,
+        plan: &PollPlan,
+        answer: Answer,
+        op: &RestOp,
+        arguments: &Arguments,
+        attempt: Attempt<'_>,
+    ) -> Result<Reply, Broke> {
         let started = Instant::now();
         let until = (started + plan.at_most.0).min(attempt.deadline);
         if let Some((text, _)) = json(&answer)
             && answer.status != 202
             && matches!(plan.state(text, until).await, Ok(State::Done))
         {
-            return self.made(plan, answer, op, arguments, attempt, &own).await;
+            return self.made(plan, answer, op, arguments, attempt).await;
         }
-        let url = self.state_url(plan, &answer, &own)?;
+        let url = self.state_url(plan, &answer)?;
         let look = op.look();
         let (mut pause, mut failures) = (wait(plan, &answer), 0);
         loop {
@@ -190,17 +226,18 @@ impl Rest {
             failures = 0;
             pause = wait(plan, &answer);
             if answer.status == 303 {
-                let url = header(&answer, &LOCATION).and_then(|link| self.scope().take_in(&link, &url));
+                let link = header(&answer, &LOCATION);
+                let url = link.and_then(|link| self.scope().take_in(&link, &answer.url));
                 let url = url.ok_or_else(|| bad("a result of a job elsewhere"))?;
-                return self.fetched(url, op, arguments, attempt).await;
+                return Ok(self.fetched(url, &look, arguments, attempt).await?);
             }
             if !(200..=299).contains(&answer.status) {
-                return self.read(answer, op, arguments, attempt.max_rows);
+                return Ok(self.read(answer, &look, arguments, attempt.max_rows)?);
             }
             let Some((text, _)) = json(&answer) else { continue };
             match plan.state(text, until).await? {
                 State::Running => {}
-                State::Done => return self.made(plan, answer, op, arguments, attempt, &url).await,
+                State::Done => return self.made(plan, answer, &look, arguments, attempt).await,
                 State::Failed => {
                     let sentence = "The job was started, but it has failed at the source.".to_owned();
                     return Err(told(answer.status, sentence, self.excerpt(&answer)));
@@ -209,13 +246,13 @@ impl Rest {
         }
     }
 
-    fn state_url(&self, plan: &PollPlan, answer: &Answer, own: &Url) -> Result<Url, SourceError> {
+    fn state_url(&self, plan: &PollPlan, answer: &Answer) -> Result<Url, SourceError> {
         let link = match &plan.status {
             Some(path) => json(answer).and_then(|(_, value)| path.get(&value)?.as_str().map(str::to_owned)),
             None => header(answer, &OPERATION_LOCATION).or_else(|| header(answer, &LOCATION)),
         };
         let link = link.ok_or_else(|| bad("a job without the address of its state"))?;
-        self.scope().take_in(&link, own).ok_or_else(|| bad("a state of a job elsewhere"))
+        self.scope().take_in(&link, &answer.url).ok_or_else(|| bad("a state of a job elsewhere"))
     }
 
     /// What a job has made: what its last state leads to, or that state.
@@ -226,25 +263,27 @@ impl Rest {
         op: &RestOp,
         arguments: &Arguments,
         attempt: Attempt<'_>,
-        from: &Url,
-    ) -> Result<Reply, SourceError> {
-        let Some(path) = &plan.result else { return self.read(answer, op, arguments, attempt.max_rows) };
+    ) -> Result<Reply, Broke> {
+        let Some(path) = &plan.result else {
+            return Ok(self.read(answer, op, arguments, attempt.max_rows)?);
+        };
         let link = json(&answer).and_then(|(_, value)| path.get(&value)?.as_str().map(str::to_owned));
         let link = link.ok_or_else(|| bad("a job without the address of its result"))?;
-        let url = self.scope().take_in(&link, from).ok_or_else(|| bad("a result of a job elsewhere"))?;
-        self.fetched(url, op, arguments, attempt).await
+        let url =
+            self.scope().take_in(&link, &answer.url).ok_or_else(|| bad("a result of a job elsewhere"))?;
+        // The statuses of the route are those of the start, such as 202.
+        Ok(self.fetched(url, &op.look(), arguments, attempt).await?)
     }
 
     async fn fetched(
         &self,
         url: Url,
-        op: &RestOp,
+        look: &RestOp,
         arguments: &Arguments,
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
-        let answer = self.send(&op.look(), arguments, attempt, &Target::At(url)).await?;
-        // The statuses of the route are those of the start, such as 202.
-        self.read(answer, &op.look(), arguments, attempt.max_rows)
+        let answer = self.send(look, arguments, attempt, &Target::At(url)).await?;
+        self.read(answer, look, arguments, attempt.max_rows)
     }
 }
 
@@ -254,6 +293,7 @@ impl RestOp {
         let mut look = self.clone();
         look.method = Method::Get;
         look.body = None;
+        look.idempotency_key = None;
         look.statuses = super::reply::Statuses::default();
         look.headers.retain(|(name, _)| !name.starts_with("content-") && name != "idempotency-key");
         look

@@ -9,7 +9,7 @@ use super::plan::{self, VectorOp, VectorPlan};
 use crate::caller::Caller;
 use crate::output::Reply;
 use crate::params::Arguments;
-use crate::source::{Attempt, CallKey, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+use crate::source::{Attempt, Begun, CallKey, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 use crate::talk::Talk;
 
 /// A live collection with its embedder.
@@ -71,6 +71,7 @@ impl Vector {
             talk: &Talk::silent(),
             caller: &Caller::Local,
             key: &CallKey::default(),
+            begun: &Begun::default(),
             deadline: tokio::time::Instant::now() + limit,
             max_rows: 1,
             max_bytes: 64 << 10,

@@ -209,6 +209,7 @@ mod tests {
             content_type: None,
             retry_after: None,
             headers: reqwest::header::HeaderMap::new(),
+            url: url::Url::parse("http://localhost/").unwrap(),
             mask: None,
             body,
         })
