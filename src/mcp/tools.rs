@@ -6,6 +6,7 @@ use super::method::{origin, required};
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
 use crate::call::{self, CallError, Code, Content, Input, Outcome, RequestId};
+use crate::policy::Viewer;
 
 /// The member of `_meta` that says in how many seconds a failed call is worth trying again.
 const RETRY_AFTER: &str = "sidegate/retryAfter";
@@ -15,7 +16,8 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
     let Some(tool) = cx.live.tool(&name) else {
         let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
         let seen = cx.live.plan.tools.iter().map(|t| &t.route);
-        let seen = seen.filter(|r| r.policy.auth.before(&cx.caller, &r.name).is_ok());
+        let viewer = Viewer::new(&cx.caller);
+        let seen = seen.filter(|r| r.policy.auth.before_viewer(&viewer, &r.name).is_ok());
         let near = crate::name::nearest(&name, seen.map(|route| route.name.as_str()));
         let help = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
         return Err(RpcError::invalid_params(format!("there is no tool `{shown}`{help}")));

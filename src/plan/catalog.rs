@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
 use crate::caller::Caller;
-use crate::policy::RouteAuthPlan;
+use crate::policy::{RouteAuthPlan, Viewer};
 
 /// The results of one era's list methods; `None` where nothing of the kind is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,7 +169,8 @@ impl Catalog {
     #[must_use]
     pub fn seen(&self, member: Member, modern: bool, caller: &Caller) -> Option<List> {
         let (_, entries) = self.entries.iter().find(|(m, _)| *m == member)?;
-        let seen = |entry: &&Entry| entry.auth.before(caller, &entry.name).is_ok();
+        let viewer = Viewer::new(caller);
+        let seen = |entry: &&Entry| entry.auth.before_viewer(&viewer, &entry.name).is_ok();
         let texts: Vec<String> = entries.iter().filter(seen).map(|entry| entry.text.clone()).collect();
         let tail = if modern { format!(",{},{}", self.cache, self.introduction) } else { String::new() };
         (texts.len() < entries.len()).then(|| List::new(member.name(), &texts, self.per_page, &tail))

@@ -11,7 +11,7 @@ use crate::caller::Caller;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::yaml::TextOr;
 
-pub use condition::Condition;
+pub use condition::{Condition, Viewer};
 
 /// Who may use the route: all scopes, and the condition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -147,9 +147,17 @@ impl RouteAuthPlan {
     /// # Errors
     /// [`Denied`].
     pub fn before(&self, caller: &Caller, route: &str) -> Result<(), Denied> {
-        self.admit(caller)?;
+        self.before_viewer(&Viewer::new(caller), route)
+    }
+
+    /// The same for one of many routes.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn before_viewer(&self, viewer: &Viewer<'_>, route: &str) -> Result<(), Denied> {
+        self.admit(viewer.caller)?;
         match self.when.as_ref().filter(|when| !when.needs_args()) {
-            Some(when) if !when.holds(caller, route, None) => Err(Denied::Condition),
+            Some(when) if !when.holds(viewer, route, None) => Err(Denied::Condition),
             _ => Ok(()),
         }
     }
@@ -165,7 +173,7 @@ impl RouteAuthPlan {
         args: impl FnOnce() -> Map<String, Value>,
     ) -> Result<(), Denied> {
         match self.when.as_ref().filter(|when| when.needs_args()) {
-            Some(when) if !when.holds(caller, route, Some(args())) => Err(Denied::Condition),
+            Some(when) if !when.holds(&Viewer::new(caller), route, Some(args())) => Err(Denied::Condition),
             _ => Ok(()),
         }
     }
@@ -202,7 +210,7 @@ mod tests {
 
     fn holds(text: &str, args: Value) -> bool {
         let Value::Object(args) = args else { unreachable!() };
-        condition(text).unwrap().holds(&ada(), "get_order", Some(args))
+        condition(text).unwrap().holds(&Viewer::new(&ada()), "get_order", Some(args))
     }
 
     #[test]

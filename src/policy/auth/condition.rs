@@ -1,64 +1,31 @@
 //! A condition in CEL (Common Expression Language): checked when it is loaded, since the library finds unknown names only when
 //! they are met, and bounded, since it has no limit of its own.
 
-use std::collections::BTreeSet;
+mod check;
+mod viewer;
+
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
-use cel::{Context, Env, Program};
+use cel::{Env, Program};
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::caller::Caller;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use check::Check;
+pub use viewer::Viewer;
 
 /// What the standard library has; built once.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
 
-/// The longest condition, in bytes, and the deepest one: the library reads it with as many stack frames.
+/// The longest condition, in bytes, and how deep brackets and `? :` go in it. The library reads it by recursion, on a stack of
+/// its own that this text fits into; what is read is measured by [`Check`].
 const MAX_TEXT: usize = 4096;
-const MAX_DEPTH: usize = 64;
-/// The most arguments, as JSON: what a condition goes through costs time for each of them.
+const MAX_BRACKETS: usize = 24;
+const STACK: usize = 256 << 20;
+/// The most arguments, as JSON: what a condition goes through costs time for each of them; and where it goes through others of
+/// them (or of the claims) each time, their product.
 const MAX_ARGS: usize = 64 << 10;
-
-const VARIABLES: [&str; 3] = ["caller", "route", "args"];
-const FIELDS: [&str; 4] = ["sub", "name", "scopes", "claims"];
-/// Functions that say yes or no.
-const DECIDES: [&str; 14] = [
-    "_&&_",
-    "_||_",
-    "!_",
-    "_==_",
-    "_!=_",
-    "_>=_",
-    "_<=_",
-    "_>_",
-    "_<_",
-    "@in",
-    "startsWith",
-    "endsWith",
-    "contains",
-    "bool",
-];
-/// Others. What is behind `@` is the library's own part of a macro.
-const COMPUTES: [&str; 14] = [
-    "_?_:_",
-    "_-_",
-    "_+_",
-    "_*_",
-    "_/_",
-    "_%_",
-    "-_",
-    "_[_]",
-    "@not_strictly_false",
-    "size",
-    "string",
-    "int",
-    "double",
-    "uint",
-];
-/// The macros, for help texts.
-const MACROS: [&str; 4] = ["has", "all", "exists", "exists_one"];
+const MAX_ARGS_SQUARED: usize = 4 << 10;
 
 /// A compiled condition. Two are equal if their texts are.
 #[derive(Clone, Debug)]
@@ -66,6 +33,7 @@ pub struct Condition {
     text: String,
     program: Arc<Program>,
     needs_args: bool,
+    max_args: usize,
     args: Vec<String>,
 }
 
@@ -84,36 +52,46 @@ impl Serialize for Condition {
 impl Condition {
     /// Compiles and checks one.
     pub(super) fn compile(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let text = &written.value;
-        if text.len() > MAX_TEXT || is_deep(text) {
-            let message = "this condition is too long or too deep";
-            diagnostics.push(Diagnostic::error("bad-condition", message).at(written.span, ""));
+        if written.value.len() > MAX_TEXT || is_deep(&written.value) {
+            diagnostics.push(too_deep(written));
             return None;
         }
-        let program = match ENV.compile(text) {
-            Ok(program) => program,
-            Err(errors) => {
-                let first = errors.errors.first();
-                let why = first.map_or_else(String::new, |e| format!(": {}", first_line(&e.msg)));
-                let message = format!("this is not a condition in CEL{why}");
-                let help = "such as `caller.claims.dept == 'support' && 'orders.write' in caller.scopes`";
-                diagnostics.push(Diagnostic::error("bad-condition", message).at(written.span, "").help(help));
-                return None;
-            }
+        // Threads that load have small stacks.
+        let reader = std::thread::Builder::new().stack_size(STACK);
+        let read = std::thread::scope(|scope| {
+            let thread = reader.spawn_scoped(scope, || Self::read(written)).ok()?;
+            thread.join().ok()
+        });
+        let unread = || {
+            Err(vec![
+                Diagnostic::error("bad-condition", "this condition could not be read").at(written.span, ""),
+            ])
         };
-        let mut check = Check { written, problems: Vec::new(), needs_args: false, args: BTreeSet::new() };
-        check.walk(program.expression(), &mut Vec::new(), 0);
-        if !decides(program.expression()) {
-            let message = "a condition says yes or no, and this gives something else";
-            check.problems.push(Diagnostic::error("bad-condition", message).at(written.span, ""));
+        match read.unwrap_or_else(unread) {
+            Ok(condition) => Some(condition),
+            Err(problems) => {
+                problems.into_iter().for_each(|problem| diagnostics.push(problem));
+                None
+            }
         }
-        let Check { problems, needs_args, args, .. } = check;
-        let sound = problems.is_empty();
-        for problem in problems {
-            diagnostics.push(problem);
-        }
-        let args = args.into_iter().collect();
-        sound.then(|| Self { text: text.clone(), program: Arc::new(program), needs_args, args })
+    }
+
+    fn read(written: &Spanned<String>) -> Result<Self, Vec<Diagnostic>> {
+        let program = ENV.compile(&written.value).map_err(|errors| {
+            let first = errors.errors.first();
+            let why = first.map_or_else(String::new, |e| format!(": {}", first_line(&e.msg)));
+            let message = format!("this is not a condition in CEL{why}");
+            let help = "such as `caller.claims.dept == 'support' && 'orders.write' in caller.scopes`";
+            vec![Diagnostic::error("bad-condition", message).at(written.span, "").help(help)]
+        })?;
+        let Check { needs_args, squared, args, .. } = Check::of(written, program.expression())?;
+        Ok(Self {
+            text: written.value.clone(),
+            program: Arc::new(program),
+            needs_args,
+            max_args: if squared { MAX_ARGS_SQUARED } else { MAX_ARGS },
+            args: args.into_iter().collect(),
+        })
     }
 
     /// Whether it looks at arguments.
@@ -129,39 +107,17 @@ impl Condition {
     }
 
     /// Whether it holds. Anything but a plain yes is a no.
-    pub(super) fn holds(&self, caller: &Caller, route: &str, args: Option<Map<String, Value>>) -> bool {
-        let mut context = Context::with_env(ENV.clone());
-        let add = |context: &mut Context<'_, '_>, name: &str, value: &Value| {
-            cel::to_value(value).is_ok_and(|value| {
-                context.add_variable_from_value(name, value);
-                true
-            })
-        };
+    pub(super) fn holds(&self, viewer: &Viewer<'_>, route: &str, args: Option<Map<String, Value>>) -> bool {
+        let mut context = viewer.context().new_inner_scope();
         if let Some(args) = args {
             let args = Value::Object(args);
-            if args.to_string().len() > MAX_ARGS || !add(&mut context, "args", &args) {
+            if args.to_string().len() > self.max_args {
                 return false;
             }
+            context.add_variable_from_value("args", viewer::value(&args));
         }
-        add(&mut context, "caller", &seen(caller))
-            && add(&mut context, "route", &json!(route))
-            && matches!(self.program.execute(&context), Ok(cel::Value::Bool(true)))
-    }
-}
-
-/// What a condition sees of a caller.
-fn seen(caller: &Caller) -> Value {
-    match caller {
-        Caller::Local => json!({ "sub": "local", "name": "local", "scopes": [], "claims": {} }),
-        Caller::Anonymous => json!({ "scopes": [], "claims": {} }),
-        Caller::Known(identity) => {
-            let mut seen =
-                json!({ "sub": identity.sub, "scopes": identity.scopes, "claims": identity.claims });
-            if let (Some(name), Value::Object(seen)) = (&identity.name, &mut seen) {
-                seen.insert("name".to_owned(), json!(name));
-            }
-            seen
-        }
+        context.add_variable_from_value("route", route);
+        matches!(self.program.execute(&context), Ok(cel::Value::Bool(true)))
     }
 }
 
@@ -171,154 +127,26 @@ fn first_line(text: &str) -> &str {
     line.split(" expecting ").next().unwrap_or_default()
 }
 
-/// More brackets or signs in a row than anybody writes.
+fn too_deep(written: &Spanned<String>) -> Diagnostic {
+    let message = "this condition is too long or too deep";
+    let help = "fewer brackets, `? :` and calculations inside each other; `&&` and `||` may have many terms";
+    Diagnostic::error("bad-condition", message).at(written.span, "").help(help)
+}
+
+/// More brackets or choices inside each other than anybody writes.
 fn is_deep(text: &str) -> bool {
-    let (mut depth, mut deepest, mut signs) = (0_usize, 0, 0);
+    let (mut depth, mut deepest, mut choices) = (0_usize, 0, 0);
     for c in text.chars() {
         match c {
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '!' | '-' | '?' => signs += 1,
+            '?' => choices += 1,
             _ => {}
         }
         deepest = deepest.max(depth);
     }
-    deepest > MAX_DEPTH || signs > MAX_DEPTH
+    deepest > MAX_BRACKETS || choices > MAX_BRACKETS
 }
 
-/// Whether the value may be a yes or no.
-fn decides(expr: &IdedExpr) -> bool {
-    match &expr.expr {
-        Expr::Literal(literal) => matches!(literal, LiteralValue::Boolean(_)),
-        Expr::Call(call) => match call.func_name.as_str() {
-            "_?_:_" => call.args.iter().skip(1).all(decides),
-            "_[_]" => true,
-            name => DECIDES.contains(&name),
-        },
-        // Fields of claims and arguments may be anything; those of a caller are known.
-        Expr::Select(select) => {
-            let of_caller = matches!(&select.operand.expr, Expr::Ident(name) if name == "caller");
-            select.test || !of_caller
-        }
-        // `map` and `filter` give lists.
-        Expr::Comprehension(comprehension) => {
-            !matches!(&comprehension.accu_init.expr, Expr::List(_) | Expr::Map(_))
-        }
-        Expr::Ident(_) | Expr::List(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => false,
-    }
-}
-
-struct Check<'a> {
-    written: &'a Spanned<String>,
-    problems: Vec<Diagnostic>,
-    needs_args: bool,
-    args: BTreeSet<String>,
-}
-
-impl Check<'_> {
-    fn problem(&mut self, word: &str, message: String, help: Option<String>) {
-        let problem = Diagnostic::error("bad-condition", message).maybe_help(help);
-        self.problems.push(problem.within(self.written.span, word, ""));
-    }
-
-    /// `own` are the names that macros around it give; `loops` how many of them go through lists.
-    fn walk(&mut self, expr: &IdedExpr, own: &mut Vec<String>, loops: usize) {
-        match &expr.expr {
-            Expr::Unspecified | Expr::Literal(_) => {}
-            Expr::Ident(name) => self.name(name, own),
-            Expr::Select(select) => {
-                if let Expr::Ident(name) = &select.operand.expr
-                    && !own.contains(name)
-                {
-                    self.field(name, &select.field);
-                }
-                self.walk(&select.operand, own, loops);
-            }
-            Expr::Call(call) => {
-                self.function(&call.func_name);
-                for part in call.target.as_deref().into_iter().chain(&call.args) {
-                    self.walk(part, own, loops);
-                }
-            }
-            Expr::List(list) => list.elements.iter().for_each(|e| self.walk(e, own, loops)),
-            Expr::Map(map) => {
-                for entry in &map.entries {
-                    match &entry.expr {
-                        EntryExpr::MapEntry(entry) => {
-                            self.walk(&entry.key, own, loops);
-                            self.walk(&entry.value, own, loops);
-                        }
-                        EntryExpr::StructField(field) => self.walk(&field.value, own, loops),
-                    }
-                }
-            }
-            Expr::Struct(made) => {
-                let message = format!("there is no type `{}` here", made.type_name);
-                self.problem(&made.type_name.clone(), message, None);
-            }
-            Expr::Comprehension(comprehension) => {
-                if loops > 0 {
-                    let message = "one `all`, `exists`, `filter` or `map` stands inside another";
-                    self.problem("", message.to_owned(), Some("go through one list only".to_owned()));
-                    return;
-                }
-                self.walk(&comprehension.iter_range, own, loops);
-                let before = own.len();
-                own.extend([comprehension.iter_var.clone(), comprehension.accu_var.clone()]);
-                own.extend(comprehension.iter_var2.clone());
-                let parts = [
-                    &comprehension.accu_init,
-                    &comprehension.loop_cond,
-                    &comprehension.loop_step,
-                    &comprehension.result,
-                ];
-                for part in parts {
-                    self.walk(part, own, loops + 1);
-                }
-                own.truncate(before);
-            }
-        }
-    }
-
-    fn name(&mut self, name: &str, own: &[String]) {
-        let name = name.trim_start_matches('.');
-        if own.iter().any(|o| o == name) {
-            return;
-        }
-        self.needs_args |= name == "args";
-        if !VARIABLES.contains(&name) {
-            let message = format!("`{name}` is nothing that a condition sees");
-            let help = crate::name::did_you_mean(name, VARIABLES, "it sees");
-            self.problem(name, message, Some(help));
-        }
-    }
-
-    fn field(&mut self, name: &str, field: &str) {
-        match name.trim_start_matches('.') {
-            "caller" if !FIELDS.contains(&field) => {
-                let message = format!("a caller has no `{field}`");
-                let help = match crate::name::nearest(field, FIELDS) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("a claim of that name is `caller.claims.{field}`"),
-                };
-                self.problem(field, message, Some(help));
-            }
-            "args" => {
-                self.args.insert(field.to_owned());
-            }
-            _ => {}
-        }
-    }
-
-    fn function(&mut self, name: &str) {
-        if DECIDES.contains(&name) || COMPUTES.contains(&name) || name.starts_with('@') {
-            return;
-        }
-        let message = format!("there is no function `{name}` here");
-        let words =
-            |c: &&str| c.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !c.starts_with('_');
-        let known = DECIDES.into_iter().chain(COMPUTES).chain(MACROS).filter(words);
-        let help = crate::name::did_you_mean(name, known, "functions");
-        self.problem(name, message, Some(help));
-    }
-}
+#[cfg(test)]
+mod tests;
