@@ -21,7 +21,7 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib().with_op
 /// its own that this text fits into; what is read is measured by [`Check`].
 const MAX_TEXT: usize = 4096;
 const MAX_BRACKETS: usize = 24;
-const STACK: usize = 256 << 20;
+const STACK: usize = 64 << 20;
 /// The most arguments, as JSON: what a condition goes through costs time for each of them; and where it goes through others of
 /// them (or of the claims) each time, their product.
 const MAX_ARGS: usize = 64 << 10;
@@ -70,7 +70,9 @@ impl Condition {
         match read.unwrap_or_else(unread) {
             Ok(condition) => Some(condition),
             Err(problems) => {
-                problems.into_iter().for_each(|problem| diagnostics.push(problem));
+                for problem in problems {
+                    diagnostics.push(problem);
+                }
                 None
             }
         }
