@@ -102,10 +102,11 @@ impl Issuer {
         }
         let Some(keys) = self.keys.load_full() else { return Err(Refused::NoKeys) };
         self.freshen();
-        let keys = match keys.read.elapsed() > TOO_OLD {
-            // After a quiet time nothing has read them in the background: a key may have been withdrawn long ago.
-            true if self.read_again(false).await.is_some() => self.keys.load_full().unwrap_or(keys),
-            _ => keys,
+        // After a quiet time nothing has read them in the background: a key may have been withdrawn long ago.
+        let keys = if keys.read.elapsed() > TOO_OLD && self.read_again(false).await.is_some() {
+            self.keys.load_full().unwrap_or(keys)
+        } else {
+            keys
         };
         if let Some(verified) = self.try_keys(token, &keys)? {
             return Ok((verified, keys.edition));

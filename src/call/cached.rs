@@ -79,8 +79,8 @@ async fn fetch_and_keep(key: &Key, policy: &CachePlan, fetch: Fetch<'_>) -> Resu
         Err(error) if error.code == Code::NotFound => Answer::Missing(error.message),
         Err(error) => return Err(error),
     };
-    // A failure in words is told and forgotten.
-    if !matches!(&answer, Answer::Found(outcome) if outcome.is_error) {
+    // A failure in words is told and forgotten, and so is a list of which a page is missing.
+    if !matches!(&answer, Answer::Found(outcome) if outcome.is_error || outcome.partial) {
         fetch.route.cache.keep(key.clone(), answer.clone(), policy);
     }
     Ok(answer)

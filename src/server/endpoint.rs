@@ -282,7 +282,7 @@ impl Post {
             }
         }
         if kind.way == Way::Initializes {
-            return self.initialize(&server.sessions).await;
+            return Box::pin(self.initialize(&server.sessions)).await;
         }
         if kind.way == Way::Listens && body.len() > MAX_LISTEN {
             return too_large(MAX_LISTEN);

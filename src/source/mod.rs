@@ -68,6 +68,7 @@ pub struct OpConfigs<'a> {
 /// A compiled source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one for a source, and it is seldom moved")]
 pub enum SourcePlan {
     /// An HTTP API.
     Rest(RestPlan),

@@ -319,6 +319,22 @@ async fn callers_never_read_what_was_meant_for_another() {
     assert_eq!(upstream.count(), 14, "seven for each");
 }
 
+#[tokio::test]
+async fn a_list_that_was_cut_short_by_a_failure_is_not_kept() {
+    let upstream = Upstream::start(|seen| match seen.query() {
+        "page=1" => body(r#"{"items":[1,2]}"#),
+        _ => vec![Step::Send(reply("500 Oops", "text/plain", b"no"))],
+    })
+    .await;
+    let mut config = config(&upstream.url(), &json!({ "ttl": "60s" }));
+    config["tools"]["get"]["rest"]["page"] = json!({ "number": { "query": "page" }, "follow": 3 });
+    let gateway = Gateway::start(&config.to_string()).await;
+    for _ in 0..2 {
+        let result = gateway.call("get", json!({ "id": "a" })).await;
+        assert_eq!((state(&result), &structured(&result)["items"]), ("miss", &json!([1, 2])), "{result}");
+    }
+}
+
 #[test]
 fn what_must_not_be_kept_or_shared_is_refused_where_it_stands() {
     let folder = tempfile::tempdir().unwrap();
