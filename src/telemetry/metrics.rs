@@ -328,7 +328,11 @@ mod tests {
         let text = metrics.write(&Figures::default());
         let line = r#"sidegate_calls_total{noun="tool",route="a\"b\\",outcome="ok"} 2"#;
         assert!(text.contains(line), "{text}");
-        assert!(text.contains(r#"le="0.0025"} 0"#) && text.contains(r#"le="0.005"} 2"#), "{text}");
+        for bucket in
+            [r#"le="0.0025",noun="tool",route="a\"b\\"} 0"#, r#"le="0.005",noun="tool",route="a\"b\\"} 2"#]
+        {
+            assert!(text.contains(bucket), "{bucket}: {text}");
+        }
         assert!(text.contains("sidegate_calls_running 0"), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }

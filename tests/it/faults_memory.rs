@@ -37,7 +37,7 @@ fn rows() -> Vec<(&'static str, Vec<Step>, &'static str)> {
         ("chunked", vec![chunked.clone(), again(&chunk, 160_000)], large),
         ("until_it_closes", vec![open, again(&piece, 160_000)], large),
         ("small_chunks", vec![chunked.clone(), again(&small, 100_000)], large),
-        ("failed", vec![send("HTTP/1.1 500 No\r\n\r\n"), again(&piece, 160_000)], large),
+        ("failed", vec![send("HTTP/1.1 500 No\r\n\r\n"), again(&piece, 160_000)], "failed (status 500)"),
         (
             "header",
             vec![begun.clone(), send("X: "), again(&[b'y'; 1024], 10_000_000)],
