@@ -179,6 +179,21 @@ impl Serialize for CallerField {
 }
 
 #[cfg(test)]
+impl Caller {
+    /// Somebody with a key, for tests.
+    pub(crate) fn with_key(sub: &str, scopes: &[&str], claims: &Value) -> Self {
+        Self::Known(Arc::new(Identity {
+            key: format!("key:{sub}"),
+            sub: sub.to_owned(),
+            name: None,
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            claims: claims.as_object().cloned().unwrap_or_default(),
+            token: None,
+        }))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -188,21 +203,8 @@ mod tests {
 
     #[test]
     fn fields_are_found_and_what_is_missing_is_nothing() {
-        let Value::Object(claims) =
-            json!({ "org": { "id": 7 }, "https://shop.example/tenant": "t1", "none": null })
-        else {
-            unreachable!()
-        };
-        let scopes = vec!["a".to_owned(), "b".to_owned()];
-        let identity = Identity {
-            key: "key:ci".to_owned(),
-            sub: "ci".to_owned(),
-            name: None,
-            scopes,
-            claims,
-            token: None,
-        };
-        let caller = Caller::Known(Arc::new(identity));
+        let claims = json!({ "org": { "id": 7 }, "https://shop.example/tenant": "t1", "none": null });
+        let caller = Caller::with_key("ci", &["a", "b"], &claims);
         assert_eq!(value("caller.sub", &caller), Some(json!("ci")));
         assert_eq!(value("caller.name", &caller), None);
         assert_eq!(value("caller.claims.org.id", &caller), Some(json!(7)));

@@ -23,6 +23,12 @@ pub fn to_hex(bytes: &[u8]) -> String {
     halves.filter_map(|half| DIGITS.get(usize::from(half))).collect()
 }
 
+/// A length of time in whole milliseconds.
+#[must_use]
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Reads bytes in hexadecimal.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use reqwest::header;
 use url::Url;
 
+use crate::outgoing::{self, reason};
+
 /// The largest document.
 const MAX_BODY: usize = 256 << 10;
 /// How long one may take.
@@ -18,12 +20,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub(super) fn client() -> Result<reqwest::Client, String> {
     // Installed by somebody else is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .connect_timeout(LIMIT)
-        .pool_idle_timeout(Duration::from_secs(30));
+    let builder = outgoing::client().connect_timeout(LIMIT).pool_idle_timeout(Duration::from_secs(30));
     builder.build().map_err(reason)
 }
 
@@ -60,17 +57,4 @@ async fn read(client: &reqwest::Client, url: Url) -> Result<Vec<u8>, String> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-/// The error and its causes in one line.
-fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -7,26 +7,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use super::record::Seen;
-use super::{CallError, RequestId};
+use super::CallError;
+use super::run::Fetch;
 use crate::live::Route;
 use crate::output::Reply;
-use crate::params::Arguments;
 use crate::policy::{Health, Refusal, RetryPlan};
-use crate::source::{Attempt, Begun, SourceError};
-use crate::talk::{Said, Talk};
+use crate::source::{Attempt, Begun, CallKey, SourceError};
+use crate::talk::Said;
 use crate::telemetry::one_line;
-
-/// What the attempts of a call have in common.
-pub(super) struct Tries<'a> {
-    pub route: &'a Route,
-    /// The time of the whole call, as its caller reads it.
-    pub timeout: Duration,
-    pub retry: Option<&'a RetryPlan>,
-    pub reports: &'a Talk,
-    pub id: RequestId,
-    pub seen: &'a Seen,
-}
+use crate::units::milliseconds;
 
 /// Why an attempt gave nothing.
 enum Failed {
@@ -38,21 +27,21 @@ enum Failed {
     Places(Refusal),
 }
 
-impl Tries<'_> {
+impl Fetch<'_> {
     /// Tries until there is a reply, or no further try makes sense.
-    pub async fn run(&self, arguments: &Arguments, attempt: Attempt<'_>) -> Result<Reply, CallError> {
-        if let (Some(_), Some(guard)) = (self.retry, &self.route.guard) {
+    pub async fn tries(&self) -> Result<Reply, CallError> {
+        if let (Some(_), Some(guard)) = (self.retry(), &self.route.guard) {
             guard.earn_retries();
         }
-        let mut last = None;
+        let (mut last, key) = (None, CallKey::default());
         for tried in 1.. {
-            let error = match self.once(arguments, attempt).await {
+            let error = match self.once(&key).await {
                 Ok(reply) => return Ok(reply),
                 Err(Failed::Source(error)) => error,
                 // What the source said before is nearer to the cause.
                 Err(refused) => return Err(self.told(last.map_or(refused, Failed::Source))),
             };
-            let Some(pause) = self.pause(tried, &error, attempt.deadline) else {
+            let Some(pause) = self.pause(tried, &error) else {
                 return Err(self.told(Failed::Source(error)));
             };
             if let Some(source) = &self.route.meter.source {
@@ -66,34 +55,43 @@ impl Tries<'_> {
     }
 
     /// The pause before the next try, if there is to be one.
-    fn pause(&self, tried: u32, error: &SourceError, deadline: Instant) -> Option<Duration> {
-        let (retry, guard) = (self.retry?, self.route.guard.as_ref()?);
+    fn pause(&self, tried: u32, error: &SourceError) -> Option<Duration> {
+        let (retry, guard) = (self.retry()?, self.route.guard.as_ref()?);
         if !error.passes() {
             return None;
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
         retry.pause(tried, error.after(), left).filter(|_| guard.spend_retry())
     }
 
     /// One attempt. The breaker is asked twice: who would be refused need not wait for a place.
-    async fn once(&self, arguments: &Arguments, attempt: Attempt<'_>) -> Result<Reply, Failed> {
-        let Route { backend, guard, places, .. } = self.route;
+    async fn once(&self, key: &CallKey) -> Result<Reply, Failed> {
+        let Route { plan, backend, guard, places, .. } = self.route;
+        let timeout = plan.policy.timeout.0;
         if let Some(guard) = guard {
             guard.check().map_err(Failed::Guard)?;
         }
         let _place = match places {
-            Some(places) => Some(places.enter(attempt.deadline, self.timeout).await.map_err(Failed::Places)?),
+            Some(places) => Some(places.enter(self.deadline, timeout).await.map_err(Failed::Places)?),
             None => None,
         };
         let mut entered = match guard {
-            Some(guard) => Some(guard.enter(attempt.deadline).await.map_err(Failed::Guard)?),
+            Some(guard) => Some(guard.enter(self.deadline).await.map_err(Failed::Guard)?),
             None => None,
         };
         self.seen.attempt();
         let started = Instant::now();
         let begun = Begun::default();
-        let attempt = Attempt { begun: &begun, ..attempt };
-        let mut run = pin!(timeout_at(attempt.deadline, backend.execute(arguments, attempt)));
+        let attempt = Attempt {
+            talk: self.talk,
+            caller: self.caller,
+            key,
+            begun: &begun,
+            deadline: self.deadline,
+            max_rows: plan.output.max_rows,
+            max_bytes: plan.output.max_bytes,
+        };
+        let mut run = pin!(timeout_at(self.deadline, backend.execute(self.arguments, attempt)));
         let result = tokio::select! {
             biased;
             result = &mut run => result,
@@ -107,10 +105,10 @@ impl Tries<'_> {
         };
         let result = match result {
             // A source that was given what was left of the time names that; the caller knows the whole.
-            Err(_) if begun.is_so() => Err(SourceError::Timeout(self.timeout).begun()),
-            Err(_) => Err(SourceError::Timeout(self.timeout)),
-            Ok(Err(SourceError::Timeout(_))) if Instant::now() >= attempt.deadline => {
-                Err(SourceError::Timeout(self.timeout))
+            Err(_) if begun.is_so() => Err(SourceError::Timeout(timeout).begun()),
+            Err(_) => Err(SourceError::Timeout(timeout)),
+            Ok(Err(SourceError::Timeout(_))) if Instant::now() >= self.deadline => {
+                Err(SourceError::Timeout(timeout))
             }
             Ok(result) => result,
         };
@@ -130,13 +128,17 @@ impl Tries<'_> {
     /// Says in the log, and to a client that listens, that it goes on.
     async fn announce(&self, tried: u32, pause: Duration, error: &SourceError) {
         let plan = &self.route.plan;
-        let (source, ms) = (plan.op.source(), u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        let (source, ms) = (plan.op.source(), milliseconds(pause));
         debug!(request = %self.id, route = %plan.name, source, tried, pause_ms = ms, detail = %one_line(&error.to_string()), "trying again");
-        let attempts = self.retry.map_or(tried, |r| r.attempts);
+        let attempts = self.retry().map_or(tried, |r| r.attempts);
         // Between the stages of the call: the source is waited for, and there is no answer to shape.
         let progress = 1.0 + f64::from(tried) / f64::from(attempts);
         let message = Some(format!("trying again ({} of {attempts})", tried + 1));
         self.reports.say(Said::Progress { progress, total: Some(3.0), message }).await;
+    }
+
+    fn retry(&self) -> Option<&RetryPlan> {
+        self.route.plan.policy.retry.as_ref()
     }
 
     fn told(&self, failed: Failed) -> CallError {

@@ -2,13 +2,15 @@
 
 mod attempts;
 mod cached;
+mod code;
 mod confirm;
 mod error;
 mod record;
 mod run;
 
 pub use crate::output::{Content, Outcome};
-pub use error::{CallError, Code, Origin, whole_seconds};
+pub use code::{Code, Origin};
+pub use error::{CallError, whole_seconds};
 pub use record::{Record, Seen};
 pub use run::{Call, Input, Way, admit, run};
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use serde_json::value::RawValue;
@@ -13,7 +14,7 @@ use crate::output::CacheState;
 use crate::params::{Arguments, ParamsPlan};
 use crate::telemetry::audit::{Arguments as Noted, Audit, Entry, Slot};
 use crate::telemetry::metrics::RouteMeter;
-use crate::units::to_hex;
+use crate::units::{milliseconds, to_hex};
 
 /// The longest value that is recorded as it is, in bytes.
 const MAX_VALUE: usize = 1024;
@@ -132,15 +133,15 @@ impl<'a> Record<'a> {
         Self { meter, audit, call, started: Instant::now(), ended: false, seen }
     }
 
-    /// It is over.
-    pub fn finish(self, result: Result<&Outcome, &CallError>) {
+    /// It is over; gives how long it took.
+    pub fn finish(self, result: Result<&Outcome, &CallError>) -> Duration {
         let end = match result {
             Ok(outcome) if outcome.is_error => End::Error,
             Ok(_) => End::Ok,
             Err(error) => End::Failed(error.code),
         };
         let state = result.ok().and_then(|outcome| outcome.cached).map(|cached| cached.state);
-        self.end_with(end, state);
+        self.end_with(end, state)
     }
 
     /// It has an answer that is no [`Outcome`].
@@ -148,7 +149,7 @@ impl<'a> Record<'a> {
         self.end_with(End::Ok, None);
     }
 
-    fn end_with(mut self, end: End, cached: Option<CacheState>) {
+    fn end_with(mut self, end: End, cached: Option<CacheState>) -> Duration {
         if let (Some(state), Some(answers)) = (cached, self.meter.answers()) {
             match state {
                 CacheState::Hit => &answers.hit,
@@ -157,14 +158,14 @@ impl<'a> Record<'a> {
             }
             .inc();
         }
-        self.close(end, cached);
+        self.close(end, cached)
     }
 
-    fn close(&mut self, end: End, cached: Option<CacheState>) {
+    fn close(&mut self, end: End, cached: Option<CacheState>) -> Duration {
         self.ended = true;
         let took = self.started.elapsed();
         self.meter.end(end.slot(), end.as_str(), took);
-        let Some(audit) = &self.audit else { return };
+        let Some(audit) = &self.audit else { return took };
         let Call { caller, ip, id, way, .. } = self.call;
         let (caller, proof) = match caller {
             Caller::Local => ("local", "none"),
@@ -194,8 +195,9 @@ impl<'a> Record<'a> {
             source: self.meter.source.as_ref().map(|source| source.name.as_str()),
             cache: cached.map(CacheState::as_str),
             attempts: self.seen.attempts.load(Ordering::Relaxed),
-            ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            ms: milliseconds(took),
         });
+        took
     }
 }
 

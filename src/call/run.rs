@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::attempts::Tries;
 use super::cached::cached;
 use super::confirm::confirm;
 use super::record::Seen;
@@ -19,9 +18,9 @@ use crate::params::Arguments;
 use crate::policy::PolicyPlan;
 use crate::policy::cache::Shelf;
 use crate::policy::rate_limit::{Counted, RateLimit};
-use crate::source::{Attempt, Begun, CallKey};
 use crate::talk::Talk;
 use crate::telemetry::one_line;
+use crate::units::milliseconds;
 
 /// The arguments of a call as they came.
 #[derive(Clone, Debug)]
@@ -63,13 +62,11 @@ pub struct Way {
 /// # Errors
 /// [`CallError`]; it was logged already.
 pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Outcome, CallError> {
-    let started = Instant::now();
     let record = Record::begin(&route.meter, &route.audit, call);
     let result = steps(route, input, call, &record.seen).await;
-    record.finish(result.as_ref());
+    let ms = milliseconds(record.finish(result.as_ref()));
     let source = route.plan.op.source().unwrap_or("-");
-    let (name, id, ms) =
-        (&route.plan.name, call.id, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+    let (name, id) = (&route.plan.name, call.id);
     match &result {
         Ok(_) => debug!(request = %id, route = %name, source, ms, "call done"),
         Err(e) if e.code.origin() == Origin::Caller => {
@@ -194,26 +191,14 @@ pub(super) struct Fetch<'a> {
 impl Fetch<'_> {
     /// Asks the source and shapes what it gives.
     pub async fn run(self) -> Result<Outcome, CallError> {
-        let Self { route, arguments, caller, talk, reports, deadline, id, seen } = self;
-        let plan = &*route.plan;
+        let (plan, reports) = (&*self.route.plan, self.reports);
         reports.stage(1, 3, "waiting for the source").await;
-        let attempt = Attempt {
-            talk,
-            caller,
-            key: &CallKey::default(),
-            begun: &Begun::default(),
-            deadline,
-            max_rows: plan.output.max_rows,
-            max_bytes: plan.output.max_bytes,
-        };
         // Retries wrap the attempts; each attempt waits for its places and asks the breaker, and then the source.
-        let PolicyPlan { timeout, retry, .. } = &plan.policy;
-        let tries = Tries { route, timeout: timeout.0, retry: retry.as_ref(), reports, id, seen };
-        let reply = tries.run(arguments, attempt).await?;
+        let reply = self.tries().await?;
 
         // Shape last: what leaves is small and says what was left out.
         reports.stage(2, 3, "shaping the answer").await;
-        let shaped = output::shape(reply, &plan.output, deadline).await;
+        let shaped = output::shape(reply, &plan.output, self.deadline).await;
         shaped.map_err(|error| CallError::shape(error, plan.op.reads_only()))
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Era;
 use crate::call::{CallError, Code, Origin, RequestId, whole_seconds};
 use crate::policy::Denied;
+use crate::units::milliseconds;
 
 /// A JSON-RPC error with the HTTP status it travels with in the modern era (MCP 2026-07-28, basic/index and
 /// transports/streamable-http).
@@ -59,9 +60,9 @@ impl RpcError {
     #[must_use]
     pub fn rate_limited(error: &CallError) -> Self {
         let wait = error.retry_after.unwrap_or_default();
-        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let beyond = milliseconds(wait).saturating_add(1);
         let seconds = whole_seconds(wait).max(1);
-        let data = json!({ "retryAfter": seconds, "retryAfterMs": milliseconds });
+        let data = json!({ "retryAfter": seconds, "retryAfterMs": beyond });
         Self { data: Some(data), retry_after: Some(seconds), ..Self::new(1429, 429, &error.message) }
     }
 

@@ -43,7 +43,9 @@ pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Resu
     let result = result.unwrap_or_else(|_| Err(CallError::internal("the prompt's data took too long")));
     match &result {
         Ok(_) => record.succeed(),
-        Err(error) => record.finish(Err(error)),
+        Err(error) => {
+            record.finish(Err(error));
+        }
     }
     let messages = match (result, round, era) {
         (Err(CallError { unanswered: Some(why), .. }), Some(round), Era::Modern) => {

@@ -6,6 +6,7 @@ use super::method::{origin, required};
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
 use crate::call::{self, CallError, Code, Content, Input, Outcome, RequestId};
+use crate::live::Tool;
 use crate::policy::Viewer;
 
 /// The member of `_meta` that says in how many seconds a failed call is worth trying again.
@@ -22,15 +23,11 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         let help = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
         return Err(RpcError::invalid_params(format!("there is no tool `{shown}`{help}")));
     };
-    // Whoever may not use it learns nothing else of it.
-    let before = tool.route.plan.policy.auth.before(&cx.caller, &name).err();
-    if let (Some(arguments), None) = (params.arguments, &before)
-        && !arguments.get().starts_with('{')
+    // Whoever may not use it learns nothing else of it; that is what the call itself finds out first.
+    if let Err(unfit) = fits(params, era, cx, tool)
+        && tool.route.plan.policy.auth.before(&cx.caller, &name).is_ok()
     {
-        return Err(RpcError::invalid_params("`arguments` is an object"));
-    }
-    if let (Era::Modern, Some(sent), None) = (era, cx.headers, &before) {
-        headers::check_params(sent, &tool.plan.header_params, params.arguments)?;
+        return Err(unfit);
     }
     let id = RequestId::fresh();
     let talks = tool.route.plan.op.talks();
@@ -46,6 +43,17 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         (Err(CallError { unanswered: Some(why), .. }), Some(round), Era::Modern) => round.unanswered(*why),
         (Err(error), ..) if error.code == Code::RateLimited => Err(RpcError::rate_limited(&error)),
         (result, ..) => Ok(write(&name, result, id, era, cx)),
+    }
+}
+
+/// Whether a call is of the form that its tool and its headers want.
+fn fits(params: &Params<'_>, era: Era, cx: &Context<'_>, tool: &Tool) -> Result<(), RpcError> {
+    if params.arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
+        return Err(RpcError::invalid_params("`arguments` is an object"));
+    }
+    match (era, cx.headers) {
+        (Era::Modern, Some(sent)) => headers::check_params(sent, &tool.plan.header_params, params.arguments),
+        _ => Ok(()),
     }
 }
 

@@ -14,8 +14,10 @@ mod listed;
 mod pages;
 mod portable;
 mod prompt;
+mod resource;
 mod route;
 mod server;
+mod tool;
 
 pub use catalog::{Catalog, Lists, Member};
 pub use changes::{Changes, Named};
@@ -25,8 +27,10 @@ pub use confirm::{CONFIRM, ConfirmPlan};
 pub use listed::{IconPlan, ListedPlan};
 pub use pages::List;
 pub use prompt::{MessagePlan, PromptPlan, Role};
-pub use route::{HeaderParam, Noun, ResourcePlan, RoutePlan, ToolPlan};
+pub use resource::ResourcePlan;
+pub use route::{Noun, RoutePlan};
 pub use server::{AuditPlan, LogPlan, ServerPlan, parse_address};
+pub use tool::{HeaderParam, ToolPlan};
 
 use serde::Serialize;
 
@@ -83,7 +87,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
         .iter()
         .filter_map(|(name, tool)| {
             part(config, &["tools", name], diagnostics, |diagnostics| {
-                route::compile_tool(name, tool, config, &sources, diagnostics)
+                tool::compile_tool(name, tool, config, &sources, diagnostics)
             })
         })
         .collect();
@@ -92,7 +96,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
         .iter()
         .filter_map(|(uri, resource)| {
             part(config, &["resources", uri], diagnostics, |diagnostics| {
-                route::compile_resource(uri, resource, config, &sources, diagnostics)
+                resource::compile_resource(uri, resource, config, &sources, diagnostics)
             })
         })
         .collect();

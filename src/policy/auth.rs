@@ -181,12 +181,10 @@ impl RouteAuthPlan {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use serde_json::json;
 
     use super::*;
-    use crate::caller::Identity;
     use crate::diag::Span;
 
     fn condition(text: &str) -> Result<Condition, String> {
@@ -198,14 +196,7 @@ mod tests {
     fn ada() -> Caller {
         let claims =
             json!({ "dept": "support", "level": 3, "none": null, "org": { "id": 7 }, "groups": ["a", "b"] });
-        Caller::Known(Arc::new(Identity {
-            key: "key:ada".to_owned(),
-            sub: "ada".to_owned(),
-            name: None,
-            scopes: vec!["read".to_owned()],
-            claims: claims.as_object().unwrap().clone(),
-            token: None,
-        }))
+        Caller::with_key("ada", &["read"], &claims)
     }
 
     fn holds(text: &str, args: Value) -> bool {

@@ -14,7 +14,7 @@ use crate::caller::{Caller, CallerField};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::output::{Content, Outcome};
 use crate::params::Arguments;
-use crate::units::Period;
+use crate::units::{Period, milliseconds};
 
 /// Answers that are fetched anew in the background at the same time.
 const REFRESHES: usize = 32;
@@ -286,7 +286,7 @@ pub struct Refresh<T> {
 
 impl<T> Drop for Refresh<T> {
     fn drop(&mut self) {
-        let after = u64::try_from(self.entry.stored.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let after = milliseconds(self.entry.stored.elapsed());
         self.entry.failed.store(after.max(1), Ordering::Relaxed);
         self.entry.refreshing.store(false, Ordering::Release);
     }
@@ -371,7 +371,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::caller::Identity;
     use crate::diag::Span;
 
     #[derive(Clone, Debug, PartialEq)]
@@ -396,18 +395,6 @@ mod tests {
             vary: Vary::None,
             fields: Vec::new(),
         }
-    }
-
-    fn caller(sub: &str, scopes: &[&str], claims: Value) -> Caller {
-        let Value::Object(claims) = claims else { panic!("claims are an object") };
-        Caller::Known(Arc::new(Identity {
-            key: format!("key:{sub}"),
-            sub: sub.to_owned(),
-            name: None,
-            scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
-            claims,
-            token: None,
-        }))
     }
 
     fn arguments(values: &[Value]) -> Arguments {
@@ -462,8 +449,9 @@ mod tests {
     fn callers_share_what_they_may() {
         let none = arguments(&[]);
         let shelf = Shelf::default();
-        let (a, b) = (caller("a", &["x", "y"], json!({})), caller("b", &["y", "x"], json!({})));
-        let c = caller("a", &["x", "y"], json!({ "dept": "sales" }));
+        let (a, b) =
+            (Caller::with_key("a", &["x", "y"], &json!({})), Caller::with_key("b", &["y", "x"], &json!({})));
+        let c = Caller::with_key("a", &["x", "y"], &json!({ "dept": "sales" }));
         let same =
             |plan: &CachePlan, one, other| shelf.key(plan, &none, one) == shelf.key(plan, &none, other);
         let mut plan = plan(1000, 0, 0, 0);

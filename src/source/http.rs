@@ -11,6 +11,7 @@ use url::Url;
 use super::SourceError;
 use super::mask::Mask;
 use super::public::NotPublic;
+use crate::outgoing::{self, chain};
 
 /// How much of the body of a failure is read.
 const FAILED: usize = 64 << 10;
@@ -38,10 +39,7 @@ pub(super) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, 
 
 /// [`client`], not yet made.
 pub(super) fn builder(https: bool) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
+    let builder = outgoing::client()
         // What is sent again is decided in one place, and never here (by default a refused HTTP/2 stream is).
         .retry(reqwest::retry::never())
         .connect_timeout(Duration::from_secs(10))
@@ -71,10 +69,7 @@ pub(super) async fn fetch(
     max: usize,
     limit: Duration,
 ) -> Result<Answer, SourceError> {
-    match timeout(limit, exchange(request, max, |_| true)).await {
-        Ok(result) => result,
-        Err(_) => Err(SourceError::Timeout(limit)),
-    }
+    fetch_any(request, max, limit, |_| true).await
 }
 
 /// [`fetch`], where a body that is too large is no reason to hide the status of a failure: of an answer from 400 on that is not `good`
@@ -150,18 +145,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         date(written)?.duration_since(from).unwrap_or_default()
     };
     Some(after.min(YEAR))
-}
-
-/// The error and its causes in one line, without the URL (it may hold a key in its query).
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 fn unreachable_or_bad(error: reqwest::Error) -> SourceError {

@@ -1,11 +1,9 @@
 //! What bounds conditions, and numbers in them.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::*;
-use crate::caller::{Caller, Identity};
+use crate::caller::Caller;
 use crate::diag::Span;
 
 fn condition(text: &str) -> Option<Condition> {
@@ -14,14 +12,7 @@ fn condition(text: &str) -> Option<Condition> {
 
 fn ada() -> Caller {
     let claims = json!({ "groups": ["a", "b"], "level": 3, "max": u64::MAX });
-    Caller::Known(Arc::new(Identity {
-        key: "key:ada".to_owned(),
-        sub: "ada".to_owned(),
-        name: None,
-        scopes: vec!["read".to_owned()],
-        claims: claims.as_object().unwrap().clone(),
-        token: None,
-    }))
+    Caller::with_key("ada", &["read"], &claims)
 }
 
 fn holds(text: &str, args: &Value) -> bool {
