@@ -110,6 +110,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
         })
         .collect();
     auth::check_unknown(config, diagnostics);
+    auth::check_subjects(config, server.as_ref().map(|server| &server.auth), diagnostics);
     auth::check_scopes(config, server.as_ref().map(|server| &server.auth), diagnostics);
     auth::check_exchange(config, server.as_ref().map(|server| &server.auth), diagnostics);
     invalidates::check(config, &tools, &resources, diagnostics);
