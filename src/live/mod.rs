@@ -16,6 +16,7 @@ use crate::policy::{Concurrency, Guard};
 use crate::source::{Backend, OpenError, Source, SourcePlan};
 use crate::telemetry::audit::Slot;
 use crate::telemetry::metrics::{Metrics, RouteMeter};
+use crate::telemetry::otlp::Exporter;
 
 /// A compiled route bound to its live source.
 #[derive(Clone, Debug)]
@@ -120,6 +121,8 @@ pub struct Live {
     pub audit: Arc<Slot>,
     /// What is counted, in all generations.
     pub metrics: Arc<Metrics>,
+    /// Where traces go.
+    pub exporter: Option<Arc<Exporter>>,
     /// How often lists and fixed suggestions may be asked for.
     pub lists_limit: Option<Arc<RateLimit>>,
     /// Says who calls over HTTP.

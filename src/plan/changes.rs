@@ -114,6 +114,7 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
         audit,
         admin,
         metrics: _,
+        otlp: _,
         name: _,
         title: _,
         version: _,

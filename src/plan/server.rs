@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::listed::{self, IconPlan};
+use super::otlp::{self, OtlpPlan};
 use crate::auth::{self, AuthPlan};
 use crate::config::{AuditArgumentsConfig, AuditConfig, Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -72,6 +73,9 @@ pub struct ServerPlan {
     /// The path of the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// Where traces go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpPlan>,
     /// Where those who run the server ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
@@ -138,6 +142,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let listen = listen(http.listen.as_ref(), config.auth.is_some(), diagnostics);
     let path = path(http, diagnostics);
     let metrics = metrics_path(config, path.as_deref(), diagnostics);
+    let otlp = server.telemetry.otlp.as_ref().map(|written| otlp::compile(written, diagnostics));
     let admin = server.admin.as_ref().map(|a| listen_at(&a.listen, config.auth.is_some(), diagnostics));
     check_hosts(http, diagnostics);
     let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
@@ -192,6 +197,10 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         },
         audit: server.audit.as_ref().map(|audit| audit_plan(audit, config, diagnostics)),
         metrics,
+        otlp: match otlp {
+            Some(otlp) => Some(otlp?),
+            None => None,
+        },
         admin: match admin {
             Some(admin) => Some(admin?),
             None => None,
