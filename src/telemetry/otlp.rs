@@ -159,7 +159,7 @@ fn headers(written: &[(String, Secret)]) -> Result<HeaderMap, String> {
 
 /// Collects spans and sends them until nobody gives any more.
 async fn run(mut waiting: mpsc::Receiver<Message>, mut sending: Sending) {
-    let mut batch: Vec<Box<Span>> = Vec::new();
+    let mut batch: Vec<Span> = Vec::new();
     let mut due = None;
     loop {
         let message = match due {
@@ -175,7 +175,7 @@ async fn run(mut waiting: mpsc::Receiver<Message>, mut sending: Sending) {
         };
         match message {
             Some(Message::Span(span)) => {
-                batch.push(span);
+                batch.push(*span);
                 due = due.or_else(|| Some(Instant::now() + DELAY));
                 if batch.len() >= BATCH {
                     due = None;
@@ -224,7 +224,7 @@ impl Refusal {
 
 impl Sending {
     /// Sends a batch, several times if it must be; it is empty then.
-    async fn send(&mut self, batch: &mut Vec<Box<Span>>) {
+    async fn send(&mut self, batch: &mut Vec<Span>) {
         if batch.is_empty() {
             return;
         }
@@ -321,6 +321,7 @@ pub fn reuse(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::span::{About, Trace, text};
 
     fn options(sample: f64) -> OtlpOptions {
         OtlpOptions {
@@ -348,6 +349,42 @@ mod tests {
         let same = reuse(options(1.0), Some(&first), counters).unwrap();
         let other = reuse(options(0.5), Some(&first), counters).unwrap();
         assert!(Arc::ptr_eq(&first, &same) && !Arc::ptr_eq(&first, &other));
+    }
+
+    /// An exporter whose spans nobody sends.
+    fn held() -> (Arc<Exporter>, mpsc::Receiver<Message>) {
+        let (queue, waiting) = mpsc::channel(4);
+        let (hurry, _) = watch::channel(false);
+        let options = options(1.0);
+        let exporter =
+            Exporter { threshold: threshold(1.0), options, queue, lost: Counter::default(), hurry };
+        (Arc::new(exporter), waiting)
+    }
+
+    #[test]
+    fn a_span_that_is_dropped_was_cancelled_or_ended_in_a_panic() {
+        let (exporter, mut waiting) = held();
+        let about = || About { name: "ping".into(), attributes: Vec::new() };
+        for (panics, error) in [(false, "cancelled"), (true, "panic")] {
+            let span = Trace::begin(None, Some(&exporter)).request(None, about).unwrap();
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _span = span;
+                assert!(!panics, "wanted here");
+            }));
+            assert_eq!(ended.is_err(), panics);
+            let Ok(Message::Span(span)) = waiting.try_recv() else { panic!("no span") };
+            assert_eq!((span.failed, &span.about.attributes), (panics, &vec![text("error.type", error)]));
+        }
+    }
+
+    #[test]
+    fn what_finds_no_place_is_counted_and_nobody_waits() {
+        let (exporter, waiting) = held();
+        for _ in 0..10 {
+            let about = About { name: "ping".into(), attributes: Vec::new() };
+            Trace::begin(None, Some(&exporter)).request(None, || about).unwrap().end(None);
+        }
+        assert_eq!((waiting.len(), exporter.lost.get()), (4, 6));
     }
 
     #[test]

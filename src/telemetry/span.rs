@@ -192,7 +192,7 @@ impl Onward {
     }
 }
 
-/// A span that has not ended. Dropped before, it was cancelled.
+/// A span that has not ended. Dropped before, it was cancelled, or ended in a panic.
 #[derive(Debug)]
 pub struct OpenSpan {
     trace: Trace,
@@ -234,7 +234,10 @@ impl OpenSpan {
 
 impl Drop for OpenSpan {
     fn drop(&mut self) {
-        // Nobody waited for its end, which is nobody's failure.
-        self.close(Some("cancelled".into()), false);
+        match std::thread::panicking() {
+            true => self.close(Some("panic".into()), true),
+            // Nobody waited for its end, which is nobody's failure.
+            false => self.close(Some("cancelled".into()), false),
+        }
     }
 }

@@ -184,6 +184,24 @@ async fn sigterm_sends_what_is_there_and_the_log_names_the_trace() {
 }
 
 #[tokio::test]
+async fn a_file_that_begins_to_ask_for_traces_gets_them_without_a_restart() {
+    let collector = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let before = "tools: { get: { description: D., static: { text: x } } }";
+    let (mut process, address) = Process::serve(folder.path(), before).await;
+    call(address, "none").await;
+    let after = format!("server: {{ name: shop, telemetry: {{ otlp: \"{}\" }} }}\n{before}", collector.url());
+    std::fs::write(folder.path().join("gateway.yaml"), after).unwrap();
+    until("it was not reloaded", || process.log().contains("generation 2")).await;
+    call(address, "none").await;
+    process.signal("TERM");
+    assert!(process.end(Duration::from_secs(15)).await.success());
+    let sent = collector.0.take();
+    assert_eq!(read(&sent).len(), 1);
+    assert!(String::from_utf8_lossy(&sent[0].body).contains("{\"stringValue\":\"shop\"}"));
+}
+
+#[tokio::test]
 async fn without_a_trace_the_audit_names_none() {
     let yaml = json!({
         "server": { "audit": { "file": "audit.jsonl" } },

@@ -17,7 +17,7 @@ const ERROR: u32 = 2;
 
 /// An `ExportTraceServiceRequest`.
 pub(super) fn request(
-    spans: &[Box<Span>],
+    spans: &[Span],
     (service, version): &(String, String),
 ) -> Result<Vec<u8>, serde_json::Error> {
     #[derive(Serialize)]
@@ -46,7 +46,7 @@ pub(super) fn request(
     ]
     .map(|(key, value)| json!({ "key": key, "value": { "stringValue": value } }))
     .into();
-    let spans = spans.iter().map(|span| Written(span)).collect();
+    let spans = spans.iter().map(Written).collect();
     let scope_spans = [ScopeSpans { scope: json!({ "name": "sidegate", "version": own }), spans }];
     let resource = json!({ "attributes": attributes });
     serde_json::to_vec(&Request { resource_spans: [ResourceSpans { resource, scope_spans }] })
