@@ -3,23 +3,20 @@
 //! protocol is one small JSON document, and OpenTelemetry's crates would add eleven more for it.
 
 mod json;
+mod send;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{info, warn};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::one_line;
 use super::span::Span;
 use super::trace::TraceId;
-use crate::outgoing::{self, reason};
 use crate::secret::Secret;
+use send::Sending;
 
 /// Spans that wait to be sent. Beyond, calls go on and their spans are lost.
 const WAITING: usize = 2048;
@@ -27,18 +24,8 @@ const WAITING: usize = 2048;
 const BATCH: usize = 512;
 /// How long the first span of a batch waits for others.
 const DELAY: Duration = Duration::from_secs(5);
-/// How long one request may take.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// How often a batch is sent at the most.
-const TRIES: u32 = 4;
-/// The wait before the second try; it doubles.
-const BACKOFF: Duration = Duration::from_secs(1);
-/// The longest wait that a collector may ask for.
-const LONGEST: Duration = Duration::from_secs(30);
 /// How long the end of the process waits for the collector.
 const FLUSH: Duration = Duration::from_secs(2);
-/// How much of an answer is read.
-const ANSWER: usize = 16 << 10;
 
 /// Where spans go, and which.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,23 +67,9 @@ impl Exporter {
     /// If there is no runtime, TLS does not start, or a header is none.
     pub fn open(options: OtlpOptions, exported: Counter, lost: Counter) -> Result<Self, String> {
         let runtime = Handle::try_current().map_err(|e| e.to_string())?;
-        let builder = outgoing::client().connect_timeout(DEADLINE).pool_idle_timeout(Duration::from_secs(60));
-        // The platform's roots are read only where TLS is spoken.
-        let https = options.endpoint.starts_with("https:");
-        let builder = if https { builder } else { builder.tls_certs_only([]) };
-        let client = builder.build().map_err(reason)?;
         let (queue, waiting) = mpsc::channel(WAITING);
         let (hurry, hurried) = watch::channel(false);
-        let sending = Sending {
-            client,
-            url: options.endpoint.clone(),
-            headers: headers(&options.headers)?,
-            service: (options.service.clone(), options.version.clone()),
-            exported,
-            lost: lost.clone(),
-            hurried,
-            failing: false,
-        };
+        let sending = Sending::new(&options, (exported, lost.clone()), hurried)?;
         runtime.spawn(run(waiting, sending));
         Ok(Self { threshold: threshold(options.sample), options, queue, lost, hurry })
     }
@@ -145,18 +118,6 @@ fn threshold(ratio: f64) -> u64 {
     part
 }
 
-fn headers(written: &[(String, Secret)]) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in written {
-        let bad = || format!("`{name}` cannot be sent as a header");
-        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| bad())?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?, value);
-    }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(headers)
-}
-
 /// Collects spans and sends them until nobody gives any more.
 async fn run(mut waiting: mpsc::Receiver<Message>, mut sending: Sending) {
     let mut batch: Vec<Span> = Vec::new();
@@ -192,114 +153,6 @@ async fn run(mut waiting: mpsc::Receiver<Message>, mut sending: Sending) {
                 return;
             }
         }
-    }
-}
-
-/// What sending needs.
-struct Sending {
-    client: reqwest::Client,
-    url: String,
-    headers: HeaderMap,
-    service: (String, String),
-    exported: Counter,
-    lost: Counter,
-    /// Whether somebody waits for the end.
-    hurried: watch::Receiver<bool>,
-    failing: bool,
-}
-
-/// Why a batch was not taken.
-struct Refusal {
-    why: String,
-    /// Whether it may be sent again, and when by the collector's own word.
-    again: bool,
-    after: Option<Duration>,
-}
-
-impl Refusal {
-    fn passing(why: String) -> Self {
-        Self { why, again: true, after: None }
-    }
-}
-
-impl Sending {
-    /// Sends a batch, several times if it must be; it is empty then.
-    async fn send(&mut self, batch: &mut Vec<Span>) {
-        if batch.is_empty() {
-            return;
-        }
-        let number = batch.len() as u64;
-        let body = json::request(batch, &self.service);
-        batch.clear();
-        let why = match body {
-            Ok(body) => match self.tries(body.into()).await {
-                Ok(rejected) => {
-                    let rejected = rejected.min(number);
-                    self.exported.inc_by(number - rejected);
-                    self.lost.inc_by(rejected);
-                    if std::mem::take(&mut self.failing) {
-                        info!("traces are taken again");
-                    }
-                    return;
-                }
-                Err(refusal) => refusal.why,
-            },
-            Err(error) => error.to_string(),
-        };
-        self.lost.inc_by(number);
-        if !std::mem::replace(&mut self.failing, true) {
-            warn!(reason = %one_line(&why), "traces cannot be sent: calls go on and are not traced");
-        }
-    }
-
-    /// Gives how many spans were not taken.
-    async fn tries(&mut self, body: Bytes) -> Result<u64, Refusal> {
-        let mut tried = 1;
-        loop {
-            let refusal = match timeout(DEADLINE, self.once(body.clone())).await {
-                Ok(Ok(rejected)) => return Ok(rejected),
-                Ok(Err(refusal)) => refusal,
-                Err(_) => Refusal::passing(format!("no answer within {DEADLINE:?}")),
-            };
-            let ends = *self.hurried.borrow();
-            if !refusal.again || tried >= TRIES || ends {
-                return Err(refusal);
-            }
-            let backoff = BACKOFF * 2_u32.pow(tried - 1);
-            let wait = refusal.after.map_or(backoff.mul_f64(0.5 + fastrand::f64() / 2.0), |a| a.min(LONGEST));
-            // Who waits for the end has no time for that: once more, and no more.
-            let hurried = async {
-                if self.hurried.wait_for(|hurried| *hurried).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = hurried => {}
-            }
-            tried += 1;
-        }
-    }
-
-    /// One request (OTLP 1.9, section "OTLP/HTTP").
-    async fn once(&self, body: Bytes) -> Result<u64, Refusal> {
-        let request = self.client.post(&self.url).headers(self.headers.clone()).body(body);
-        let mut response = request.send().await.map_err(|e| Refusal::passing(reason(e)))?;
-        let status = response.status();
-        if !status.is_success() {
-            let again = matches!(status.as_u16(), 429 | 502 | 503 | 504);
-            let after = outgoing::retry_after(response.headers(), SystemTime::now());
-            return Err(Refusal { why: format!("status {}", status.as_u16()), again, after });
-        }
-        let mut answer = Vec::new();
-        // Taken is taken, whatever becomes of the rest of the answer.
-        while let Ok(Some(chunk)) = response.chunk().await {
-            answer.extend_from_slice(&chunk);
-            if answer.len() > ANSWER {
-                return Ok(0);
-            }
-        }
-        Ok(json::rejected(&answer))
     }
 }
 

@@ -234,10 +234,11 @@ impl OpenSpan {
 
 impl Drop for OpenSpan {
     fn drop(&mut self) {
-        match std::thread::panicking() {
-            true => self.close(Some("panic".into()), true),
+        if std::thread::panicking() {
+            self.close(Some("panic".into()), true);
+        } else {
             // Nobody waited for its end, which is nobody's failure.
-            false => self.close(Some("cancelled".into()), false),
+            self.close(Some("cancelled".into()), false);
         }
     }
 }
