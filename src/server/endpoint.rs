@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -142,12 +142,29 @@ fn accepted(headers: &HeaderMap) -> (bool, bool) {
 }
 
 async fn read(body: Incoming, max: usize) -> Result<Bytes, Box<Reply>> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    match tokio::time::timeout(BODY_TIMEOUT, whole(Limited::new(body, max))).await {
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Box::new(too_large(max))),
         Ok(Err(_)) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32700, "the body broke off"))),
         Err(_) => Err(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, -32700, "the body took too long"))),
     }
+}
+
+/// All of a body. Where it comes in pieces they are copied together: kept one by one, pieces of a byte would take many times as much
+/// as they hold.
+async fn whole(mut body: Limited<Incoming>) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 fn too_large(max: usize) -> Reply {
