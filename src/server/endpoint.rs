@@ -13,6 +13,7 @@ use hyper::{Method, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
 use super::http::{self, Reply, refuse};
+use super::peer::Peer;
 use super::sessions::Sessions;
 use super::{Server, auth, cors, guard, stream};
 use crate::call::Caller;
@@ -33,12 +34,12 @@ const ID_LENGTH: usize = 24;
 /// Answers one request.
 pub(super) async fn respond(
     request: Request<Incoming>,
-    peer: IpAddr,
+    peer: &Peer,
     server: &Server,
     live: Arc<Live>,
 ) -> Reply {
     let plan = &live.plan.server;
-    let caller = match check(&request, &live).await {
+    let caller = match check(&request, peer, &live).await {
         Ok(caller) => caller,
         Err(refusal) => return *refusal,
     };
@@ -54,7 +55,7 @@ pub(super) async fn respond(
     };
     drop(reading);
     let (uri, headers, peers) = (parts.uri, parts.headers, server.peers.clone());
-    let ip = client(peer, &headers, &live.plan.server.trusted_proxies);
+    let ip = client(peer.ip, &headers, &live.plan.server.trusted_proxies);
     let post = Post { live, caller, ip, uri, headers, body, place: None, peers, session: None };
     post.answer(server).await
 }
@@ -77,7 +78,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
 }
 
 /// Everything that can be refused, or answered, before the body is read.
-async fn check(request: &Request<Incoming>, live: &Live) -> Result<Caller, Box<Reply>> {
+async fn check(request: &Request<Incoming>, peer: &Peer, live: &Live) -> Result<Caller, Box<Reply>> {
     let plan = &live.plan.server;
     let refused = |status, message: &str| Err(Box::new(refuse(status, -32600, message)));
     let headers = request.headers();
@@ -92,7 +93,7 @@ async fn check(request: &Request<Incoming>, live: &Live) -> Result<Caller, Box<R
     {
         return Err(Box::new(preflight));
     }
-    let caller = auth::caller(request.uri(), headers, live).await?;
+    let caller = auth::caller(request.uri(), headers, Some(peer), live).await?;
     let of_session =
         matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
     // A modern client has no sessions: there is nothing to GET for it.
