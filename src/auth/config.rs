@@ -8,7 +8,7 @@ use crate::file::FileRef;
 use crate::secret::Secret;
 use crate::yaml::{Entries, JsonNode, OneOrMany};
 
-/// Who may call over HTTP: whoever has one of the keys, or a token of one of the issuers.
+/// Who may call over HTTP: whoever has one of the keys, a token of one of the issuers, or one of the certificates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Auth")]
@@ -20,6 +20,8 @@ pub struct AuthConfig {
     pub api_keys: Vec<Spanned<ApiKeyConfig>>,
     /// Who issues the tokens (JWT) that clients send as `Authorization: Bearer TOKEN`: one block, or a list of them.
     pub jwt: OneOrMany<Spanned<JwtConfig>>,
+    /// Who the certificates are that clients show in TLS. It needs `server.http.tls.client_ca`, which says whose certificates count.
+    pub client_certificates: Vec<Spanned<ClientCertificateConfig>>,
 }
 
 /// One key: exactly one of `key`, `sha256` and `argon2`.
@@ -36,6 +38,29 @@ pub struct ApiKeyConfig {
     /// Its Argon2id hash (`$argon2id$v=19$…`), for keys that a person chose: `argon2 SALT -id -e`. The first call with a key takes some
     /// ten milliseconds longer.
     pub argon2: Option<Spanned<Secret>>,
+    /// What its holder may do: `caller.scopes`.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// What else is known of its holder: `caller.claims`.
+    #[serde(default)]
+    pub claims: Entries<JsonNode>,
+}
+
+/// One certificate, or all with one name in them: exactly one of `san`, `subject` and `sha256`. A certificate that fits several
+/// entries is the first of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ClientCertificate")]
+pub struct ClientCertificateConfig {
+    /// Who holds it: `caller.sub` and `caller.name` of its calls.
+    pub name: Spanned<String>,
+    /// One of its subject alternative names: a URI (`spiffe://shop/billing`), a DNS name or an e-mail address.
+    pub san: Option<Spanned<String>>,
+    /// The common name (CN) of its subject, letter for letter.
+    pub subject: Option<Spanned<String>>,
+    /// The SHA-256 of the certificate itself in hexadecimal, with or without colons: `openssl x509 -in client.crt -noout -fingerprint -sha256`.
+    /// It is another one whenever the certificate is renewed.
+    pub sha256: Option<Spanned<String>>,
     /// What its holder may do: `caller.scopes`.
     #[serde(default)]
     pub scopes: Vec<String>,

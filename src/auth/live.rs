@@ -1,4 +1,4 @@
-//! Who sends a key or a token: the live part, with the issuers and what was verified a moment ago.
+//! Who sends a key or a token, or shows a certificate: the live part, with the issuers and what was verified a moment ago.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest;
 use moka::future::Cache;
 
+use super::certificates::Shown;
 use super::issuer::{Issuer, Refused};
 use super::keys::{self, Slow};
 use super::plan::{AuthPlan, KnownPlan};
@@ -108,6 +109,13 @@ impl Authentication {
             None if self.slow.is_used() && !Unverified::is_one(text) => self.key(text).await,
             None => self.token(text).await,
         }
+    }
+
+    /// Who holds the certificate that says this. That its authority is believed was looked at before.
+    #[must_use]
+    pub fn certificate(&self, shown: &Shown) -> Option<&Arc<Identity>> {
+        let certificates = &self.known()?.certificates;
+        certificates.iter().find(|known| shown.bears(&known.by)).map(|known| &known.identity)
     }
 
     async fn token(&self, text: &str) -> Result<Arc<Identity>, Refusal> {

@@ -1,6 +1,7 @@
-//! Who calls over HTTP: keys that stand in the configuration, and tokens (JWT) of issuers. Here is what is written, what it
+//! Who calls over HTTP: keys that stand in the configuration, tokens (JWT) of issuers, and certificates of clients. Here is what is written, what it
 //! becomes, and the live part with the issuers' keys; the server only reads the headers and maps the answers.
 
+mod certificates;
 mod config;
 mod fetch;
 mod issuer;
@@ -13,7 +14,8 @@ mod plan;
 mod resource;
 mod token;
 
-pub use config::{ApiKeyConfig, AuthConfig, JwtConfig};
+pub use certificates::{CertificatePlan, Mark, Shown, fingerprint};
+pub use config::{ApiKeyConfig, AuthConfig, ClientCertificateConfig, JwtConfig};
 pub use jwt::{JwtPlan, KeysPlan};
 pub use keys::KeyPlan;
 pub use live::{Authentication, Refusal};

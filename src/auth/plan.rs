@@ -1,11 +1,15 @@
 //! `auth:` after compile: who may call, and who they are then.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::certificates::{self, CertificatePlan};
 use super::config::AuthConfig;
 use super::jwt::{self, JwtPlan};
 use super::keys::{self, KeyPlan};
 use super::resource::Resource;
+use crate::caller::Identity;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::yaml::TextOr;
 
@@ -32,6 +36,17 @@ pub struct KnownPlan {
     /// Issuers of tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub issuers: Vec<JwtPlan>,
+    /// Certificates of clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificatePlan>,
+}
+
+impl KnownPlan {
+    /// Those whom the configuration itself knows, by keys and by certificates.
+    pub fn identities(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        let certificates = self.certificates.iter().map(|certificate| &certificate.identity);
+        self.keys.iter().map(|key| &key.identity).chain(certificates)
+    }
 }
 
 impl AuthPlan {
@@ -51,19 +66,19 @@ pub fn compile(
     diagnostics: &mut Diagnostics,
 ) -> Option<AuthPlan> {
     let Some(written) = written else { return Some(AuthPlan::Unsaid) };
-    let AuthConfig { resource, api_keys, jwt } = match &written.value {
+    let AuthConfig { resource, api_keys, jwt, client_certificates } = match &written.value {
         TextOr::Text(text) if text.value == "none" => return Some(AuthPlan::Open),
         TextOr::Text(text) => {
             let message = format!("`{}` does not say who may call", text.value);
-            let help = "`auth: none` for everybody who reaches the port, or a block with `api_keys` or `jwt`";
+            let help = "`auth: none` for everybody who reaches the port, or a block with `api_keys`, `jwt` or `client_certificates`";
             diagnostics.push(Diagnostic::error("bad-auth", message).at(text.span, "").help(help));
             return None;
         }
         TextOr::Block(auth) => auth,
     };
-    if api_keys.is_empty() && jwt.0.is_empty() {
-        let message = "nobody could ever call: `auth` has no keys and no issuer";
-        let help = "give `api_keys` or `jwt`, or say `auth: none`";
+    if api_keys.is_empty() && jwt.0.is_empty() && client_certificates.is_empty() {
+        let message = "nobody could ever call: `auth` has no keys, no issuer and no certificates";
+        let help = "give `api_keys`, `jwt` or `client_certificates`, or say `auth: none`";
         diagnostics.push(Diagnostic::error("empty-auth", message).absence().at(written.span, "").help(help));
         return None;
     }
@@ -72,11 +87,13 @@ pub fn compile(
     let own = resource.as_ref().and_then(|written| canonical(written, diagnostics));
     let keys = keys::compile(api_keys, diagnostics);
     let issuers = jwt::compile(&jwt.0, own.as_ref(), diagnostics);
+    let certificates = certificates::compile(client_certificates, diagnostics);
     if resource.is_some() && own.is_none() {
         // What the tokens are meant for is said, only not well.
         diagnostics.forget_absences(mark);
     }
-    (diagnostics.errors() == before).then_some(AuthPlan::Known(KnownPlan { resource: own, keys, issuers }))
+    let known = KnownPlan { resource: own, keys, issuers, certificates };
+    (diagnostics.errors() == before).then_some(AuthPlan::Known(known))
 }
 
 fn canonical(written: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Resource> {

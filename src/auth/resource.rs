@@ -40,8 +40,8 @@ impl Resource {
 
     /// The one that a request came for; `host` has been checked.
     #[must_use]
-    pub fn of_request(host: &str, path: &str) -> Self {
-        let origin = format!("http://{}", host.to_ascii_lowercase());
+    pub fn of_request(scheme: &str, host: &str, path: &str) -> Self {
+        let origin = format!("{scheme}://{}", host.to_ascii_lowercase());
         let text = format!("{origin}{}", path.trim_end_matches('/'));
         Self { path: origin.len(), text }
     }

@@ -69,7 +69,8 @@ impl Check {
             let gap = if rendered.is_empty() { "" } else { "\n" };
             match &checked.plan {
                 Some(plan) if errors == 0 && warnings == 0 => {
-                    say(&format!("{gap}{path}: fine ({})", served(plan)));
+                    let https = if plan.server.tls.is_some() { ", over https" } else { "" };
+                    say(&format!("{gap}{path}: fine ({}{https})", served(plan)));
                 }
                 _ => say(&format!(
                     "{gap}{path}: {errors} error{}, {warnings} warning{}",

@@ -42,7 +42,8 @@ impl Serve {
         if let Some(address) = admin.as_ref().and_then(|admin| admin.local_addr().ok()) {
             tracing::info!(%address, "metrics and health are served");
         }
-        let line = format!("{}: http://{address}{} ({})", plan.server.name, plan.server.path, served(&plan));
+        let (name, path, scheme) = (&plan.server.name, &plan.server.path, plan.server.scheme());
+        let line = format!("{name}: {scheme}://{address}{path} ({})", served(&plan));
         let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
         app::describe(&live).await?;

@@ -73,9 +73,9 @@ fn walk<'a>(
         NodeKind::Scalar(scalar) if !node.is_null() => {
             let name = path.last().copied().unwrap_or("");
             let block = path.iter().any(|key| BLOCKS.contains(key)) && !OPEN.contains(&name);
-            // The key of a certificate is a file.
-            let file = path.ends_with(&["tls", "key"]);
-            if (block || is_secret_key(name)) && !file {
+            // The key of a certificate is a file, and everybody may know the digest of a certificate.
+            let open = path.ends_with(&["tls", "key"]) || path.ends_with(&["client_certificates", "sha256"]);
+            if (block || is_secret_key(name)) && !open {
                 secret(node.span, text, sources);
                 // Elsewhere the same words may name something else: a query parameter, a column.
                 let credential = path.first() == Some(&"sources") && (block || name == "api_key");

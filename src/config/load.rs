@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::{Config, Watched, hide};
 use crate::diag::{Diagnostic, Diagnostics, SourceMap};
@@ -147,5 +148,8 @@ fn read_files(config: &mut Config, base: &Path, loaded: &mut Loaded) {
                 loaded.diagnostics.push(problem.help(help));
             }
         }
+    }
+    if let Some(tls) = &config.server.http.tls {
+        tls.check_times(SystemTime::now(), &mut loaded.diagnostics);
     }
 }

@@ -6,6 +6,7 @@ mod listed;
 mod load;
 mod schema;
 mod server;
+mod tls;
 mod watched;
 
 pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeConfig};
@@ -15,6 +16,7 @@ pub use server::{
     AdminConfig, AuditArgumentsConfig, AuditConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig,
     LogLevelConfig, OtlpConfig, ServerCacheConfig, ServerConfig, SessionsConfig, TelemetryConfig,
 };
+pub use tls::{ClientsConfig, ServerTlsConfig};
 pub use watched::Watched;
 
 use std::path::PathBuf;
@@ -287,7 +289,8 @@ impl Config {
             TextOr::Block(auth) => auth.files().collect(),
             TextOr::Text(_) => Vec::new(),
         });
-        sources.chain(icon_files(&mut self.server.icons)).chain(routes).chain(prompts).chain(keys)
+        let tls = self.server.http.tls.as_mut().into_iter().flat_map(|tls| tls.value.files());
+        sources.chain(tls).chain(icon_files(&mut self.server.icons)).chain(routes).chain(prompts).chain(keys)
     }
 }
 

@@ -33,7 +33,7 @@ const NONE_OR_BLOCK: [&str; 5] = [
 ];
 
 /// Blocks that hold exactly one of some keys, whatever else they hold.
-const ONE_OF: [(&str, &[&str]); 22] = [
+const ONE_OF: [(&str, &[&str]); 23] = [
     ("Source", &["rest", "sql", "vector"]),
     ("Tool", &["rest", "sql", "vector", "static"]),
     ("Resource", &["rest", "sql", "vector", "static"]),
@@ -56,6 +56,7 @@ const ONE_OF: [(&str, &[&str]); 22] = [
     ("Credentials", &["bearer", "basic", "api_key", "client_credentials", "token_exchange", "aws_sigv4"]),
     ("ApiKeyCredentials", &["header", "query"]),
     ("ApiKey", &["key", "sha256", "argon2"]),
+    ("ClientCertificate", &["san", "subject", "sha256"]),
     ("VectorSource", &["sqlite", "pgvector", "qdrant"]),
     ("Embedder", &["openai", "hash"]),
     ("Message", &["user", "assistant"]),

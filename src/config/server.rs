@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::IconConfig;
+use super::{IconConfig, ServerTlsConfig};
 use crate::diag::Spanned;
 use crate::policy::rate_limit::RateLimitConfig;
 use crate::secret::Secret;
@@ -68,6 +68,8 @@ pub struct HttpConfig {
     pub drain: Option<Period>,
     /// Sessions of clients up to 2025-11-25.
     pub sessions: SessionsConfig,
+    /// TLS of its own: `https` in place of `http`. Whether there is any cannot change while the server runs.
+    pub tls: Option<Spanned<ServerTlsConfig>>,
 }
 
 /// Sessions (`Mcp-Session-Id`) of clients up to 2025-11-25. With one, such a client can be asked questions, hears news and can cancel

@@ -2,6 +2,9 @@
 
 mod figures;
 mod open;
+mod tls;
+
+pub use tls::Tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -127,6 +130,8 @@ pub struct Live {
     pub lists_limit: Option<Arc<RateLimit>>,
     /// Says who calls over HTTP.
     pub auth: Arc<Authentication>,
+    /// TLS of the listener.
+    pub tls: Option<Arc<Tls>>,
     tools: HashMap<String, Tool>,
     /// Resources by URI.
     resources: HashMap<String, Resource>,

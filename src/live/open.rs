@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Completion, Live, OpenSource, Prompt, Resource, Route, Tool};
+use super::{Completion, Live, OpenSource, Prompt, Resource, Route, Tls, Tool};
 use crate::auth::Authentication;
 use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan};
 use crate::policy::Concurrency;
@@ -44,6 +44,9 @@ impl Live {
         let opening = Opening::new(&plan, previous)?;
         let auth = Authentication::open(&plan.server.auth, previous.map(|p| &p.auth))
             .map_err(|reason| OpenError { name: "auth".to_owned(), reason })?;
+        let tls = plan.server.tls.as_ref().map(|tls| Tls::open(tls, previous.and_then(|p| p.tls.as_ref())));
+        let tls =
+            tls.transpose().map_err(|reason| OpenError { name: "server.http.tls".to_owned(), reason })?;
         let mut tools = HashMap::with_capacity(plan.tools.len());
         for tool in &plan.tools {
             let live = Tool { plan: tool.clone(), route: opening.route("", &tool.route)? };
@@ -93,6 +96,7 @@ impl Live {
             exporter,
             lists_limit,
             auth,
+            tls,
             tools,
             resources,
             templates,

@@ -39,15 +39,15 @@ pub(super) fn check_scopes(config: &Config, auth: Option<&AuthPlan>, diagnostics
         let names: Vec<&String> = route.scopes.iter().map(|scope| &scope.value).collect();
         let has = |scopes: &[String]| names.iter().all(|name| scopes.contains(name));
         let Some(first) = route.scopes.first() else { continue };
-        if known.is_some_and(|known| known.keys.iter().any(|key| has(&key.identity.scopes)))
+        if known.is_some_and(|known| known.identities().any(|identity| has(&identity.scopes)))
             || told.contains(&names)
         {
             continue;
         }
         let (message, help) = match known {
             Some(_) => (
-                "no key of `auth.api_keys` has the scopes of this route: nobody can use it over HTTP",
-                "give them to a key under `scopes`",
+                "no key and no certificate of `auth` has the scopes of this route: nobody can use it over HTTP",
+                "give them to a key or a certificate under `scopes`",
             ),
             None => (
                 "nobody who calls over HTTP has scopes: this route is for stdio only",

@@ -113,6 +113,7 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
         log,
         audit,
         admin,
+        tls,
         metrics: _,
         otlp: _,
         name: _,
@@ -139,6 +140,7 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
     [
         ("server.http.listen", http && *listen != new.listen),
         ("server.http.path", http && *path != new.path),
+        ("server.http.tls", http && tls.is_some() != new.tls.is_some()),
         ("server.http.max_concurrent_calls", *max_concurrent_calls != new.max_concurrent_calls),
         ("server.log", *log != new.log),
         ("server.audit", *audit != new.audit),
@@ -213,6 +215,11 @@ sources:
             ("{ http: { listen: 127.0.0.1:9 } }", &["server.http.listen"][..], &[][..]),
             ("{ http: { path: /other } }", &["server.http.path"], &[]),
             (
+                "{ http: { tls: { cert: tests/config/tls/tls.crt, key: tests/config/tls/tls.key } } }",
+                &["server.http.tls"],
+                &[],
+            ),
+            (
                 "{ http: { max_concurrent_calls: 3 }, log: { level: debug } }",
                 &["server.http.max_concurrent_calls", "server.log"],
                 &["server.http.max_concurrent_calls", "server.log"],
@@ -221,6 +228,7 @@ sources:
         ] {
             for (over_http, wanted) in [(true, http), (false, stdio)] {
                 assert_eq!(Changes::between(&plan(TEXT), &with(server), over_http).fixed, wanted, "{server}");
+                assert_eq!(Changes::between(&with(server), &plan(TEXT), over_http).fixed, wanted, "{server}");
             }
         }
     }

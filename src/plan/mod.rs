@@ -18,6 +18,7 @@ mod prompt;
 mod resource;
 mod route;
 mod server;
+mod tls;
 mod tool;
 
 pub use catalog::{Catalog, Lists, Member};
@@ -32,6 +33,7 @@ pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use resource::ResourcePlan;
 pub use route::{Noun, RoutePlan};
 pub use server::{AuditPlan, LogPlan, ServerPlan, parse_address};
+pub use tls::TlsPlan;
 pub use tool::{HeaderParam, ToolPlan};
 
 use serde::Serialize;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::listed::{self, IconPlan};
 use super::otlp::{self, OtlpPlan};
+use super::tls::{self, TlsPlan};
 use crate::auth::{self, AuthPlan};
 use crate::config::{AuditArgumentsConfig, AuditConfig, Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -79,6 +80,9 @@ pub struct ServerPlan {
     /// Where those who run the server ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
+    /// TLS of the listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsPlan>,
     /// Who may call.
     pub auth: AuthPlan,
     /// Whether the lists may change while this runs: every list is then said to be there.
@@ -140,6 +144,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let http = &server.http;
     let auth = auth::compile(config.auth.as_ref(), diagnostics);
     let listen = listen(http.listen.as_ref(), config.auth.is_some(), diagnostics);
+    let tls = tls::compile(config, diagnostics);
     let path = path(http, diagnostics);
     let metrics = metrics_path(config, path.as_deref(), diagnostics);
     let otlp = server.telemetry.otlp.as_ref().map(|written| otlp::compile(written, diagnostics));
@@ -205,6 +210,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             Some(admin) => Some(admin?),
             None => None,
         },
+        tls: tls.ok()?,
         auth: auth?,
         reloads: false,
     })
@@ -317,6 +323,12 @@ fn beyond_loopback(address: SocketAddr, open: bool) -> Option<Diagnostic> {
 }
 
 impl ServerPlan {
+    /// `https`, or `http` without TLS of our own.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// Moves the listener, as `--listen` does, under the same rule as the file.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::http::{self, Reply, refuse};
+use super::peer::Peer;
 use super::{Server, auth, guard};
 use crate::live::Live;
 use crate::telemetry::metrics::MEDIA_TYPE;
@@ -23,12 +24,12 @@ const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The metrics, for whoever may call.
-pub(super) async fn beside(request: &Request<Incoming>, server: &Server, live: &Live) -> Reply {
+pub(super) async fn beside(request: &Request<Incoming>, peer: &Peer, server: &Server, live: &Live) -> Reply {
     let plan = &live.plan.server;
     if let Err((status, why)) = guard::host(request.uri(), request.headers(), plan) {
         return refuse(status, -32600, why);
     }
-    match auth::proven(request.uri(), request.headers(), live).await {
+    match auth::proven(request.uri(), request.headers(), Some(peer), live).await {
         Ok(()) => metrics(request.method(), server, live),
         Err(refusal) => *refusal,
     }
@@ -89,7 +90,7 @@ async fn respond(request: Request<Incoming>, local: bool, server: &Server) -> Re
         let known = if local {
             guard::host(uri, headers, plan).is_ok()
         } else {
-            auth::proven(uri, headers, &live).await.is_ok()
+            auth::proven(uri, headers, None, &live).await.is_ok()
         };
         return http::health(&request, known, server, &live).await;
     }
@@ -99,7 +100,7 @@ async fn respond(request: Request<Incoming>, local: bool, server: &Server) -> Re
     let refused = if local {
         guard::host(uri, headers, plan).err().map(|(status, why)| refuse(status, -32600, why))
     } else {
-        auth::proven(uri, headers, &live).await.err().map(|refusal| *refusal)
+        auth::proven(uri, headers, None, &live).await.err().map(|refusal| *refusal)
     };
     refused.unwrap_or_else(|| metrics(request.method(), server, &live))
 }

@@ -1,4 +1,4 @@
-//! Who calls, by the key or the token in a header: `Authorization: Bearer …` (RFC 6750, section 2.1) or, for keys, `X-API-Key: …`.
+//! Who calls, by the certificate of the connection, or by the key or the token in a header, which stands above it: `Authorization: Bearer …` (RFC 6750, section 2.1) or, for keys, `X-API-Key: …`.
 //! Never by the URL. And what is said to whoever is not let in.
 
 use std::borrow::Cow;
@@ -7,6 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Uri};
 
 use super::http::{Reply, json, refuse};
+use super::peer::Peer;
 use crate::auth::{Refusal, Resource};
 use crate::caller::Caller;
 use crate::live::Live;
@@ -27,14 +28,25 @@ enum Given<'a> {
     Malformed,
 }
 
-/// Who sent these headers.
+/// Who sent these headers, over a connection to this peer if it may say something of them.
 ///
 /// # Errors
 /// 401 with the challenge (RFC 9110, section 11.6.1; MCP 2026-07-28, basic/authorization); 400 for more than one credential; 503
 /// while nobody can say.
-pub(super) async fn caller(uri: &Uri, headers: &HeaderMap, live: &Live) -> Result<Caller, Box<Reply>> {
+pub(super) async fn caller(
+    uri: &Uri,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+    live: &Live,
+) -> Result<Caller, Box<Reply>> {
     if live.auth.known().is_none() {
         return Ok(Caller::Anonymous);
+    }
+    // A key or a token says more of who calls than the connection does, which a proxy may share among many.
+    if matches!(given(headers), Given::Nothing)
+        && let Some(identity) = peer.and_then(|peer| peer.identity(live))
+    {
+        return Ok(Caller::Known(identity));
     }
     let refuse = |status, error, why: &str| Err(Box::new(challenge(status, error, why, uri, headers, live)));
     let identity = match given(headers) {
@@ -42,8 +54,7 @@ pub(super) async fn caller(uri: &Uri, headers: &HeaderMap, live: &Live) -> Resul
         Given::Key(key) => live.auth.key(key).await,
         Given::Nothing if live.plan.catalog.public => return Ok(Caller::Anonymous),
         Given::Nothing => {
-            let why = "calls need a key or a token: `Authorization: Bearer …`, or `X-API-Key: …` for a key";
-            return refuse(StatusCode::UNAUTHORIZED, None, why);
+            return refuse(StatusCode::UNAUTHORIZED, None, &needs("calls need", live));
         }
         Given::Foreign => Err(Refusal::Bad("credentials of this kind are not taken here")),
         Given::Malformed => {
@@ -66,12 +77,30 @@ pub(super) async fn caller(uri: &Uri, headers: &HeaderMap, live: &Live) -> Resul
 ///
 /// # Errors
 /// As [`caller`].
-pub(super) async fn proven(uri: &Uri, headers: &HeaderMap, live: &Live) -> Result<(), Box<Reply>> {
-    if caller(uri, headers, live).await? == Caller::Anonymous && live.auth.known().is_some() {
-        let why = "this needs a key or a token: `Authorization: Bearer …`, or `X-API-Key: …` for a key";
-        return Err(Box::new(challenge(StatusCode::UNAUTHORIZED, None, why, uri, headers, live)));
+pub(super) async fn proven(
+    uri: &Uri,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+    live: &Live,
+) -> Result<(), Box<Reply>> {
+    if caller(uri, headers, peer, live).await? == Caller::Anonymous && live.auth.known().is_some() {
+        let why = needs("this needs", live);
+        return Err(Box::new(challenge(StatusCode::UNAUTHORIZED, None, &why, uri, headers, live)));
     }
     Ok(())
+}
+
+/// What is missing from a request of nobody.
+fn needs(what: &str, live: &Live) -> String {
+    const HEADERS: &str = "a key or a token: `Authorization: Bearer …`, or `X-API-Key: …` for a key";
+    const CERTIFICATE: &str = "a client certificate that is known here";
+    let known = live.auth.known();
+    let headers = known.is_none_or(|known| !known.keys.is_empty() || !known.issuers.is_empty());
+    match (headers, known.is_some_and(|known| !known.certificates.is_empty())) {
+        (_, false) => format!("{what} {HEADERS}"),
+        (false, true) => format!("{what} {CERTIFICATE}"),
+        (true, true) => format!("{what} {CERTIFICATE}, or {HEADERS}"),
+    }
 }
 
 /// The one key or token that is given. Two could be two callers, and nobody knows who is meant.
@@ -98,8 +127,9 @@ pub(super) fn resource<'a>(uri: &Uri, headers: &HeaderMap, live: &'a Live) -> Co
     written.map_or_else(
         || {
             let host = headers.one("host").ok().flatten();
+            let plan = &live.plan.server;
             let named = uri.authority().map(hyper::http::uri::Authority::as_str);
-            Cow::Owned(Resource::of_request(host.or(named).unwrap_or_default(), &live.plan.server.path))
+            Cow::Owned(Resource::of_request(plan.scheme(), host.or(named).unwrap_or_default(), &plan.path))
         },
         Cow::Borrowed,
     )

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -13,6 +13,7 @@ use hyper::{Method, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
 use super::http::{self, Reply, refuse};
+use super::peer::Peer;
 use super::sessions::Sessions;
 use super::{Server, auth, cors, guard, stream};
 use crate::call::Caller;
@@ -34,12 +35,12 @@ const ID_LENGTH: usize = 24;
 /// Answers one request.
 pub(super) async fn respond(
     request: Request<Incoming>,
-    peer: IpAddr,
+    peer: &Peer,
     server: &Server,
     live: Arc<Live>,
 ) -> Reply {
     let plan = &live.plan.server;
-    let caller = match check(&request, &live).await {
+    let caller = match check(&request, peer, &live).await {
         Ok(caller) => caller,
         Err(refusal) => return *refusal,
     };
@@ -55,7 +56,7 @@ pub(super) async fn respond(
     };
     drop(reading);
     let (uri, headers, peers) = (parts.uri, parts.headers, server.peers.clone());
-    let ip = client(peer, &headers, &live.plan.server.trusted_proxies);
+    let ip = client(peer.ip, &headers, &live.plan.server.trusted_proxies);
     let post = Post { live, caller, ip, uri, headers, body, place: None, peers, session: None };
     post.answer(server).await
 }
@@ -78,7 +79,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
 }
 
 /// Everything that can be refused, or answered, before the body is read.
-async fn check(request: &Request<Incoming>, live: &Live) -> Result<Caller, Box<Reply>> {
+async fn check(request: &Request<Incoming>, peer: &Peer, live: &Live) -> Result<Caller, Box<Reply>> {
     let plan = &live.plan.server;
     let refused = |status, message: &str| Err(Box::new(refuse(status, -32600, message)));
     let headers = request.headers();
@@ -93,7 +94,7 @@ async fn check(request: &Request<Incoming>, live: &Live) -> Result<Caller, Box<R
     {
         return Err(Box::new(preflight));
     }
-    let caller = auth::caller(request.uri(), headers, live).await?;
+    let caller = auth::caller(request.uri(), headers, Some(peer), live).await?;
     let of_session =
         matches!(*request.method(), Method::GET | Method::DELETE) && headers.contains_key(SESSION);
     // A modern client has no sessions: there is nothing to GET for it.
@@ -143,12 +144,29 @@ fn accepted(headers: &HeaderMap) -> (bool, bool) {
 }
 
 async fn read(body: Incoming, max: usize) -> Result<Bytes, Box<Reply>> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    match tokio::time::timeout(BODY_TIMEOUT, whole(Limited::new(body, max))).await {
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Box::new(too_large(max))),
         Ok(Err(_)) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32700, "the body broke off"))),
         Err(_) => Err(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, -32700, "the body took too long"))),
     }
+}
+
+/// All of a body. Where it comes in pieces they are copied together: kept one by one, pieces of a byte would take many times as much
+/// as they hold.
+async fn whole(mut body: Limited<Incoming>) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 fn too_large(max: usize) -> Reply {

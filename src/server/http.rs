@@ -1,13 +1,12 @@
 //! One HTTP request: its path, and the forms of replies.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
+use super::peer::Peer;
 use super::stream::Body;
 use super::{Server, admin, auth, cors, endpoint, guard, metadata};
 use crate::live::Live;
@@ -34,18 +33,21 @@ impl Headers for HeaderMap {
 }
 
 /// Answers one request.
-pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &Server) -> Reply {
+pub(super) async fn respond(request: Request<Incoming>, peer: &Peer, server: &Server) -> Reply {
     let live = server.live.load();
+    if !peer.holds(&live) {
+        return misdirected(request.version());
+    }
     let plan = &live.plan.server;
     match request.uri().path() {
         "/healthz" | "/readyz" => {
             // Probes come under any name; the sources' names are for those who know one of ours.
             let known = guard::host(request.uri(), request.headers(), plan).is_ok()
-                && auth::proven(request.uri(), request.headers(), &live).await.is_ok();
+                && auth::proven(request.uri(), request.headers(), Some(peer), &live).await.is_ok();
             health(&request, known, server, &live).await
         }
         path if plan.admin.is_none() && Some(path) == plan.metrics.as_deref() => {
-            admin::beside(&request, server, &live).await
+            admin::beside(&request, peer, server, &live).await
         }
         path if metadata::is_here(path, plan) => metadata::respond(&request, &live),
         path if path == plan.path => {
@@ -58,6 +60,17 @@ pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &S
             &format!("nothing is served here; the MCP endpoint is {}", plan.path),
         ),
     }
+}
+
+/// A connection that would not be taken any more (RFC 9110, section 15.5.20): its certificate has expired, or another one is needed now.
+fn misdirected(version: Version) -> Reply {
+    let why = "the client certificate of this connection does not hold any more; open a new connection";
+    let mut reply = refuse(StatusCode::MISDIRECTED_REQUEST, -32600, why);
+    // HTTP/2 has no such header.
+    if version < Version::HTTP_2 {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    reply
 }
 
 /// `/healthz`, else `/readyz`: to who is `known` with the names of the sources.

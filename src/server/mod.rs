@@ -9,6 +9,8 @@ mod guard;
 mod health;
 mod http;
 mod metadata;
+mod peer;
+mod punctual;
 mod sessions;
 pub mod stdio;
 mod stream;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the official MCP clients against `sidegate demo` and against rehearsal.yaml, over HTTP and over stdio:
+# Runs the official MCP clients against `sidegate demo` and against rehearsal.yaml, over HTTP and over stdio, and one over https:
 #
 #   tests/clients/run.sh BINARY
 #
@@ -69,7 +69,7 @@ start() {
   "$binary" "$@" --listen 127.0.0.1:0 >>"$name.out" 2>"$name.err" </dev/null &
   server[$name]=$!
   for ((tick = 0; tick < start_limit * 10; tick++)); do
-    url[$name]=$(grep -oE 'http://127\.0\.0\.1:[0-9]+/mcp' "$name.out" | head -1)
+    url[$name]=$(grep -oE 'https?://127\.0\.0\.1:[0-9]+/mcp' "$name.out" | head -1)
     [ -z "${url[$name]}" ] || return 0
     kill -0 "${server[$name]}" 2>/dev/null || break
     sleep 0.1
@@ -94,6 +94,14 @@ for client in typescript python inspector; do
     "$binary" "$here/rehearsal.yaml" "$work/$client-stdio.db" >"$client.json"
 done
 
+# The same over https, with a certificate of an authority that only this client is told of.
+tls=$here/../config/tls
+mkdir https
+cp "$here/rehearsal.sql" "$tls/tls.crt" "$tls/tls.key" https/
+sed 's/^server:$/&\n  http: { tls: { cert: tls.crt, key: tls.key } }/' "$here/rehearsal.yaml" >https/gateway.yaml
+NOTES_DB=$work/https.db start https serve -c "$work/https/gateway.yaml"
+[[ ${url[https]} == https://* ]] || give_up "the server with a certificate says ${url[https]}"
+
 # run NAME COMMAND...: one suite; its report, and a line with its counts in NAME.counts.
 run() {
   local name=$1 status=0 p=0 f=0 last
@@ -117,6 +125,8 @@ target() { if [ "$2" = http ]; then echo "${url[$1]}"; else echo "$work/$1.json"
 
 # Suites side by side; those of one lane, which share a server, one after the other.
 typescript_lane() {
+  run "TypeScript client, rehearsal, https" env NODE_EXTRA_CA_CERTS="$tls/ca.pem" \
+    "$SIDEGATE_NODE" "$here/typescript_rehearsal.mjs" http "${url[https]}"
   for transport in http stdio; do
     run "TypeScript client, demo, $transport" "$SIDEGATE_NODE" "$here/typescript.mjs" "$transport" "$(target demo $transport)"
     run "TypeScript client, rehearsal, $transport" "$SIDEGATE_NODE" "$here/typescript_rehearsal.mjs" "$transport" "$(target typescript $transport)"
@@ -160,15 +170,17 @@ count() {
 }
 for client in 'TypeScript client' 'Python client' Inspector; do
   for suite in demo rehearsal; do
-    for transport in http stdio; do
-      count "$client, $suite, $transport"
+    for transport in http https stdio; do
+      name="$client, $suite, $transport"
+      if [ $transport = https ] && [ "$name" != 'TypeScript client, rehearsal, https' ]; then continue; fi
+      count "$name"
     done
   done
 done
 count "Python client, traces"
 
 # The servers have served everybody and stop cleanly when told to.
-for name in demo typescript python inspector; do
+for name in demo https typescript python inspector; do
   status=0
   if stop "$name"; then wait "${server[$name]}" || status=$?; else status="none within $stop_limit s"; fi
   unset "server[$name]"

@@ -4,7 +4,7 @@
 //!
 //! A comment on the line before a YAML block says what to do with it:
 //! `<!-- within: tools -->` puts it under that key, beside the sources of the example; `<!-- file: examples/x.yaml -->` says
-//! that it is that file; `<!-- wrong -->` that it must fail, with the report in the block that follows.
+//! that it is that file; `<!-- beside: tests/config/tls -->` where the files are that it names; `<!-- wrong -->` that it must fail, with the report in the block that follows.
 
 mod blocks;
 mod reference;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::process::{Process, call};
-use crate::support::{failure, structured};
+use crate::support::{Connection, failure, message, structured};
 
 /// The caps of every route here.
 const CAP: u64 = 256 << 10;
@@ -21,7 +21,7 @@ INSERT INTO wide WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c 
 ";
 
 /// How large the process has been at most.
-fn peak(process: &Process) -> u64 {
+pub(crate) fn peak(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() << 10
@@ -164,4 +164,32 @@ async fn mysql_answers_without_measure_take_no_memory() {
     assert_eq!(structured(after)["rows"], json!([{ "id": 1, "s": "small" }]));
     is_cut(wide, 1);
     own.gone().await;
+}
+
+/// HTTP/1.1 cannot tell that a body in crumbs is an attack; HTTP/2 does.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_chunks_of_a_byte_takes_little_more_than_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (process, address) =
+        Process::serve(folder.path(), "tools: { a: { description: A., static: { text: a } } }").await;
+    structured(&call(address, "a").await);
+    let before = peak(&process);
+    let mut connection = Connection::open(address).await.unwrap();
+    let mut head = "POST /mcp HTTP/1.1\r\nTransfer-Encoding: chunked\r\n".to_owned();
+    for (name, value) in message::modern_headers("tools/call", Some("a")) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    connection.write(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let crumbs = "1\r\n \r\n".repeat(1000);
+    for _ in 0..600 {
+        connection.write(crumbs.as_bytes()).await.unwrap();
+    }
+    let body = message::modern("tools/call", json!({ "name": "a" })).to_string();
+    connection.write(format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).as_bytes()).await.unwrap();
+    let reply = connection.reply().await.unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let grown = peak(&process) - before;
+    // 26 MiB when every piece is kept by itself.
+    assert!(grown < CONSTANT / 2, "{} MiB more", grown >> 20);
 }

@@ -1,11 +1,6 @@
 //! How a REST source reaches its API: whom it trusts, what it shows of itself in TLS, by which proxy, and where it may go.
 
 use reqwest::{Certificate, Identity, Proxy};
-use rustls::RootCertStore;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -13,6 +8,7 @@ use url::{Host, Url};
 use super::config::RestConfig;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::file::FileRef;
+use crate::pem;
 use crate::secret::Secret;
 use crate::source::http;
 use crate::source::public::{PublicOnly, is_public};
@@ -136,28 +132,8 @@ fn is_proxy(text: &str) -> bool {
     })
 }
 
-/// What is wrong with a file; one that could not be read was told of by the loader.
-fn bad(file: &FileRef, what: &str, diagnostics: &mut Diagnostics) {
-    if !(file.content.is_empty() && diagnostics.has_errors()) {
-        let message = format!("`{}` {what}", file.path.value);
-        let help = "PEM is text between lines such as `-----BEGIN CERTIFICATE-----`";
-        diagnostics.push(Diagnostic::error("bad-pem", message).at(file.path.span, "").help(help));
-    }
-}
-
-fn certificates(file: &FileRef, diagnostics: &mut Diagnostics) -> Option<Vec<CertificateDer<'static>>> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&file.content).collect();
-    let found = found.ok().filter(|all| !all.is_empty());
-    let known = |c: &CertificateDer<'_>| RootCertStore::empty().add(c.clone()).is_ok();
-    if found.as_ref().is_none_or(|all| !all.iter().all(known)) {
-        bad(file, "holds no certificates in PEM", diagnostics);
-        return None;
-    }
-    found
-}
-
 fn authorities(file: &FileRef, diagnostics: &mut Diagnostics) -> Option<Secret> {
-    certificates(file, diagnostics)?;
+    pem::certificates(file, diagnostics)?;
     file.text().map(|pem| Secret::new(pem.to_owned()))
 }
 
@@ -173,18 +149,6 @@ fn identity(tls: &Spanned<TlsConfig>, diagnostics: &mut Diagnostics) -> Option<S
             return None;
         }
     };
-    let chain = certificates(cert, diagnostics);
-    let loaded = PrivateKeyDer::from_pem_slice(&key.content)
-        .ok()
-        .and_then(|der| aws_lc_rs::default_provider().key_provider.load_private_key(der).ok());
-    if loaded.is_none() {
-        bad(key, "holds no private key in PEM that can be used; one with a password cannot", diagnostics);
-    }
-    let pair = CertifiedKey::new(chain?, loaded?);
-    if pair.keys_match().is_err() {
-        let problem = Diagnostic::error("bad-tls", "this key does not belong to the certificate");
-        diagnostics.push(problem.at(key.path.span, "").at(cert.path.span, "the certificate"));
-        return None;
-    }
+    pem::pair(cert, key, diagnostics)?;
     Some(Secret::new(format!("{}\n{}", key.text()?, cert.text()?)))
 }

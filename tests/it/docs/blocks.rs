@@ -33,6 +33,8 @@ pub(super) struct Block {
     pub within: Option<String>,
     /// The file that it shows.
     pub file: Option<String>,
+    /// The folder of the files that it names.
+    pub beside: Option<String>,
     /// It must fail.
     pub wrong: bool,
     /// The `text` block right after it.
@@ -62,6 +64,7 @@ pub(super) fn find(page: &str, text: &str) -> Vec<Block> {
                     text: body,
                     within: value(&marks, "within"),
                     file: value(&marks, "file"),
+                    beside: value(&marks, "beside"),
                     wrong: marks.contains(&"wrong"),
                     report: None,
                 }),
@@ -107,8 +110,9 @@ impl Block {
 
     pub(super) fn compiles_as_said(&self) -> Result<(), String> {
         let root = super::root();
-        let base =
-            self.file.as_ref().and_then(|f| Path::new(f).parent()).map_or(root.to_owned(), |p| root.join(p));
+        let folder = self.beside.as_deref().map(Path::new);
+        let folder = folder.or_else(|| Path::new(self.file.as_deref()?).parent());
+        let base = folder.map_or(root.to_owned(), |folder| root.join(folder));
         let text = self.whole();
         let mut loaded = load_text("gateway.yaml", &text, &base, &environment(&text));
         let compiled = loaded.config.as_ref().and_then(|c| plan::compile(c, &mut loaded.diagnostics));

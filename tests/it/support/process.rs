@@ -53,7 +53,7 @@ impl Process {
         std::fs::write(folder.join("gateway.yaml"), yaml).unwrap();
         let mut process = Self::start(folder, &["serve", "--listen", "127.0.0.1:0"]);
         let line = process.line().await.unwrap_or_else(|| panic!("it did not start: {}", process.log()));
-        let (_, rest) = line.split_once("http://").unwrap();
+        let (_, rest) = line.split_once("://").unwrap();
         let address = rest.split('/').next().unwrap().parse().unwrap();
         (process, address)
     }
