@@ -21,7 +21,7 @@ mod states;
 mod talking;
 mod tools;
 
-pub use access::admit;
+pub use access::{admit, refused};
 pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, is_batch, parse};

@@ -17,6 +17,7 @@
 mod access;
 mod asking;
 mod audit;
+mod audit_who;
 mod caching;
 mod callers;
 mod cli;
