@@ -1,5 +1,7 @@
 //! What all our HTTP clients have in common, whatever they ask: no redirects, no system proxy, and errors in one line.
 
+pub mod tls;
+
 use std::error::Error;
 
 use reqwest::redirect::Policy;

@@ -37,6 +37,7 @@ mod http_door;
 mod http_headers;
 mod injection;
 mod issuers;
+mod issuers_tls;
 mod layers;
 mod legacy;
 mod listening;

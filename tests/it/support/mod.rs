@@ -7,6 +7,7 @@ pub mod issuer;
 pub mod message;
 pub mod process;
 pub mod qdrant;
+pub mod tls;
 pub mod upstream;
 pub mod vectors;
 
