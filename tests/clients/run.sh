@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the official MCP clients against `sidegate demo` and against rehearsal.yaml, over HTTP and over stdio:
+# Runs the official MCP clients against `sidegate demo` and against rehearsal.yaml, over HTTP and over stdio; one of them with the tokens
+# of a real OpenID provider; and the reader of Prometheus' client on the metrics:
 #
 #   tests/clients/run.sh BINARY
 #
@@ -132,6 +133,10 @@ inspector_lane() {
   run "Inspector, demo, $1" "$here/inspector.sh" "$1" "$(target demo "$1")"
   run "Inspector, rehearsal, $1" "$here/inspector_rehearsal.sh" "$1" "$(target inspector "$1")"
 }
+others_lane() {
+  run "OpenID provider" "$SIDEGATE_NODE" "$here/openid.mjs" "$binary"
+  run "Metrics" "$SIDEGATE_PYTHON" "$here/metrics_parse.py" "$binary"
+}
 
 typescript_lane >typescript.lane 2>&1 &
 lane[typescript]=$!
@@ -141,24 +146,27 @@ inspector_lane http >inspector-http.lane 2>&1 &
 lane[inspector-http]=$!
 inspector_lane stdio >inspector-stdio.lane 2>&1 &
 lane[inspector-stdio]=$!
-for name in typescript python inspector-http inspector-stdio; do
+others_lane >others.lane 2>&1 &
+lane[others]=$!
+for name in typescript python inspector-http inspector-stdio others; do
   wait "${lane[$name]}"
   unset "lane[$name]"
   cat "$name.lane"
 done
 
 results=()
+names=()
 for client in 'TypeScript client' 'Python client' Inspector; do
   for suite in demo rehearsal; do
-    for transport in http stdio; do
-      name="$client, $suite, $transport"
-      p=0 f=1
-      [ ! -s "$name.counts" ] || read -r p f <"$name.counts"
-      passed=$((passed + p))
-      failed=$((failed + f))
-      results+=("$(printf '%-40s %4d passed %4d failed' "$name" "$p" "$f")")
-    done
+    for transport in http stdio; do names+=("$client, $suite, $transport"); done
   done
+done
+for name in "${names[@]}" 'OpenID provider' Metrics; do
+  p=0 f=1
+  [ ! -s "$name.counts" ] || read -r p f <"$name.counts"
+  passed=$((passed + p))
+  failed=$((failed + f))
+  results+=("$(printf '%-40s %4d passed %4d failed' "$name" "$p" "$f")")
 done
 
 # The servers have served everybody and stop cleanly when told to.
