@@ -71,6 +71,10 @@ conformance: build
 fuzz seconds="60":
     for target in decoder headers answer; do fuzz/run.sh "$target" {{ seconds }} || exit; done
 
+# Whether the time that a wrong key takes says how near it is to a right one.
+timing:
+    cargo bench --locked --bench key_timing
+
 # What a call costs beside two floors, in one run.
 bench:
     cargo bench --locked --bench ratios

@@ -1,6 +1,8 @@
 //! What all our HTTP clients have in common, whatever they ask: no redirects, no system proxy, how long they are asked to wait, and errors
 //! in one line.
 
+pub mod tls;
+
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 

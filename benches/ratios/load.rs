@@ -2,6 +2,7 @@
 //! again. Every answer is checked, and nothing is parsed.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,15 +19,33 @@ use crate::Result;
 /// How long an answer may be late before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What stands where each request has a number of its own.
+pub const NUMBER: &str = "000000000000";
+/// The number of the next request, of whatever connection.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 /// A request without its destination.
 pub struct Message {
     headers: Vec<(&'static str, String)>,
     body: Bytes,
+    /// Where a number stands that is another one in each request.
+    number: Option<usize>,
 }
 
 impl Message {
     pub fn new(headers: Vec<(&'static str, String)>, body: &Value) -> Self {
-        Self { headers, body: body.to_string().into() }
+        Self { headers, body: body.to_string().into(), number: None }
+    }
+
+    pub fn with_header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// [`NUMBER`] in the body is another one in each request.
+    pub fn numbered(mut self) -> Self {
+        self.number = self.body.windows(NUMBER.len()).position(|bytes| bytes == NUMBER.as_bytes());
+        self
     }
 
     /// What the tool is called with, as JSON.
@@ -99,6 +118,8 @@ pub async fn run(
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
+    /// The body, and where its number stands.
+    numbered: Option<(Vec<u8>, usize)>,
     /// The last body that was read in full: an equal one is known to be good.
     good: Bytes,
 }
@@ -109,7 +130,8 @@ impl Connection {
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection); // ends with the sender
-        Ok(Self { sender, request: message.to(address)?, good: Bytes::new() })
+        let numbered = message.number.map(|at| (message.body.to_vec(), at));
+        Ok(Self { sender, request: message.to(address)?, numbered, good: Bytes::new() })
     }
 
     async fn repeat_until(mut self, deadline: Instant) -> Result<Vec<Duration>> {
@@ -126,7 +148,13 @@ impl Connection {
 
     async fn ask(&mut self) -> Result<Bytes> {
         self.sender.ready().await?;
-        let response = self.sender.send_request(self.request.clone()).await?;
+        let mut request = self.request.clone();
+        if let Some((body, at)) = &mut self.numbered {
+            let number = format!("{:012}", NEXT.fetch_add(1, Ordering::Relaxed));
+            body.splice(*at..*at + NUMBER.len(), number.into_bytes());
+            *request.body_mut() = Full::new(Bytes::copy_from_slice(body));
+        }
+        let response = self.sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         if status != StatusCode::OK || body != self.good {

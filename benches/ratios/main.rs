@@ -20,6 +20,7 @@ mod floors;
 )]
 mod hash;
 mod load;
+mod policies;
 mod process;
 mod report;
 mod tables;
@@ -102,6 +103,7 @@ fn measure(options: &Options) -> Result<()> {
             () = interrupted() => Err(Error::from("interrupted")),
         }
     })?;
+    print!("{}", policies::table(report.comparisons()));
     if !left_out.is_empty() {
         let names: Vec<&str> = left_out.iter().map(|work| work.name).collect();
         println!("left out, as there is no TEST_POSTGRES_URL: {}", names.join(", "));

@@ -94,6 +94,17 @@ impl Comparison {
         Ratio::of(pairs.map(|(gateway, floor)| figure(gateway) / figure(floor)))
     }
 
+    /// Processor time of a call, in microseconds: the floor's, and the gateway's.
+    pub fn cpu_us(&self) -> (f64, f64) {
+        let of = |side: &Side| side.median(|round| round.server_cpu_us);
+        (of(&self.floor), of(&self.gateway))
+    }
+
+    /// Gateway over floor, of processor time.
+    pub fn cpu_ratio(&self) -> f64 {
+        self.ratio(|round| round.server_cpu_us).median
+    }
+
     /// Of p50 at one connection.
     fn alone(&self) -> Ratio {
         let pairs = self.gateway.alone_p50_us.iter().zip(&self.floor.alone_p50_us);
@@ -106,7 +117,7 @@ impl Comparison {
         let ratio =
             |ratio: &Ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.lowest, ratio.highest);
         format!(
-            "{:<14} {}\n{:14} {}\n{:14} gateway / floor: throughput {}, CPU {}, alone {}\n{}",
+            "{:<16} {}\n{:16} {}\n{:16} gateway / floor: throughput {}, CPU {}, alone {}\n{}",
             self.work,
             row(&self.floor),
             "",
@@ -125,7 +136,7 @@ impl Comparison {
         }
         let Looped { wall_us, cpu_us } = self.loop_median();
         format!(
-            "{:14} a call of the bare loop: {wall_us:.1} µs, CPU {cpu_us:.1} µs; gateway / loop: alone {:.2}, CPU {:.2}\n",
+            "{:16} a call of the bare loop: {wall_us:.1} µs, CPU {cpu_us:.1} µs; gateway / loop: alone {:.2}, CPU {:.2}\n",
             "",
             median(self.gateway.alone_p50_us.clone()) / wall_us,
             self.gateway.median(|round| round.server_cpu_us) / cpu_us,
@@ -188,6 +199,10 @@ impl Report {
         Self { machine, pinned, seconds, comparisons: Vec::new() }
     }
 
+    pub fn comparisons(&self) -> &[Comparison] {
+        &self.comparisons
+    }
+
     pub fn add(&mut self, comparison: Comparison) {
         self.comparisons.push(comparison);
     }
@@ -204,7 +219,7 @@ impl Report {
         );
         let _ = write!(
             text,
-            "{:<14} {:<14}{:>9}{:>9}{:>7}{:>8}{:>8}{:>8}{:>9}{:>8}",
+            "{:<16} {:<14}{:>9}{:>9}{:>7}{:>8}{:>8}{:>8}{:>9}{:>8}",
             "work", "server", "req/s", "CPU µs", "busy %", "p50 µs", "p99 µs", "alone", "RSS KiB", "bytes"
         );
         text

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::bare::Asked;
 use crate::load::Message;
+use crate::policies::{self, Policed};
 
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-06-18";
 const LISTED: usize = 100;
-const TEXT: &str = "The returns desk takes goods back for thirty days after delivery, with the \
+pub const TEXT: &str = "The returns desk takes goods back for thirty days after delivery, with the \
                     invoice, unworn and in their box. Refunds go to the card that paid; shipping \
                     is ours when the fault is.";
 
@@ -26,6 +27,8 @@ pub struct Work {
     pub proof: &'static str,
     /// Serve the many tools rather than one of each kind.
     pub many: bool,
+    /// Serve one tool alone, with a policy.
+    pub policed: Option<Policed>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,7 @@ impl Floor {
 }
 
 pub fn chosen(only: &[String]) -> Result<Vec<Work>> {
-    let all = all();
+    let all: Vec<Work> = all().into_iter().chain(policies::works()).collect();
     let names: Vec<&str> = all.iter().map(|work| work.name).collect();
     if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("no work is called {unknown}; there are {}", names.join(", ")).into());
@@ -60,7 +63,7 @@ pub fn chosen(only: &[String]) -> Result<Vec<Work>> {
 }
 
 fn all() -> Vec<Work> {
-    let work = |name, floor, message, proof| Work { name, floor, message, proof, many: false };
+    let work = |name, floor, message, proof| Work { name, floor, message, proof, many: false, policed: None };
     vec![
         work("static", Floor::Fixed, modern_call("hello", &json!({})), "The returns desk"),
         work("static-legacy", Floor::Fixed, legacy_call("hello", &json!({})), "The returns desk"),
@@ -96,7 +99,7 @@ fn by_key(tool: &str) -> Message {
     modern_call(tool, &json!({ "id": 4242 }))
 }
 
-fn modern_call(tool: &str, arguments: &Value) -> Message {
+pub fn modern_call(tool: &str, arguments: &Value) -> Message {
     modern("tools/call", Some(tool), &json!({ "name": tool, "arguments": arguments, "_meta": meta() }))
 }
 
@@ -125,6 +128,9 @@ fn request(method: &str, params: &Value) -> Value {
 
 /// Writes the gateway's files into `folder` and answers the name of the YAML file.
 pub fn write(folder: &Path, work: &Work, upstream: SocketAddr) -> Result<&'static str> {
+    if let Some(policed) = work.policed {
+        return policies::write(folder, policed, upstream);
+    }
     let mut tools = if work.many { (1..=LISTED).map(listed_tool).collect() } else { one_of_each() };
     let mut postgres = "";
     if work.floor.postgres() {

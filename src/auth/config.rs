@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diag::Spanned;
 use crate::file::FileRef;
+use crate::outgoing::tls::TlsConfig;
 use crate::secret::Secret;
 use crate::yaml::{Entries, JsonNode, OneOrMany};
 
@@ -85,6 +86,9 @@ pub struct JwtConfig {
     /// A file with its keys (a JSON Web Key Set). It is read when the configuration is loaded.
     #[serde(default)]
     pub jwks_file: Option<FileRef>,
+    /// TLS to where its keys are fetched: whom to trust, such as a company's own authority, and what to show.
+    #[serde(default)]
+    pub tls: Option<Spanned<TlsConfig>>,
     /// Signatures that count. Default: all below.
     #[serde(default)]
     pub algorithms: Option<Spanned<Vec<Spanned<String>>>>,
@@ -100,6 +104,9 @@ pub struct JwtConfig {
 impl AuthConfig {
     /// The files that it names.
     pub(crate) fn files(&mut self) -> impl Iterator<Item = &mut FileRef> {
-        self.jwt.0.iter_mut().filter_map(|jwt| jwt.value.jwks_file.as_mut())
+        self.jwt.0.iter_mut().flat_map(|jwt| {
+            let JwtConfig { jwks_file, tls, .. } = &mut jwt.value;
+            jwks_file.as_mut().into_iter().chain(tls.iter_mut().flat_map(|tls| tls.value.files()))
+        })
     }
 }

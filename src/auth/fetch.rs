@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header;
 use url::Url;
 
+use crate::outgoing::tls::TlsPlan;
 use crate::outgoing::{self, reason};
 
 /// The largest document.
@@ -13,14 +14,18 @@ const MAX_BODY: usize = 256 << 10;
 /// How long one may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A client for the issuers.
+/// A client for an issuer.
 ///
 /// # Errors
 /// The TLS stack's reason if it does not start.
-pub(super) fn client() -> Result<reqwest::Client, String> {
+pub(super) fn client(tls: Option<&TlsPlan>) -> Result<reqwest::Client, String> {
     // Installed by somebody else is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let builder = outgoing::client().connect_timeout(LIMIT).pool_idle_timeout(Duration::from_secs(30));
+    let builder = match tls {
+        Some(tls) => tls.put(builder)?,
+        None => builder,
+    };
     builder.build().map_err(reason)
 }
 

@@ -72,7 +72,7 @@ impl Issuer {
                 let keys = Keys { set: set.clone(), edition: 1, read: Instant::now() };
                 (None, Some(Arc::new(keys)))
             }
-            KeysPlan::Discovery | KeysPlan::Url(_) => (Some(fetch::client()?), None),
+            KeysPlan::Discovery | KeysPlan::Url(_) => (Some(fetch::client(plan.tls.as_ref())?), None),
         };
         Ok(Self {
             plan: plan.clone(),

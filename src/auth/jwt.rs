@@ -10,6 +10,7 @@ use super::config::JwtConfig;
 use super::jwks::KeySet;
 use super::resource::{Resource, comparable};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::outgoing::tls::{TlsConfig, TlsPlan};
 
 /// The signatures that count unless something is said: asymmetric ones, since nothing secret is shared with an issuer.
 const ALGORITHMS: [(&str, Algorithm); 9] = [
@@ -38,6 +39,9 @@ pub struct JwtPlan {
     pub audience: Vec<String>,
     /// Where its keys come from.
     pub keys: KeysPlan,
+    /// TLS to where they are fetched, where something is written about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsPlan>,
     /// Signatures that count.
     pub algorithms: Vec<Algorithm>,
     /// The claim with the scopes; `scope` and `scp` if none is named.
@@ -93,6 +97,10 @@ fn one(
     }
     let audience = audience(written, resource, diagnostics);
     let keys = keys(written, diagnostics);
+    let tls = jwt.tls.as_ref().map(|tls| {
+        fetched_over_tls(jwt, tls, diagnostics);
+        TlsPlan::compile(tls, diagnostics)
+    });
     let algorithms = algorithms(jwt, diagnostics);
     for claim in [&jwt.scopes_claim, &jwt.name_claim].into_iter().flatten().filter(|c| c.trim().is_empty()) {
         let message = "this names no claim";
@@ -102,6 +110,7 @@ fn one(
         issuer: issuer.value.clone(),
         audience: audience?,
         keys: keys?,
+        tls,
         algorithms: algorithms?,
         scopes_claim: jwt.scopes_claim.as_ref().map(|claim| claim.value.clone()),
         name_claim: jwt.name_claim.as_ref().map_or("name", |claim| &claim.value).to_owned(),
@@ -160,6 +169,20 @@ fn keys(written: &Spanned<JwtConfig>, diagnostics: &mut Diagnostics) -> Option<K
             diagnostics.push(problem.at(file.path.span, "or from here"));
             None
         }
+    }
+}
+
+/// Says that nothing is fetched over TLS, so that `tls` would promise something that is not so.
+fn fetched_over_tls(jwt: &JwtConfig, tls: &Spanned<TlsConfig>, diagnostics: &mut Diagnostics) {
+    let (from, at) = match (&jwt.jwks_url, &jwt.jwks_file) {
+        (None, Some(file)) => (file.path.as_str(), file.path.span),
+        (Some(url), _) => (url.as_str(), url.span),
+        (None, None) => (jwt.issuer.as_str(), jwt.issuer.span),
+    };
+    if Url::parse(from).is_ok_and(|url| url.scheme() != "https") || jwt.jwks_file.is_some() {
+        let message = "`tls` is for keys that are fetched from an address that begins with `https://`";
+        let problem = Diagnostic::error("bad-tls", message).at(tls.span, "");
+        diagnostics.push(problem.at(at, "these are not"));
     }
 }
 

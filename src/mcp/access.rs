@@ -2,35 +2,56 @@
 //! (MCP 2026-07-28, basic/authorization). The call itself is refused again in `call/run.rs`, whatever way it came.
 
 use super::completion::Reference;
-use super::{Message, jsonrpc};
+use super::{Context, Era, Message, jsonrpc};
+use crate::call::{CallError, Record, RequestId, Talk};
 use crate::caller::Caller;
 use crate::live::Live;
 use crate::policy::{Denied, RouteAuthPlan};
+use crate::telemetry::metrics::RouteMeter;
 
 /// Whether this caller may send this message, as far as identity and scopes say it.
 ///
 /// # Errors
 /// [`Denied::Unknown`] or [`Denied::Scopes`].
 pub fn admit(message: &Message<'_>, caller: &Caller, live: &Live) -> Result<(), Denied> {
-    rule(message, live).map_or(Ok(()), |rule| rule.admit(caller))
+    named(message, live).map_or(Ok(()), |named| named.rule.admit(caller))
 }
 
-/// The rule of what a message names.
-fn rule<'a>(message: &Message<'_>, live: &'a Live) -> Option<&'a RouteAuthPlan> {
+/// Counts a call that [`admit`] refused, and writes it to the audit: it ends there.
+pub fn refused(message: &Message<'_>, era: Era, denied: &Denied, cx: &Context<'_>) {
+    if let Some(meter) = named(message, &cx.live).and_then(|named| named.meter) {
+        let call = cx.call(RequestId::fresh(), era, Talk::silent());
+        Record::begin(meter, &cx.live.audit, &call).finish(Err(&CallError::denied(denied)));
+    }
+}
+
+/// What a message names.
+struct Named<'a> {
+    rule: &'a RouteAuthPlan,
+    /// What it is counted by, if the message is a call of it.
+    meter: Option<&'a RouteMeter>,
+}
+
+fn named<'a>(message: &Message<'_>, live: &'a Live) -> Option<Named<'a>> {
     let params = &message.params;
     match message.method.as_deref()? {
-        "tools/call" | "prompts/get" => {
-            let name = jsonrpc::string(params.name, "name").ok()??;
-            match message.method.as_deref() {
-                Some("tools/call") => live.tool(&name).map(|tool| &tool.route.plan.policy.auth),
-                _ => live.prompt(&name).map(|prompt| &prompt.plan.policy.auth),
-            }
+        "tools/call" => {
+            let tool = live.tool(&jsonrpc::string(params.name, "name").ok()??)?;
+            Some(Named { rule: &tool.route.plan.policy.auth, meter: Some(&tool.route.meter) })
         }
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
-            let uri = jsonrpc::string(params.uri, "uri").ok()??;
-            live.resource(&uri).map(|(resource, _)| &resource.route.plan.policy.auth)
+        "prompts/get" => {
+            let prompt = live.prompt(&jsonrpc::string(params.name, "name").ok()??)?;
+            Some(Named { rule: &prompt.plan.policy.auth, meter: Some(&prompt.meter) })
         }
-        "completion/complete" => Reference::read(params)?.rule(live).map(|(rule, _)| rule),
+        method @ ("resources/read" | "resources/subscribe" | "resources/unsubscribe") => {
+            let (resource, _) = live.resource(&jsonrpc::string(params.uri, "uri").ok()??)?;
+            let meter: &RouteMeter = &resource.route.meter;
+            let rule = &resource.route.plan.policy.auth;
+            Some(Named { rule, meter: (method == "resources/read").then_some(meter) })
+        }
+        "completion/complete" => {
+            Reference::read(params)?.rule(live).map(|(rule, _)| Named { rule, meter: None })
+        }
         _ => None,
     }
 }

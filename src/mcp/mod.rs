@@ -22,7 +22,7 @@ mod talking;
 mod tools;
 mod traced;
 
-pub use access::admit;
+pub use access::{admit, refused};
 pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, is_batch, parse};

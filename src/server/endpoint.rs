@@ -288,6 +288,7 @@ impl Post {
             && let Some(id) = message.id.as_deref()
             && let Err(denied) = mcp::admit(message, &self.caller, &self.live)
         {
+            mcp::refused(message, kind.era, &denied, &self.context(None));
             return auth::denied(&denied, id, &self.uri, &self.headers, &self.live);
         }
         // An answer to a question and a cancellation are let in always: calls that run wait for them.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the official MCP clients against `sidegate demo` and against rehearsal.yaml, over HTTP and over stdio, and one over https:
+# Runs the official MCP clients against `sidegate demo` and against rehearsal.yaml, over HTTP and over stdio, and one over https; one of
+# them with the tokens of a real OpenID provider; and the reader of Prometheus' client on the metrics:
 #
 #   tests/clients/run.sh BINARY
 #
@@ -144,6 +145,10 @@ inspector_lane() {
   run "Inspector, demo, $1" "$here/inspector.sh" "$1" "$(target demo "$1")"
   run "Inspector, rehearsal, $1" "$here/inspector_rehearsal.sh" "$1" "$(target inspector "$1")"
 }
+others_lane() {
+  run "OpenID provider" "$SIDEGATE_NODE" "$here/openid.mjs" "$binary"
+  run "Metrics" "$SIDEGATE_PYTHON" "$here/metrics_parse.py" "$binary"
+}
 
 typescript_lane >typescript.lane 2>&1 &
 lane[typescript]=$!
@@ -153,7 +158,9 @@ inspector_lane http >inspector-http.lane 2>&1 &
 lane[inspector-http]=$!
 inspector_lane stdio >inspector-stdio.lane 2>&1 &
 lane[inspector-stdio]=$!
-for name in typescript python inspector-http inspector-stdio; do
+others_lane >others.lane 2>&1 &
+lane[others]=$!
+for name in typescript python inspector-http inspector-stdio others; do
   wait "${lane[$name]}"
   unset "lane[$name]"
   cat "$name.lane"
@@ -178,6 +185,8 @@ for client in 'TypeScript client' 'Python client' Inspector; do
   done
 done
 count "Python client, traces"
+count "OpenID provider"
+count Metrics
 
 # The servers have served everybody and stop cleanly when told to.
 for name in demo https typescript python inspector; do

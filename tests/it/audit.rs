@@ -52,7 +52,7 @@ async fn upstream() -> Upstream {
 }
 
 /// The lines of an audit once there are so many. Each is one JSON object without anything that a terminal obeys.
-async fn lines(path: &Path, wanted: usize) -> Vec<Value> {
+pub async fn lines(path: &Path, wanted: usize) -> Vec<Value> {
     let start = Instant::now();
     loop {
         let text = std::fs::read_to_string(path).unwrap_or_default();

@@ -1,5 +1,12 @@
 //! Kept answers: when one is given again and to whom, that those who miss the same fetch it once, and that nothing but whole answers
 //! is kept.
+//!
+//! | promise | shown by |
+//! |---|---|
+//! | F1 10,000 interleaved calls of two callers, none crossed | `callers_never_read_what_was_meant_for_another` |
+//! | F2 1,000 who miss the same: one fetch, 1,000 right answers | `a_thousand_who_miss_the_same_fetch_it_once` |
+//! | F3 a million different keys: bytes, entries and the process stay bounded | `many_keys::a_million_answers_take_what_the_cache_may_take` |
+//! | F4 `ttlMs` and `cacheScope` by method; rounds are kept by nobody | `cache_hints` |
 
 use std::collections::HashSet;
 use std::sync::Arc;

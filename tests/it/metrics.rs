@@ -22,7 +22,7 @@ use crate::support::{Connection, Gateway};
 const KEY: &str = "a-key-that-nobody-may-see";
 
 /// Samples by name with labels, as written. Every line is of the form that OpenMetrics has.
-fn samples(text: &str) -> BTreeMap<String, f64> {
+pub fn samples(text: &str) -> BTreeMap<String, f64> {
     let mut samples = BTreeMap::new();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.last(), Some(&"# EOF"), "{text}");
@@ -47,6 +47,13 @@ async fn scrape(gateway: &Gateway) -> BTreeMap<String, f64> {
         Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
     );
     samples(&reply.text())
+}
+
+/// What the address of those who run it says.
+pub async fn scrape_admin(gateway: &Gateway) -> BTreeMap<String, f64> {
+    let headers = headers(&[("Host", "localhost")]);
+    let mut connection = Connection::open(gateway.admin.unwrap()).await.unwrap();
+    samples(&connection.send("GET", "/metrics", &headers, b"").await.unwrap().text())
 }
 
 fn config(url: &str) -> Value {
@@ -104,7 +111,13 @@ async fn calls_are_counted_by_route_and_outcome_and_nothing_a_caller_sends_is_a_
     gateway.get("/zebra").await;
     let _session = gateway.session("2025-06-18", json!({})).await;
 
-    let found = scrape(&gateway).await;
+    // A connection goes back to its pool a moment after its answer.
+    let start = Instant::now();
+    let mut found = scrape(&gateway).await;
+    while found[r#"sidegate_pool_idle{source="db"}"#] < 1.0 && start.elapsed() < Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        found = scrape(&gateway).await;
+    }
     let outcome = |noun: &str, route: &str, outcome: &str| {
         let name = format!("sidegate_calls_total{{noun=\"{noun}\",route=\"{route}\",outcome=\"{outcome}\"}}");
         found.get(&name).copied().unwrap_or_default() as u64

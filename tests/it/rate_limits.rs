@@ -1,4 +1,9 @@
 //! Rate limits: what passes, what is told to the others and whether it is true, who shares a limit, and that lists and stdio count too.
+//!
+//! | promise | shown by |
+//! |---|---|
+//! | G1 100 a minute are 100 of 1,000 at once, and `Retry-After` is true | `a_hundred_in_a_minute_are_a_hundred_of_a_thousand_at_once`, `a_call_at_the_time_that_was_told_passes` |
+//! | G2 a million callers take less than 64 MiB; stdio, lists and suggestions count | `many_keys::a_million_callers_take_less_than_64_mib_and_each_has_a_limit`, `over_stdio_calls_are_limited_too`, `lists_suggestions_prompts_and_resources_count_too` |
 
 use std::time::{Duration, Instant};
 

@@ -7,49 +7,19 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 use crate::support::tls::{Authority, authority, certificate};
+use crate::support::tls_upstream::{acceptor, folder};
 use crate::support::upstream::{Step, json as answer, reply};
 use crate::support::{Gateway, Upstream, failure, structured};
-
-/// A folder with what the gateway needs: `ca.pem`, `cert.pem`, `key.pem`.
-fn folder(servers: &Authority, clients: &Authority) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let (cert, key) = certificate(clients, "gateway.example");
-    for (name, text) in [("ca.pem", servers.pem()), ("cert.pem", cert), ("key.pem", key)] {
-        std::fs::write(folder.path().join(name), text).unwrap();
-    }
-    folder
-}
 
 /// A server on loopback with a certificate for `localhost`, which asks for one of `clients` if there are any. It answers with the
 /// version of HTTP that was spoken and the headers it got.
 async fn tls_server(servers: &Authority, clients: Option<&Authority>) -> SocketAddr {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (cert, key) = certificate(servers, "localhost");
-    let builder = match clients {
-        None => ServerConfig::builder().with_no_client_auth(),
-        Some(clients) => {
-            let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(clients.pem().as_bytes()).unwrap()).unwrap();
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
-            ServerConfig::builder().with_client_cert_verifier(verifier)
-        }
-    };
-    let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let mut config = builder.with_single_cert(vec![cert], key).unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(servers, "localhost", clients, &["h2", "http/1.1"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

@@ -1,5 +1,17 @@
 //! Tokens of an issuer, one by one: which come in, and which do not for one thing that is wrong with them (RFC 7519, RFC 8725,
 //! RFC 9068).
+//!
+//! What is promised of callers, and where it is shown:
+//!
+//! | promise | shown by |
+//! |---|---|
+//! | E1 a missing or garbage token is a challenge with metadata and scopes; metadata at both places | `callers::nobody_comes_in_without_a_key_that_is_known`, `the_metadata_says_where_tokens_come_from_at_both_places_to_everybody`, `access::what_is_needed_stands_in_the_first_challenge_and_in_the_metadata` |
+//! | E2 times, issuer, audience, subject, forms; never by the URL | `bad_tokens_do_not_come_in_and_cause_nothing`, `a_token_comes_in_the_header_and_in_one_header_only` |
+//! | E3 tricks with algorithms and keys, without a fetch | `bad_tokens_do_not_come_in_and_cause_nothing` |
+//! | E4 a missing scope: all named at once, hidden in lists, nothing touched | `access::a_missing_scope_is_a_challenge_with_all_of_them_and_touches_nothing`, `access::lists_show_what_a_caller_may_use_and_no_more` |
+//! | E5 10,000 calls of strangers: no source, pool, cache or issuer hears of them | `strangers` |
+//! | E6 keys are compared in constant time, kept hashed, taken from headers only | `benches/key_timing.rs`, `callers::keys_do_not_print`, `callers::nobody_comes_in_without_a_key_that_is_known` |
+//! | E7 keys that change under load; an issuer that is down, slow, large; `http` refused; TLS with an authority of its own | `issuers`, `issuers_tls`, `tests/config/invalid/jwt.yaml`, and a real provider in `tests/clients/openid.mjs` |
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};

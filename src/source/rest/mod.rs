@@ -33,5 +33,4 @@ pub use page::{CursorConfig, LinkHeaderConfig, NumberConfig, OffsetConfig, PageS
 pub use pairs::{ListConfig, ListStyle};
 pub use plan::{RestOp, RestPlan};
 pub use poll::PollConfig;
-pub use reach::TlsConfig;
 pub use sign::AwsSigv4Config;

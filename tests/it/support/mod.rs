@@ -9,6 +9,7 @@ pub mod message;
 pub mod process;
 pub mod qdrant;
 pub mod tls;
+pub mod tls_upstream;
 pub mod upstream;
 pub mod vectors;
 
