@@ -34,6 +34,7 @@ mod handbook_sql;
 mod http;
 mod http_door;
 mod http_headers;
+mod include;
 mod injection;
 mod issuers;
 mod layers;
