@@ -6,77 +6,97 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 
-/// The largest file that a configuration may name.
-const MAX_FILE: u64 = 16 << 20;
+use super::files::{Disk, Files};
+use super::include::is_like;
 
-/// The files that were read, by their absolute paths.
+/// The files that were read, by their absolute paths, and the folders in which names were looked for, with their pattern.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched(BTreeMap<PathBuf, Found>);
+pub struct Watched {
+    files: BTreeMap<PathBuf, Found>,
+    folders: BTreeMap<(PathBuf, String), Found>,
+}
 
 /// What stood there: its digest, or a sentence.
 type Found = Result<Vec<u8>, String>;
+/// Names in a folder, and whether each is a folder.
+type Names = Result<Vec<(String, bool)>, String>;
 
 impl Watched {
     /// Reads a file, and notes what it was.
     ///
     /// # Errors
     /// A sentence that says why it cannot be read.
-    pub(super) fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
-        let read = content(path);
+    pub(super) fn read(&mut self, path: &Path, files: &dyn Files) -> Result<Vec<u8>, String> {
+        let read = files.read(path);
         let found = found(&read);
         // Where a file is read twice and changes in between, the first is what will not be found again.
-        self.0.entry(absolute(path)).or_insert(found);
+        self.files.entry(Self::absolute(path)).or_insert(found);
         read
+    }
+
+    /// The names in a folder that are like a pattern, sorted; notes them.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be listed.
+    pub(super) fn list(&mut self, folder: &Path, pattern: &str, files: &dyn Files) -> Names {
+        let names = listed(folder, pattern, files);
+        self.folders.entry((Self::absolute(folder), pattern.to_owned())).or_insert_with(|| told(&names));
+        names
+    }
+
+    /// The path from the root.
+    pub(super) fn absolute(path: &Path) -> PathBuf {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
 
     /// The paths.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.keys().map(PathBuf::as_path)
+        self.files.keys().map(PathBuf::as_path)
+    }
+
+    /// The folders in which names that are like a pattern matter, with it.
+    pub fn folders(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.folders.keys().map(|(folder, pattern)| (folder.as_path(), pattern.as_str()))
     }
 
     /// Whether everything is still as it was. Reads all files.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.0.iter().all(|(path, before)| found(&content(path)) == *before)
+        self.files.iter().all(|(path, before)| found(&Disk.read(path)) == *before)
+            && self
+                .folders
+                .iter()
+                .all(|((folder, pattern), before)| told(&listed(folder, pattern, &Disk)) == *before)
     }
 
     /// Takes in those of `others` that are missing here, as they are now.
     pub fn cover(&mut self, others: &Self) {
         for path in others.paths() {
-            if !self.0.contains_key(path) {
-                self.0.insert(path.to_owned(), found(&content(path)));
+            if !self.files.contains_key(path) {
+                self.files.insert(path.to_owned(), found(&Disk.read(path)));
             }
+        }
+        for (folder, pattern) in others.folders.keys() {
+            let key = (folder.clone(), pattern.clone());
+            self.folders.entry(key).or_insert_with(|| told(&listed(folder, pattern, &Disk)));
         }
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+fn listed(folder: &Path, pattern: &str, files: &dyn Files) -> Names {
+    let mut names = files.list(folder, &|name| is_like(name, pattern))?;
+    names.sort();
+    Ok(names)
+}
+
+fn told(names: &Names) -> Found {
+    let all = |names: &Vec<(String, bool)>| format!("{names:?}").into_bytes();
+    found(&names.as_ref().map(all).map_err(Clone::clone))
 }
 
 fn found(read: &Result<Vec<u8>, String>) -> Found {
     let digest = |bytes: &Vec<u8>| digest::digest(&digest::SHA256, bytes).as_ref().to_vec();
     read.as_ref().map(digest).map_err(Clone::clone)
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, String> {
-    let meta = std::fs::metadata(path).map_err(|e| plain(&e))?;
-    if !meta.is_file() {
-        return Err("it is not a file".to_owned());
-    }
-    if meta.len() > MAX_FILE {
-        return Err("it is larger than 16 MiB".to_owned());
-    }
-    std::fs::read(path).map_err(|e| plain(&e))
-}
-
-/// The reason without the operating system's number.
-fn plain(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -88,12 +108,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         let mut missing = Watched::default();
-        assert!(missing.read(&path).is_err());
+        assert!(missing.read(&path, &Disk).is_err());
         assert!(missing.is_current(), "it is still not there");
         std::fs::write(&path, "one").unwrap();
         assert!(!missing.is_current(), "it came");
         let mut there = Watched::default();
-        assert_eq!(there.read(&path).unwrap(), b"one");
+        assert_eq!(there.read(&path, &Disk).unwrap(), b"one");
         std::fs::write(&path, "one").unwrap();
         assert!(there.is_current(), "written again, the same");
         std::fs::write(&path, "two").unwrap();
@@ -109,9 +129,9 @@ mod tests {
         let (mut good, mut broken) = (Watched::default(), Watched::default());
         for path in [&a, &b] {
             std::fs::write(path, "one").unwrap();
-            good.read(path).unwrap();
+            good.read(path, &Disk).unwrap();
         }
-        broken.read(&a).unwrap();
+        broken.read(&a, &Disk).unwrap();
         std::fs::write(&b, "two").unwrap();
         broken.cover(&good);
         assert_eq!(broken.paths().count(), 2);

@@ -23,7 +23,7 @@ mod tool;
 
 pub use catalog::{Catalog, Lists, Member};
 pub use changes::{Changes, Named};
-pub use checked::{Checked, check};
+pub use checked::{Checked, check, check_from};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
 pub use listed::{IconPlan, ListedPlan};
@@ -140,7 +140,7 @@ fn compile_sources(config: &Config, diagnostics: &mut Diagnostics) -> SourcePlan
     let compiled = config.sources.iter().map(|(name, source)| {
         check_name("source", name, diagnostics);
         let plan = part(config, &["sources", name], diagnostics, |diagnostics| {
-            crate::source::compile(name, source, &config.base, diagnostics)
+            crate::source::compile(name, source, config.base_of(name.span.file), diagnostics)
         });
         // What its operations are checked against has to be known.
         let known = ["sql", "vector"].iter().all(|kind| {
