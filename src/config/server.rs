@@ -42,7 +42,7 @@ pub struct ServerConfig {
     pub audit: Option<AuditConfig>,
     /// What is measured, and where it can be read.
     pub telemetry: TelemetryConfig,
-    /// An address for those who run the server, apart from that of its clients.
+    /// For those who run the server: an address apart from that of its clients, and who may read `/status`.
     pub admin: Option<AdminConfig>,
 }
 
@@ -161,14 +161,21 @@ pub struct TelemetryConfig {
     pub metrics: Option<Spanned<String>>,
 }
 
-/// An address that serves the metrics (at `server.telemetry.metrics`, else `/metrics`), `/healthz` and `/readyz`, and nothing of MCP.
-/// On loopback it asks nobody who they are; beyond loopback it needs `auth`, and asks for it like the MCP endpoint, but for health.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// For those who run the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Admin")]
 pub struct AdminConfig {
-    /// Address and port, such as `127.0.0.1:9090`. Used by `serve` only.
-    pub listen: Spanned<String>,
+    /// An address and port, such as `127.0.0.1:9090`, that serves `/status`, the metrics (at `server.telemetry.metrics`, else `/metrics`),
+    /// `/healthz` and `/readyz`, and nothing of MCP. On loopback it asks nobody who they are; beyond loopback it needs `auth`, and asks
+    /// for it like the MCP endpoint, but for health. Without it `/status` is beside the MCP endpoint. Used by `serve` only.
+    pub listen: Option<Spanned<String>>,
+    /// Scopes that a caller needs, all of them, to read `/status` and `sidegate://status`, wherever that is asked for. Who has them sees
+    /// everything. Default: every caller with a key or a token reads it, but sees only the routes that they may use, and not the text of a
+    /// configuration that was refused.
+    pub scopes: Vec<Spanned<String>>,
+    /// Serve the same as the MCP resource `sidegate://status`, to whoever may read `/status`. Default `false`.
+    pub resource: bool,
 }
 
 /// How much is logged.

@@ -1,7 +1,12 @@
 //! Live: a plan with its open sources, and the pointer through which everybody sees the current one.
 
 mod figures;
+mod history;
 mod open;
+mod status;
+
+pub use history::{History, Known, Refused};
+pub use status::{Sight, Status};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -120,6 +125,10 @@ pub struct Live {
     pub audit: Arc<Slot>,
     /// What is counted, in all generations.
     pub metrics: Arc<Metrics>,
+    /// Since when it is in use, and what came of the last look at the files; in all generations.
+    pub history: Arc<History>,
+    /// What is counted of `sidegate://status`, where it is served.
+    pub status_meter: Option<Arc<RouteMeter>>,
     /// How often lists and fixed suggestions may be asked for.
     pub lists_limit: Option<Arc<RateLimit>>,
     /// Says who calls over HTTP.

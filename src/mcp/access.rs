@@ -2,7 +2,7 @@
 //! (MCP 2026-07-28, basic/authorization). The call itself is refused again in `call/run.rs`, whatever way it came.
 
 use super::completion::Reference;
-use super::{Message, jsonrpc};
+use super::{Message, jsonrpc, status};
 use crate::caller::Caller;
 use crate::live::Live;
 use crate::policy::{Denied, RouteAuthPlan};
@@ -28,7 +28,8 @@ fn rule<'a>(message: &Message<'_>, live: &'a Live) -> Option<&'a RouteAuthPlan> 
         }
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
             let uri = jsonrpc::string(params.uri, "uri").ok()??;
-            live.resource(&uri).map(|(resource, _)| &resource.route.plan.policy.auth)
+            status::rule(&uri, live)
+                .or_else(|| live.resource(&uri).map(|(resource, _)| &resource.route.plan.policy.auth))
         }
         "completion/complete" => Reference::read(params)?.rule(live).map(|(rule, _)| rule),
         _ => None,

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, tools};
+use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, status, tools};
 use crate::call::{self, RequestId, Talk};
 use crate::live::Live;
 use crate::output::Cached;
@@ -67,7 +67,7 @@ pub(super) async fn shared(
     };
     let whole = lists.whole(member)?;
     Some(admit_list(cx).and_then(|()| {
-        let seen = catalog.seen(member, era == Era::Modern, &cx.caller);
+        let seen = catalog.seen(member, era == Era::Modern, &cx.caller, status::admit(cx).is_ok());
         page(seen.as_ref().unwrap_or(whole), params)
     }))
 }

@@ -18,6 +18,7 @@ mod prompts;
 mod resources;
 mod session;
 mod states;
+mod status;
 mod talking;
 mod tools;
 
@@ -115,6 +116,8 @@ pub struct Context<'a> {
     pub caller: Caller,
     /// From where; nowhere over stdio.
     pub ip: Option<IpAddr>,
+    /// Whether it comes from this machine itself: over stdio, or from loopback to a loopback name and not by way of a proxy.
+    pub local: bool,
     /// The HTTP headers; `None` over stdio, where the header rules do not apply.
     pub headers: Option<&'a dyn Headers>,
     /// Where notifications of this request go before its answer; without one they are not sent.

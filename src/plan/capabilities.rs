@@ -24,7 +24,8 @@ pub(super) fn capabilities(
     list("tools", !tools.is_empty(), &Change::Tools);
     list("resources", !resources.is_empty(), &Change::Resources);
     list("prompts", !prompts.is_empty(), &Change::Prompts);
-    let watched = changes.iter().any(|c| matches!(c, Change::Resource(_)));
+    // A reload tells of contents that it has changed.
+    let watched = reloads || changes.iter().any(|c| matches!(c, Change::Resource(_)));
     if let (true, Some(Value::Object(entry))) = (watched, all.get_mut("resources")) {
         entry.insert("subscribe".to_owned(), json!(true));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
+use super::{List, ListedPlan, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan};
 use crate::caller::Caller;
 use crate::policy::{RouteAuthPlan, Viewer};
 
@@ -66,6 +66,8 @@ struct Entry {
     text: String,
     name: String,
     auth: RouteAuthPlan,
+    /// Whether it is for those who run the server.
+    operators: bool,
 }
 
 /// Everything that is said about the server and what it serves.
@@ -105,8 +107,10 @@ impl Catalog {
     ) -> Self {
         let ttl = server.list_ttl.0.as_millis();
         // What one caller reads is not for another's eyes.
-        let routes = rules(tools, resources, prompts);
-        let differs = routes.iter().any(|(_, auth)| auth.hides());
+        let own = server.status.resource.then_some((STATUS_URI, &server.status.auth));
+        let mut routes = rules(tools, resources, prompts);
+        routes.extend(own);
+        let differs = own.is_some() || routes.iter().any(|(_, auth)| auth.hides());
         let scope = if server.auth.known().is_some() || differs { "private" } else { "public" };
         let public = routes.iter().any(|(_, auth)| auth.public);
         let scopes: BTreeSet<&String> = routes.iter().flat_map(|(_, auth)| &auth.scopes).collect();
@@ -129,7 +133,8 @@ impl Catalog {
             (Member::Tools, any(tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>())),
             (
                 Member::Resources,
-                any(resources.is_empty()).then(|| plain.iter().map(|r| resource(r)).collect()),
+                any(resources.is_empty() && own.is_none())
+                    .then(|| plain.iter().map(|r| resource(r)).chain(own.map(|_| status())).collect()),
             ),
             (
                 Member::Templates,
@@ -153,7 +158,7 @@ impl Catalog {
             }
             let rules: Vec<_> = match member {
                 Member::Tools => rules(tools, &[], &[]),
-                Member::Resources => plain.iter().map(|r| rule(r)).collect(),
+                Member::Resources => plain.iter().map(|r| rule(r)).chain(own).collect(),
                 Member::Templates => templates.iter().map(|r| rule(r)).collect(),
                 Member::Prompts => rules(&[], &[], prompts),
             };
@@ -161,9 +166,12 @@ impl Catalog {
                 text,
                 name: name.to_owned(),
                 auth: auth.clone(),
+                operators: member == Member::Resources && own.is_some() && name == STATUS_URI,
             };
             // Where everybody sees everything nothing is kept twice.
-            if rules.iter().any(|(_, auth)| auth.hides()) || public && server.auth.known().is_some() {
+            let status = member == Member::Resources && own.is_some();
+            if status || rules.iter().any(|(_, auth)| auth.hides()) || public && server.auth.known().is_some()
+            {
                 catalog.entries.push((member, entries.into_iter().zip(rules).map(entry).collect()));
             }
         }
@@ -183,12 +191,14 @@ impl Catalog {
         list(&self.legacy) != list(&other.legacy) || entries(self) != entries(other)
     }
 
-    /// The list that this caller sees, where it is not the whole one.
+    /// The list that this caller sees, where it is not the whole one; `operates` says whether they may read the status.
     #[must_use]
-    pub fn seen(&self, member: Member, modern: bool, caller: &Caller) -> Option<List> {
+    pub fn seen(&self, member: Member, modern: bool, caller: &Caller, operates: bool) -> Option<List> {
         let (_, entries) = self.entries.iter().find(|(m, _)| *m == member)?;
         let viewer = Viewer::new(caller);
-        let seen = |entry: &&Entry| entry.auth.before_viewer(&viewer, &entry.name).is_ok();
+        let seen = |entry: &&Entry| {
+            (operates || !entry.operators) && entry.auth.before_viewer(&viewer, &entry.name).is_ok()
+        };
         let texts: Vec<String> = entries.iter().filter(seen).map(|entry| entry.text.clone()).collect();
         let tail = if modern { format!(",{},{}", self.cache, self.introduction) } else { String::new() };
         (texts.len() < entries.len()).then(|| List::new(member.name(), &texts, self.per_page, &tail))
@@ -287,6 +297,17 @@ fn resource(resource: &ResourcePlan) -> Value {
     }
     insert_listed(&mut entry, &resource.listed);
     Value::Object(entry)
+}
+
+/// What the server says of itself.
+fn status() -> Value {
+    json!({
+        "uri": STATUS_URI,
+        "name": "status",
+        "title": "Status of this server",
+        "description": "What runs: version, configuration and its last change, sources with their state, counters of routes.",
+        "mimeType": "application/json",
+    })
 }
 
 fn prompt(prompt: &PromptPlan) -> Value {

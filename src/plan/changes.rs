@@ -132,6 +132,7 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
         lists_limit: _,
         cache_max: _,
         trusted_proxies: _,
+        status: _,
         auth: _,
         reloads: _,
     } = old;

@@ -17,6 +17,7 @@ mod prompt;
 mod resource;
 mod route;
 mod server;
+mod status;
 mod tool;
 
 pub use catalog::{Catalog, Lists, Member};
@@ -30,6 +31,7 @@ pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use resource::ResourcePlan;
 pub use route::{Noun, RoutePlan};
 pub use server::{AuditPlan, LogPlan, ServerPlan, parse_address};
+pub use status::{STATUS_URI, StatusPlan};
 pub use tool::{HeaderParam, ToolPlan};
 
 use serde::Serialize;
@@ -57,6 +59,9 @@ pub struct Plan {
     /// The lists, serialised.
     #[serde(skip)]
     pub catalog: Catalog,
+    /// `sha256:…` of all of the above as JSON, with secrets masked: the same wherever the same is served, whatever the secrets are.
+    #[serde(skip)]
+    pub digest: String,
 }
 
 impl Plan {
@@ -114,6 +119,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
     auth::check_exchange(config, server.as_ref().map(|server| &server.auth), diagnostics);
     invalidates::check(config, &tools, &resources, diagnostics);
     announced::check(config, &resources, diagnostics);
+    status::check(config, diagnostics);
     portable::check_server(config, server.as_ref(), diagnostics);
     if config.losses.lost(&["sources"]) {
         diagnostics.forget_absences(start);
@@ -128,7 +134,9 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
     let server = server?;
     let catalog = Catalog::build(&server, &tools, &resources, &prompts);
     let sources = sources.0.into_iter().filter_map(|(name, plan)| Some((name.value, plan?))).collect();
-    Some(Plan { server, sources, tools, resources, prompts, catalog })
+    let plan = Plan { server, sources, tools, resources, prompts, catalog, digest: String::new() };
+    let digest = status::digest(&plan);
+    Some(Plan { digest, ..plan })
 }
 
 fn compile_sources(config: &Config, diagnostics: &mut Diagnostics) -> SourcePlans {

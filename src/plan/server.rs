@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::listed::{self, IconPlan};
+use super::status::{self, StatusPlan};
 use crate::auth::{self, AuthPlan};
 use crate::config::{AuditArgumentsConfig, AuditConfig, Config, HttpConfig, LogFormatConfig, LogLevelConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -75,6 +76,9 @@ pub struct ServerPlan {
     /// Where those who run the server ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
+    /// Who may read what the server says of itself.
+    #[serde(skip_serializing_if = "StatusPlan::is_plain")]
+    pub status: StatusPlan,
     /// Who may call.
     pub auth: AuthPlan,
     /// Whether the lists may change while this runs: every list is then said to be there.
@@ -138,7 +142,8 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let listen = listen(http.listen.as_ref(), config.auth.is_some(), diagnostics);
     let path = path(http, diagnostics);
     let metrics = metrics_path(config, path.as_deref(), diagnostics);
-    let admin = server.admin.as_ref().map(|a| listen_at(&a.listen, config.auth.is_some(), diagnostics));
+    let admin = admin(config).map(|address| listen_at(address, config.auth.is_some(), diagnostics));
+    let status = status::compile(config, auth.as_ref(), diagnostics);
     check_hosts(http, diagnostics);
     let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
     for (value, span, key) in [
@@ -196,6 +201,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             Some(admin) => Some(admin?),
             None => None,
         },
+        status,
         auth: auth?,
         reloads: false,
     })
@@ -219,17 +225,24 @@ fn audit_plan(audit: &AuditConfig, config: &Config, diagnostics: &mut Diagnostic
     }
 }
 
+/// Paths that have their meaning whatever is configured.
+const OWN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/status"];
+
+/// The address for those who run the server.
+fn admin(config: &Config) -> Option<&Spanned<String>> {
+    config.server.admin.as_ref()?.listen.as_ref()
+}
+
 /// The path of the metrics; with an address of their own they always have one.
 fn metrics_path(config: &Config, endpoint: Option<&str>, diagnostics: &mut Diagnostics) -> Option<String> {
-    let admin = config.server.admin.is_some();
+    let admin = admin(config).is_some();
     let Some(written) = &config.server.telemetry.metrics else {
         return admin.then(|| "/metrics".to_owned());
     };
-    let taken =
-        matches!(written.as_str(), "/healthz" | "/readyz") || !admin && Some(written.as_str()) == endpoint;
+    let taken = OWN_PATHS.contains(&written.as_str()) || !admin && Some(written.as_str()) == endpoint;
     if taken || !is_path(written) {
         let message = "this cannot be the path of the metrics";
-        let help = "such as `/metrics`; the endpoint's path, `/healthz` and `/readyz` are taken";
+        let help = "such as `/metrics`; the endpoint's path, `/healthz`, `/readyz` and `/status` are taken";
         diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));
     }
     Some(written.value.clone())
@@ -325,10 +338,10 @@ impl ServerPlan {
 
 fn path(http: &HttpConfig, diagnostics: &mut Diagnostics) -> Option<String> {
     let Some(written) = &http.path else { return Some("/mcp".to_owned()) };
-    let taken = matches!(written.as_str(), "/healthz" | "/readyz") || written.starts_with(auth::WELL_KNOWN);
+    let taken = OWN_PATHS.contains(&written.as_str()) || written.starts_with(auth::WELL_KNOWN);
     if !is_path(written) || taken {
         let message = "this cannot be the endpoint's path";
-        let help = "such as `/mcp`; `/healthz` and `/readyz` are taken";
+        let help = "such as `/mcp`; `/healthz`, `/readyz` and `/status` are taken";
         diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));
         return None;
     }

@@ -66,12 +66,13 @@ pub(super) async fn caller(uri: &Uri, headers: &HeaderMap, live: &Live) -> Resul
 ///
 /// # Errors
 /// As [`caller`].
-pub(super) async fn proven(uri: &Uri, headers: &HeaderMap, live: &Live) -> Result<(), Box<Reply>> {
-    if caller(uri, headers, live).await? == Caller::Anonymous && live.auth.known().is_some() {
+pub(super) async fn proven(uri: &Uri, headers: &HeaderMap, live: &Live) -> Result<Caller, Box<Reply>> {
+    let caller = caller(uri, headers, live).await?;
+    if caller == Caller::Anonymous && live.auth.known().is_some() {
         let why = "this needs a key or a token: `Authorization: Bearer …`, or `X-API-Key: …` for a key";
         return Err(Box::new(challenge(StatusCode::UNAUTHORIZED, None, why, uri, headers, live)));
     }
-    Ok(())
+    Ok(caller)
 }
 
 /// The one key or token that is given. Two could be two callers, and nobody knows who is meant.
@@ -110,8 +111,14 @@ pub(super) fn issues(live: &Live) -> bool {
     live.auth.known().is_some_and(|known| !known.issuers.is_empty())
 }
 
-/// The refusal of a message that names what this caller may not use.
-pub(super) fn denied(denied: &Denied, id: &str, uri: &Uri, headers: &HeaderMap, live: &Live) -> Reply {
+/// The refusal of a request that names what this caller may not use; `id` is that of a message.
+pub(super) fn denied(
+    denied: &Denied,
+    id: Option<&str>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    live: &Live,
+) -> Reply {
     let error = RpcError::denied(denied);
     let (code, scopes) = match denied {
         Denied::Scopes(scopes) => (Some("insufficient_scope"), scopes.as_slice()),
@@ -119,7 +126,7 @@ pub(super) fn denied(denied: &Denied, id: &str, uri: &Uri, headers: &HeaderMap, 
     };
     let value = value(code, &error.message, scopes, uri, headers, live);
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::FORBIDDEN);
-    let mut reply = json(status, error.body(Some(id)));
+    let mut reply = json(status, error.body(id));
     reply.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     reply
 }

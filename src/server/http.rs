@@ -9,7 +9,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::stream::Body;
-use super::{Server, admin, auth, cors, endpoint, guard, metadata};
+use super::{Server, admin, auth, cors, endpoint, guard, metadata, status};
 use crate::live::Live;
 use crate::mcp::{Answer, Headers, Malformed, RpcError};
 
@@ -38,6 +38,9 @@ pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, server: &S
             let known = guard::host(request.uri(), request.headers(), plan).is_ok()
                 && auth::proven(request.uri(), request.headers(), &live).await.is_ok();
             health(&request, known, server, &live).await
+        }
+        "/status" if plan.admin.is_none() => {
+            status::respond(&request, peer, status::Door::Shared, server, &live).await
         }
         path if plan.admin.is_none() && Some(path) == plan.metrics.as_deref() => {
             admin::beside(&request, server, &live).await

@@ -10,6 +10,7 @@ mod health;
 mod http;
 mod metadata;
 mod sessions;
+mod status;
 pub mod stdio;
 mod stream;
 

@@ -79,6 +79,7 @@ mod sqlite;
 mod sqlite_files;
 mod sqlite_guard;
 mod sqlite_types;
+mod status;
 mod stdio;
 mod suggestions;
 mod support;

@@ -47,7 +47,7 @@ impl Rig {
 
     async fn refused(&mut self, name: &str, content: &str) -> String {
         match self.write(name, content).await {
-            Outcome::Refused(why) => why,
+            Outcome::Refused(why) => why.text,
             other => panic!("{other:?}: {content}"),
         }
     }
