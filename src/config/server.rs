@@ -91,6 +91,10 @@ pub struct ListsConfig {
     /// Entries on one page. Default 1000.
     #[schemars(range(min = 1))]
     pub page: Option<Spanned<u32>>,
+    /// For clients that read the list of tools once: it holds two tools that stay the same over every reload. `find_tool` finds the others
+    /// by words and gives their schemas, `call_tool` calls one of them, with everything that holds for a direct call. Tools can still be
+    /// called by their own names. Default `false`; cannot change while the program runs.
+    pub frozen: bool,
     /// How often lists and fixed suggestions may be asked for. Default: the `rate_limit` of `defaults.policy`. `none` takes it back.
     pub rate_limit: Option<Spanned<TextOr<RateLimitConfig>>>,
 }

@@ -2,6 +2,7 @@
 //! (MCP 2026-07-28, basic/authorization). The call itself is refused again in `call/run.rs`, whatever way it came.
 
 use super::completion::Reference;
+use super::frozen::{self, Frozen};
 use super::{Message, jsonrpc, status};
 use crate::caller::Caller;
 use crate::live::Live;
@@ -21,6 +22,14 @@ fn rule<'a>(message: &Message<'_>, live: &'a Live) -> Option<&'a RouteAuthPlan> 
     match message.method.as_deref()? {
         "tools/call" | "prompts/get" => {
             let name = jsonrpc::string(params.name, "name").ok()??;
+            if message.method.as_deref() == Some("tools/call")
+                && let Some(frozen) = Frozen::of(&name, live)
+            {
+                let called =
+                    Some(frozen).filter(|f| *f == Frozen::Call).and_then(|_| frozen::called(params))?;
+                let name = jsonrpc::string(called.name, "name").ok()??;
+                return live.tool(&name).map(|tool| &tool.route.plan.policy.auth);
+            }
             match message.method.as_deref() {
                 Some("tools/call") => live.tool(&name).map(|tool| &tool.route.plan.policy.auth),
                 _ => live.prompt(&name).map(|prompt| &prompt.plan.policy.auth),

@@ -7,6 +7,7 @@ mod batch;
 mod completion;
 mod content;
 mod error;
+mod frozen;
 mod headers;
 mod jsonrpc;
 mod legacy;

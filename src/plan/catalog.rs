@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::frozen::{self, Index};
 use super::{List, ListedPlan, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan};
 use crate::caller::Caller;
 use crate::policy::{RouteAuthPlan, Viewer};
@@ -91,6 +92,8 @@ pub struct Catalog {
     pub scopes: Vec<String>,
     /// What stands in the lists, where not every caller sees all of it.
     entries: Vec<(Member, Vec<Entry>)>,
+    /// The tools behind a frozen list.
+    pub index: Index,
     per_page: usize,
     /// `"ttlMs":…,"cacheScope":"…"` of modern results that clients may keep.
     pub cache: String,
@@ -116,7 +119,12 @@ impl Catalog {
         let scopes: BTreeSet<&String> = routes.iter().flat_map(|(_, auth)| &auth.scopes).collect();
         let whole = server_info(server, true);
         let mut catalog = Self {
-            capabilities: super::capabilities::capabilities(server.reloads, tools, resources, prompts),
+            capabilities: super::capabilities::capabilities(
+                (server.reloads, server.lists_frozen),
+                tools,
+                resources,
+                prompts,
+            ),
             complete: complete(&server_info(server, false)),
             introduction: complete(&whole),
             server_info: whole,
@@ -129,8 +137,14 @@ impl Catalog {
         let (templates, plain): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());
         // What may come later is an empty list until then.
         let any = |empty: bool| server.reloads || !empty;
+        let mut shown = any(tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>());
+        if server.lists_frozen {
+            let entries = shown.unwrap_or_default().iter().map(Value::to_string).collect();
+            catalog.index = Index::new(tools, entries);
+            shown = Some(frozen::entries().into());
+        }
         let lists = [
-            (Member::Tools, any(tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>())),
+            (Member::Tools, shown),
             (
                 Member::Resources,
                 any(resources.is_empty() && own.is_none())
@@ -157,6 +171,8 @@ impl Catalog {
                 *slot = Some(list);
             }
             let rules: Vec<_> = match member {
+                // Everybody sees the two.
+                Member::Tools if server.lists_frozen => continue,
                 Member::Tools => rules(tools, &[], &[]),
                 Member::Resources => plain.iter().map(|r| rule(r)).chain(own).collect(),
                 Member::Templates => templates.iter().map(|r| rule(r)).collect(),

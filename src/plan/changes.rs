@@ -113,6 +113,7 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
         log,
         audit,
         admin,
+        lists_frozen,
         metrics: _,
         name: _,
         title: _,
@@ -141,6 +142,7 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
         ("server.http.path", http && *path != new.path),
         ("server.http.max_concurrent_calls", *max_concurrent_calls != new.max_concurrent_calls),
         ("server.log", *log != new.log),
+        ("server.lists.frozen", *lists_frozen != new.lists_frozen),
         ("server.audit", *audit != new.audit),
         ("server.admin.listen", http && *admin != new.admin),
     ]
@@ -217,6 +219,7 @@ sources:
                 &["server.http.max_concurrent_calls", "server.log"],
                 &["server.http.max_concurrent_calls", "server.log"],
             ),
+            ("{ lists: { frozen: true } }", &["server.lists.frozen"], &["server.lists.frozen"]),
             ("{ http: { drain: 3s, max_body: 1MB } }", &[], &[]),
         ] {
             for (over_http, wanted) in [(true, http), (false, stdio)] {

@@ -9,6 +9,7 @@ mod changes;
 mod checked;
 mod complete;
 mod confirm;
+mod frozen;
 mod invalidates;
 mod listed;
 mod pages;
@@ -25,6 +26,7 @@ pub use changes::{Changes, Named};
 pub use checked::{Checked, check};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
+pub use frozen::{CALL_TOOL, DEFAULT_FOUND, FIND_TOOL, Found, Index, MAX_FOUND, MAX_QUERY};
 pub use listed::{IconPlan, ListedPlan};
 pub use pages::List;
 pub use prompt::{MessagePlan, PromptPlan, Role};
@@ -120,6 +122,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
     invalidates::check(config, &tools, &resources, diagnostics);
     announced::check(config, &resources, diagnostics);
     status::check(config, diagnostics);
+    frozen::check(config, diagnostics);
     portable::check_server(config, server.as_ref(), diagnostics);
     if config.losses.lost(&["sources"]) {
         diagnostics.forget_absences(start);

@@ -57,6 +57,9 @@ pub struct ServerPlan {
     pub list_ttl: Period,
     /// Entries on one page of a list.
     pub list_page: usize,
+    /// Whether the list of tools holds two that reach the others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lists_frozen: bool,
     /// How often lists may be asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lists_limit: Option<RateLimitPlan>,
@@ -183,6 +186,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         drain: http.drain.unwrap_or(Period::seconds(20)),
         max_sessions: http.sessions.max.map_or(4096, |m| m as usize),
         session_idle: http.sessions.idle.map_or(Period::seconds(1800), |i| i.value),
+        lists_frozen: server.lists.frozen,
         lists_limit: lists_limit(config, diagnostics),
         cache_max: server.cache.max.map_or(Size::mib(64), |s| s.value),
         trusted_proxies,

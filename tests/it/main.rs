@@ -29,6 +29,7 @@ mod faults;
 mod faults_leaving;
 mod faults_memory;
 mod faults_redirects;
+mod frozen;
 mod fuzz_seeds;
 mod handbook_sql;
 mod http;
