@@ -86,7 +86,7 @@ pub struct SessionsConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Lists")]
 pub struct ListsConfig {
-    /// How long clients may keep them (`ttlMs`). Default `30s`.
+    /// How long clients may keep them (`ttlMs`). Default `30s`. For as long after a reload they are told to keep them for a second at the most.
     pub ttl: Option<Period>,
     /// Entries on one page. Default 1000.
     #[schemars(range(min = 1))]

@@ -141,6 +141,22 @@ pub struct Live {
 }
 
 impl Live {
+    /// What clients are told of how long they may keep what modern results say: for a second at the most, as long after a reload as they
+    /// could have kept it before. Edits come in bursts, and replicas reload one after the other.
+    #[must_use]
+    pub fn keeping(&self) -> &str {
+        if self.has_just_changed() { &self.plan.catalog.brief } else { &self.plan.catalog.cache }
+    }
+
+    /// Whether the last reload is not longer ago than `server.lists.ttl`.
+    #[must_use]
+    pub fn has_just_changed(&self) -> bool {
+        let known = self.history.load();
+        // A clock that was set back says nothing.
+        let ago = known.since.elapsed().unwrap_or_default();
+        known.changes.is_some() && ago < self.plan.server.list_ttl.0
+    }
+
     /// A tool by name.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&Tool> {

@@ -50,7 +50,7 @@ pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
     out.push(b']');
     if era == Era::Modern {
         out.push(b',');
-        out.extend_from_slice(cx.live.plan.catalog.cache.as_bytes());
+        out.extend_from_slice(cx.live.keeping().as_bytes());
     }
     era.close_with(&mut out, outcome.cached.map(origin).as_deref(), &cx.live);
     Ok(out)

@@ -10,6 +10,9 @@ use super::{List, ListedPlan, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, 
 use crate::caller::Caller;
 use crate::policy::{RouteAuthPlan, Viewer};
 
+/// How long clients may keep what has just changed, in milliseconds.
+const BRIEF: u128 = 1000;
+
 /// The results of one era's list methods; `None` where nothing of the kind is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
@@ -97,6 +100,8 @@ pub struct Catalog {
     per_page: usize,
     /// `"ttlMs":…,"cacheScope":"…"` of modern results that clients may keep.
     pub cache: String,
+    /// The same, for a second at the most.
+    pub brief: String,
 }
 
 impl Catalog {
@@ -132,6 +137,7 @@ impl Catalog {
             scopes: scopes.into_iter().cloned().collect(),
             per_page: server.list_page,
             cache: format!("\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""),
+            brief: format!("\"ttlMs\":{},\"cacheScope\":\"{scope}\"", ttl.min(BRIEF)),
             ..Self::default()
         };
         let (templates, plain): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());
@@ -192,6 +198,18 @@ impl Catalog {
             }
         }
         catalog
+    }
+
+    /// A page of a modern list, to be kept for a second at the most.
+    #[must_use]
+    pub fn briefly(&self, page: &[u8]) -> Vec<u8> {
+        // Every page ends with both and the closing brace.
+        let tail = self.cache.len() + self.introduction.len() + 2;
+        let start = page.len().saturating_sub(tail);
+        match (page.get(..start), page.get(start..).and_then(|end| end.strip_prefix(self.cache.as_bytes()))) {
+            (Some(before), Some(after)) => [before, self.brief.as_bytes(), after].concat(),
+            _ => page.to_vec(),
+        }
     }
 
     /// Whether a list differs for anybody, whatever else the server says of itself.

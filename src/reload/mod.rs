@@ -17,9 +17,9 @@ use tracing::{error, info};
 
 use crate::config::{Environment, Watched};
 use crate::diag::{self, Diagnostic, Format, Severity};
-use crate::live::{Live, LiveHandle, Refused};
+use crate::live::{Live, LiveHandle, Refused, Resource};
 use crate::online;
-use crate::plan::{Catalog, Changes, Checked, Member, Plan, STATUS_URI, check};
+use crate::plan::{Catalog, Changes, Checked, Member, Plan, ResourcePlan, STATUS_URI, check};
 use crate::source::OpenError;
 use crate::talk::{Change, News};
 use watch::Watch;
@@ -214,7 +214,8 @@ impl Reload {
             Ok(live) => live,
             Err(error) => return Outcome::refused(error.to_string()),
         };
-        let lists = lists(&old, &live);
+        let mut news = lists(&old, &live);
+        news.extend(contents(&old, &live));
         if !Arc::ptr_eq(&live.auth, &old.auth) {
             live.auth.warm();
         }
@@ -222,9 +223,8 @@ impl Reload {
         self.live.store(live);
         history.applied(changes.clone());
         self.base = base;
-        for list in lists {
-            self.news.tell(list);
-        }
+        // Lists first: who reads a content that has changed should know what there is.
+        self.news.tell_all(news);
         Outcome::Reloaded(Box::new(changes))
     }
 
@@ -287,6 +287,26 @@ async fn build(plan: Plan, old: Arc<Live>) -> Result<Live, OpenError> {
             reason: "opening it ended in a panic".to_owned(),
         })
     })
+}
+
+/// The resources whose content stands in the configuration and is another one, or is there for the first time.
+fn contents(old: &Live, new: &Live) -> Vec<Change> {
+    let fixed = |resource: &Resource| resource.route.plan.op.source().is_none();
+    let content = |resource: &Resource| {
+        let ResourcePlan { route, mime_type, .. } = &resource.plan;
+        (route.clone(), mime_type.clone())
+    };
+    let differs = |resource: &&Resource| match old.exactly(&resource.plan.uri) {
+        None => fixed(resource),
+        Some(before) => {
+            let (was, is) = (content(before), content(resource));
+            (fixed(before) || fixed(resource))
+                && (was.0.op != is.0.op || was.0.output != is.0.output || was.1 != is.1)
+        }
+    };
+    let plain = new.plan.resources.iter().filter(|resource| !resource.is_template());
+    let live = plain.filter_map(|resource| new.exactly(&resource.uri));
+    live.filter(differs).map(|resource| Change::Resource(resource.plan.uri.clone())).collect()
 }
 
 /// The lists that differ.
