@@ -7,7 +7,7 @@ use super::IconConfig;
 use crate::diag::Spanned;
 use crate::policy::rate_limit::RateLimitConfig;
 use crate::units::{Period, Size};
-use crate::yaml::TextOr;
+use crate::yaml::{Entries, TextOr};
 
 /// The server itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -113,8 +113,12 @@ pub struct ServerCacheConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Log")]
 pub struct LogConfig {
-    /// Default `info`.
+    /// Default `info`. It can change while the program runs, as `levels` can; the other settings of the log cannot.
     pub level: Option<LogLevelConfig>,
+    /// Other levels for parts of the program, by the names of its modules, such as `sidegate::source: debug` or `sqlx: warn`. The longest
+    /// name that fits decides.
+    #[serde(skip_serializing_if = "Entries::is_empty")]
+    pub levels: Entries<LogLevelConfig>,
     /// `text` for people (default), `json` for machines.
     pub format: Option<LogFormatConfig>,
     /// A file instead of stderr, relative to this file's folder.

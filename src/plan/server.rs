@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tracing::level_filters::LevelFilter;
 
 use super::listed::{self, IconPlan};
 use super::status::{self, StatusPlan};
@@ -13,6 +14,7 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::net::Network;
 use crate::policy;
 use crate::policy::rate_limit::RateLimitPlan;
+use crate::telemetry::Levels;
 use crate::units::{Period, Size};
 
 /// `server:` and `auth:` with every default in place.
@@ -94,6 +96,9 @@ pub struct ServerPlan {
 pub struct LogPlan {
     /// How much.
     pub level: LogLevelConfig,
+    /// How much of some modules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<(String, LogLevelConfig)>,
     /// How lines look.
     pub format: LogFormatConfig,
     /// The file, if not stderr.
@@ -102,6 +107,39 @@ pub struct LogPlan {
     pub max_size: Size,
     /// Rotated files kept.
     pub keep: usize,
+}
+
+impl LogPlan {
+    /// What is written of all and of some modules.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        let filter = |level: LogLevelConfig| match level {
+            LogLevelConfig::Error => LevelFilter::ERROR,
+            LogLevelConfig::Warn => LevelFilter::WARN,
+            LogLevelConfig::Info => LevelFilter::INFO,
+            LogLevelConfig::Debug => LevelFilter::DEBUG,
+            LogLevelConfig::Trace => LevelFilter::TRACE,
+        };
+        let of = self.levels.iter().map(|(module, level)| (module.clone(), filter(*level))).collect();
+        Levels { all: filter(self.level), of }
+    }
+}
+
+/// Checks the names of modules: whether there are such, only the program knows while it runs.
+fn log_levels(config: &Config, diagnostics: &mut Diagnostics) -> Vec<(String, LogLevelConfig)> {
+    let word = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let levels = config.server.log.levels.iter().map(|(module, level)| {
+        if !module.split("::").all(word) {
+            let message = format!("`{}` is not the name of a module", module.value);
+            let help = "such as `sidegate::source`, `sidegate` or `sqlx`";
+            diagnostics.push(Diagnostic::error("bad-module", message).at(module.span, "").help(help));
+        }
+        (module.value.clone(), *level)
+    });
+    levels.collect()
 }
 
 /// `server.audit` with every default in place.
@@ -194,6 +232,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         list_page: server.lists.page.map_or(1000, |p| p.value as usize),
         log: LogPlan {
             level: log.level.unwrap_or_default(),
+            levels: log_levels(config, diagnostics),
             format: log.format.unwrap_or_default(),
             file: log.file.as_ref().map(|f| config.base.join(&f.value)),
             max_size: log.max_size.map_or(Size::mib(100), |s| s.value),

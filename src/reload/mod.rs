@@ -22,6 +22,7 @@ use crate::online;
 use crate::plan::{Catalog, Changes, Checked, Member, Plan, ResourcePlan, STATUS_URI, check};
 use crate::source::OpenError;
 use crate::talk::{Change, News};
+use crate::telemetry;
 use watch::Watch;
 
 /// How long a reload waits for the databases to describe the statements that are new.
@@ -222,6 +223,7 @@ impl Reload {
         let history = live.history.clone();
         self.live.store(live);
         history.applied(changes.clone());
+        telemetry::set_levels(&self.live.load().plan.server.log.levels());
         self.base = base;
         // Lists first: who reads a content that has changed should know what there is.
         self.news.tell_all(news);

@@ -93,8 +93,8 @@ async fn a_reload_that_fails_leaves_the_same_configuration_and_says_why_without_
             "`server.http.listen` cannot change",
         ),
         (
-            format!("server: {{ http: {{ path: /x }}, log: {{ level: warn }} }}{TEXT}"),
-            "`server.http.path`, `server.log`",
+            format!("server: {{ http: {{ path: /x }}, log: {{ format: json }} }}{TEXT}"),
+            "`server.http.path`, `server.log.format`",
         ),
         (TEXT.replace("\"${file:token}\"", &format!("{SECRET}\n    bad: 1")), "^"),
     ] {
@@ -185,6 +185,51 @@ resources:
     assert_eq!(told().await, [Heard::Change(Change::Resources)], "what the list says is no content");
     rig.refused("gateway.yaml", "tools: [").await;
     assert_eq!(told().await, []);
+}
+
+#[tokio::test]
+async fn how_much_is_logged_changes_with_the_file_as_a_whole_and_by_modules() {
+    let text = |log: &str| format!("server: {{ log: {log} }}\n{}", config("one"));
+    let folder = tempfile::tempdir().unwrap();
+    let (process, address) = Process::serve(folder.path(), &text("{ level: info }")).await;
+    let generation = async |wanted: u64| {
+        let start = Instant::now();
+        loop {
+            let mut connection = Connection::open(address).await.unwrap();
+            let headers = [("Host".to_owned(), "localhost".to_owned())];
+            let status = connection.send("GET", "/status", &headers, b"").await.unwrap().json();
+            if status["config"]["generation"] == wanted {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(15), "{status:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let done = || process.log().matches("call done").count();
+    let mut before = 0;
+    for (index, (log, lines)) in [
+        ("{ level: info }", false),
+        ("{ level: debug }", true),
+        ("{ level: debug, levels: { 'sidegate::call': warn } }", false),
+        ("{ level: error, levels: { sidegate: error, 'sidegate::call::run': debug } }", true),
+        ("{ levels: { hyper: trace } }", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if index > 0 {
+            std::fs::write(folder.path().join("gateway.yaml"), text(log)).unwrap();
+            generation(index as u64 + 1).await;
+        }
+        call(address, "a").await;
+        let start = Instant::now();
+        let patience = if lines { Duration::from_secs(10) } else { Duration::from_millis(300) };
+        while done() == before && start.elapsed() < patience {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(done() > before, lines, "{log}: {}", process.log());
+        before = done();
+    }
 }
 
 #[tokio::test]
