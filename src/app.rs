@@ -147,11 +147,20 @@ pub fn install_audit(live: &LiveHandle) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Waits until the audit is on the disk, some seconds at most.
-pub async fn flush_audit(live: &LiveHandle) {
-    if let Some(audit) = live.load().audit.load_full() {
-        let _ = tokio::task::spawn_blocking(move || audit.flush()).await;
-    }
+/// Waits until the audit is on the disk and the traces are sent, some seconds at most.
+pub async fn flush(live: &LiveHandle) {
+    let live = live.load();
+    let audit = async {
+        if let Some(audit) = live.audit.load_full() {
+            let _ = tokio::task::spawn_blocking(move || audit.flush()).await;
+        }
+    };
+    let traces = async {
+        if let Some(exporter) = &live.exporter {
+            exporter.flush().await;
+        }
+    };
+    tokio::join!(audit, traces);
 }
 
 /// Binds the plan's address.
@@ -211,7 +220,7 @@ pub async fn serve_http(
             () = server::admin::run(admin, server) => {}
         },
     }
-    flush_audit(&live).await;
+    flush(&live).await;
     info!("stopped");
 }
 
@@ -226,7 +235,7 @@ pub async fn serve_stdio(
 ) -> Result<(), AppError> {
     let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
     let result = server::stdio::run(live.clone(), news, input, output, shutdown).await;
-    flush_audit(&live).await;
+    flush(&live).await;
     result.map_err(|e| AppError::Io(format!("cannot read the input: {e}")))
 }
 

@@ -1,8 +1,11 @@
 //! The log: text or JSON lines to stderr or to a file that is rotated by size. stdout is never touched. Beside it the audit,
-//! and what is counted.
+//! what is counted, and traces.
 
 pub mod audit;
 pub mod metrics;
+pub mod otlp;
+pub mod span;
+pub mod trace;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write};

@@ -61,6 +61,7 @@ pub fn hold(headers: Option<&HeaderMap>, body: &[u8]) {
         headers: headers.map(|h| -> &dyn mcp::Headers { h }),
         outlet: Some(&outlet),
         place: None,
+        trace: sidegate::telemetry::span::Trace::default(),
         session: None,
         peers: peers(),
     };

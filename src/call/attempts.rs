@@ -15,6 +15,7 @@ use crate::policy::{Health, Refusal, RetryPlan};
 use crate::source::{Attempt, Begun, CallKey, SourceError};
 use crate::talk::Said;
 use crate::telemetry::one_line;
+use crate::telemetry::span::{self, About, Onward, OpenSpan};
 use crate::units::milliseconds;
 
 /// Why an attempt gave nothing.
@@ -27,6 +28,15 @@ enum Failed {
     Places(Refusal),
 }
 
+/// Ends the span of a try.
+fn ended(mut span: OpenSpan, onward: &Onward, error: Option<&SourceError>) {
+    let status = onward.status();
+    if let Some(status) = status {
+        span.note(span::number("http.response.status_code", status));
+    }
+    span.end(error.and_then(|error| error.kind(status)));
+}
+
 impl Fetch<'_> {
     /// Tries until there is a reply, or no further try makes sense.
     pub async fn tries(&self) -> Result<Reply, CallError> {
@@ -35,7 +45,7 @@ impl Fetch<'_> {
         }
         let (mut last, key) = (None, CallKey::default());
         for tried in 1.. {
-            let error = match self.once(&key).await {
+            let error = match self.once(&key, tried).await {
                 Ok(reply) => return Ok(reply),
                 Err(Failed::Source(error)) => error,
                 // What the source said before is nearer to the cause.
@@ -65,7 +75,7 @@ impl Fetch<'_> {
     }
 
     /// One attempt. The breaker is asked twice: who would be refused need not wait for a place.
-    async fn once(&self, key: &CallKey) -> Result<Reply, Failed> {
+    async fn once(&self, key: &CallKey, tried: u32) -> Result<Reply, Failed> {
         let Route { plan, backend, guard, places, .. } = self.route;
         let timeout = plan.policy.timeout.0;
         if let Some(guard) = guard {
@@ -80,6 +90,7 @@ impl Fetch<'_> {
             None => None,
         };
         self.seen.attempt();
+        let (onward, span) = self.trace.attempt(|| self.about(tried));
         let started = Instant::now();
         let begun = Begun::default();
         let attempt = Attempt {
@@ -87,6 +98,7 @@ impl Fetch<'_> {
             caller: self.caller,
             key,
             begun: &begun,
+            onward: &onward,
             deadline: self.deadline,
             max_rows: plan.output.max_rows,
             max_bytes: plan.output.max_bytes,
@@ -112,6 +124,9 @@ impl Fetch<'_> {
             }
             Ok(result) => result,
         };
+        if let Some(span) = span {
+            ended(span, &onward, result.as_ref().err());
+        }
         let health = result.as_ref().map_or_else(SourceError::health, |_| Health::Well);
         if let Some(source) = &self.route.meter.source {
             source.seconds.observe(started.elapsed().as_secs_f64());
@@ -125,11 +140,24 @@ impl Fetch<'_> {
         result.map_err(Failed::Source)
     }
 
+    /// What the span of a try says: of its source, and nothing of what it is asked.
+    fn about(&self, tried: u32) -> Option<About> {
+        let mut about = self.route.backend.about()?;
+        let source = self.route.plan.op.source()?;
+        about.attributes.push(span::text("sidegate.source", source.to_owned()));
+        if tried > 1 {
+            let again = self.route.backend.resent();
+            about.attributes.push(span::number(again, tried - 1));
+        }
+        Some(about)
+    }
+
     /// Says in the log, and to a client that listens, that it goes on.
     async fn announce(&self, tried: u32, pause: Duration, error: &SourceError) {
         let plan = &self.route.plan;
         let (source, ms) = (plan.op.source(), milliseconds(pause));
-        debug!(request = %self.id, route = %plan.name, source, tried, pause_ms = ms, detail = %one_line(&error.to_string()), "trying again");
+        let trace = self.trace.id().map(tracing::field::display);
+        debug!(request = %self.id, trace, route = %plan.name, source, tried, pause_ms = ms, detail = %one_line(&error.to_string()), "trying again");
         let attempts = self.retry().map_or(tried, |r| r.attempts);
         // Between the stages of the call: the source is waited for, and there is no answer to shape.
         let progress = 1.0 + f64::from(tried) / f64::from(attempts);

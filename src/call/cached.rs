@@ -14,6 +14,7 @@ use crate::policy::cache::{Answer, CachePlan, Failed, Found, Key};
 use crate::policy::flight::Turn;
 use crate::source::SourceError;
 use crate::talk::Talk;
+use crate::telemetry::span::Trace;
 
 /// The answer of a route that keeps them.
 pub(super) async fn cached(policy: &CachePlan, fetch: Fetch<'_>) -> Result<Outcome, CallError> {
@@ -103,6 +104,8 @@ fn refresh(key: &Key, fetch: Fetch<'_>) {
             deadline,
             id,
             seen: &Seen::default(),
+            // Whoever asked has their answer.
+            trace: &Trace::default(),
         };
         if let Some(policy) = &route.plan.policy.cache
             && let Err(error) = fetch_and_keep(&key, policy, fetch).await

@@ -165,6 +165,7 @@ impl<'a> Record<'a> {
         self.ended = true;
         let took = self.started.elapsed();
         self.meter.end(end.slot(), end.as_str(), took);
+        self.call.trace.outcome(&self.call.id, end.as_str(), cached.map(CacheState::as_str));
         let Some(audit) = &self.audit else { return took };
         let Call { caller, ip, id, way, .. } = self.call;
         let (caller, proof) = match caller {
@@ -180,6 +181,7 @@ impl<'a> Record<'a> {
         let noted = self.seen.arguments.get();
         audit.note(&Entry {
             request: &id.to_string(),
+            trace_id: self.call.trace.id().map(|id| id.to_string()),
             caller,
             proof,
             issuer,
@@ -216,6 +218,7 @@ mod tests {
     use super::*;
     use crate::call::{RequestId, Talk, Way};
     use crate::telemetry::metrics::{Figures, Metrics, OUTCOMES};
+    use crate::telemetry::span::Trace;
 
     #[test]
     fn every_outcome_has_a_place_of_its_own() {
@@ -236,6 +239,7 @@ mod tests {
             id: RequestId::fresh(),
             talk: Talk::silent(),
             way: Way { transport: "local", era: "modern" },
+            trace: Trace::default(),
         };
         drop(Record::begin(&route, &Slot::empty(), &call));
         let text = metrics.write(&Figures::default());

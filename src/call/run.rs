@@ -20,6 +20,7 @@ use crate::policy::cache::Shelf;
 use crate::policy::rate_limit::{Counted, RateLimit};
 use crate::talk::Talk;
 use crate::telemetry::one_line;
+use crate::telemetry::span::Trace;
 use crate::units::milliseconds;
 
 /// The arguments of a call as they came.
@@ -46,6 +47,8 @@ pub struct Call<'a> {
     pub talk: Talk,
     /// How it came.
     pub way: Way,
+    /// The trace that it is part of.
+    pub trace: Trace,
 }
 
 /// How a call came.
@@ -67,13 +70,14 @@ pub async fn run(route: &Route, input: Input<'_>, call: &Call<'_>) -> Result<Out
     let ms = milliseconds(record.finish(result.as_ref()));
     let source = route.plan.op.source().unwrap_or("-");
     let (name, id) = (&route.plan.name, call.id);
+    let trace = call.trace.id().map(tracing::field::display);
     match &result {
-        Ok(_) => debug!(request = %id, route = %name, source, ms, "call done"),
+        Ok(_) => debug!(request = %id, trace, route = %name, source, ms, "call done"),
         Err(e) if e.code.origin() == Origin::Caller => {
-            debug!(request = %id, route = %name, source, ms, code = e.code.as_str(), "call refused");
+            debug!(request = %id, trace, route = %name, source, ms, code = e.code.as_str(), "call refused");
         }
         Err(e) => {
-            warn!(request = %id, route = %name, source, ms, code = e.code.as_str(), detail = %one_line(&e.detail), "call failed");
+            warn!(request = %id, trace, route = %name, source, ms, code = e.code.as_str(), detail = %one_line(&e.detail), "call failed");
         }
     }
     result
@@ -121,7 +125,8 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>, seen: &Seen) ->
     // The deadline bounds everything below. A person who is asked while it runs has their own time.
     let patience = if plan.op.asks() { talk.patience() } else { Duration::ZERO };
     let deadline = Instant::now() + timeout.0 + patience + plan.op.patience();
-    let fetch = Fetch { route, arguments, caller, talk, reports, deadline, id: call.id, seen };
+    let fetch =
+        Fetch { route, arguments, caller, talk, reports, deadline, id: call.id, seen, trace: &call.trace };
     // Answers that this call makes wrong are forgotten at its end, whatever that is: also of one that was given up, nobody knows what
     // it has done.
     let mut forgets = Forgets { shelves: &route.invalidates, settled: false, timeout: timeout.0 };
@@ -186,6 +191,8 @@ pub(super) struct Fetch<'a> {
     pub id: RequestId,
     /// What is kept of the call.
     pub seen: &'a Seen,
+    /// The trace that it is part of.
+    pub trace: &'a Trace,
 }
 
 impl Fetch<'_> {

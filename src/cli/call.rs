@@ -10,6 +10,7 @@ use crate::config::Environment;
 use crate::mcp::{self, Answer, Context, Peers};
 use crate::params::ParamsPlan;
 use crate::plan::CONFIRM;
+use crate::telemetry::span::Trace;
 
 /// Call one tool from the shell, through the same path as a client.
 ///
@@ -56,6 +57,7 @@ impl Call {
             outlet: None,
             session: None,
             place: None,
+            trace: Trace::default(),
             peers: &peers,
         };
         let mut answers = None;
@@ -64,7 +66,7 @@ impl Call {
             let body = self.round(&arguments, answers.as_ref(), &cx).await;
             let result = body.get("result").unwrap_or(&Value::Null);
             if result.get("resultType").is_none_or(|kind| kind != "input_required") {
-                app::flush_audit(&live).await;
+                app::flush(&live).await;
                 return Ok(print(body));
             }
             answers = Some(self.confirmed(result)?);

@@ -13,7 +13,7 @@ pub use load::{Environment, Loaded, load, load_text};
 pub use schema::schema;
 pub use server::{
     AdminConfig, AuditArgumentsConfig, AuditConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig,
-    LogLevelConfig, ServerCacheConfig, ServerConfig, SessionsConfig, TelemetryConfig,
+    LogLevelConfig, OtlpConfig, ServerCacheConfig, ServerConfig, SessionsConfig, TelemetryConfig,
 };
 pub use watched::Watched;
 

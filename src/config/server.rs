@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::IconConfig;
 use crate::diag::Spanned;
 use crate::policy::rate_limit::RateLimitConfig;
+use crate::secret::Secret;
 use crate::units::{Period, Size};
 use crate::yaml::{Entries, TextOr};
 
@@ -167,6 +168,25 @@ pub struct TelemetryConfig {
     /// The path of the metrics in Prometheus' (OpenMetrics) text form, such as `/metrics`. They are served beside the MCP endpoint, to
     /// whoever may call that; with `server.admin` there instead. Not served over stdio.
     pub metrics: Option<Spanned<String>>,
+    /// Where traces go: the address of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`, or a
+    /// block that says more. Without it none are recorded.
+    pub otlp: Option<TextOr<OtlpConfig>>,
+}
+
+/// A collector of traces, by OTLP over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Otlp")]
+pub struct OtlpConfig {
+    /// Its address. Traces go to `/v1/traces` under it.
+    pub endpoint: Spanned<String>,
+    /// Headers of every request to it, such as a key that it asks for.
+    #[serde(default)]
+    pub headers: Entries<Spanned<Secret>>,
+    /// The part of the traces that begin here which is recorded, from 0 to 1. Default 1. A trace that the client began is recorded if
+    /// the client says so.
+    #[schemars(range(min = 0, max = 1))]
+    pub sample: Option<Spanned<f64>>,
 }
 
 /// For those who run the server.

@@ -21,6 +21,7 @@ use crate::policy::{Concurrency, Guard};
 use crate::source::{Backend, OpenError, Source, SourcePlan};
 use crate::telemetry::audit::Slot;
 use crate::telemetry::metrics::{Metrics, RouteMeter};
+use crate::telemetry::otlp::Exporter;
 
 /// A compiled route bound to its live source.
 #[derive(Clone, Debug)]
@@ -129,6 +130,8 @@ pub struct Live {
     pub history: Arc<History>,
     /// What is counted of `sidegate://status`, where it is served.
     pub status_meter: Option<Arc<RouteMeter>>,
+    /// Where traces go.
+    pub exporter: Option<Arc<Exporter>>,
     /// How often lists and fixed suggestions may be asked for.
     pub lists_limit: Option<Arc<RateLimit>>,
     /// Says who calls over HTTP.

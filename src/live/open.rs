@@ -13,6 +13,26 @@ use crate::policy::rate_limit::{Per, RateLimit, RateLimitPlan};
 use crate::source::OpenError;
 use crate::telemetry::audit::Slot;
 use crate::telemetry::metrics::{Metrics, RouteMeter};
+use crate::telemetry::otlp::{self, Exporter, OtlpOptions};
+
+/// Where traces go: what runs already, if that is the same.
+fn exporter(
+    plan: &Plan,
+    previous: Option<&Live>,
+    metrics: &Metrics,
+) -> Result<Option<Arc<Exporter>>, OpenError> {
+    let Some(otlp) = &plan.server.otlp else { return Ok(None) };
+    let options = OtlpOptions {
+        endpoint: otlp.endpoint.clone(),
+        headers: otlp.headers.clone(),
+        sample: otlp.sample,
+        service: plan.server.name.clone(),
+        version: plan.server.version.clone(),
+    };
+    let running = previous.and_then(|p| p.exporter.as_ref());
+    let exporter = otlp::reuse(options, running, (&metrics.spans_exported, &metrics.spans_lost));
+    exporter.map(Some).map_err(|reason| OpenError { name: "server.telemetry.otlp".to_owned(), reason })
+}
 
 impl Live {
     /// Opens a plan. What is equal in `previous` goes on: sources with their pools and guards, places and limits with their counts, kept
@@ -68,6 +88,7 @@ impl Live {
             let before = previous.and_then(|p| p.status_meter.as_deref());
             Arc::new(metrics.route(Noun::Resource.as_str(), STATUS_URI, false, None).after(before))
         });
+        let exporter = exporter(&plan, previous, &metrics)?;
         let lists_limit = opening.limit(plan.server.lists_limit, || previous?.lists_limit.clone());
         let Opening { sources, cache, .. } = opening;
         let plan = Arc::new(plan);
@@ -80,6 +101,7 @@ impl Live {
             metrics,
             history,
             status_meter,
+            exporter,
             lists_limit,
             auth,
             tools,

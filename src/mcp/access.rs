@@ -2,8 +2,7 @@
 //! (MCP 2026-07-28, basic/authorization). The call itself is refused again in `call/run.rs`, whatever way it came.
 
 use super::completion::Reference;
-use super::frozen::{self, Frozen};
-use super::{Message, jsonrpc, status};
+use super::{Message, frozen, jsonrpc, status};
 use crate::caller::Caller;
 use crate::live::Live;
 use crate::policy::{Denied, RouteAuthPlan};
@@ -20,20 +19,13 @@ pub fn admit(message: &Message<'_>, caller: &Caller, live: &Live) -> Result<(), 
 fn rule<'a>(message: &Message<'_>, live: &'a Live) -> Option<&'a RouteAuthPlan> {
     let params = &message.params;
     match message.method.as_deref()? {
-        "tools/call" | "prompts/get" => {
+        "tools/call" => {
+            let name = frozen::meant(params, live)?;
+            live.tool(&name).map(|tool| &tool.route.plan.policy.auth)
+        }
+        "prompts/get" => {
             let name = jsonrpc::string(params.name, "name").ok()??;
-            if message.method.as_deref() == Some("tools/call")
-                && let Some(frozen) = Frozen::of(&name, live)
-            {
-                let called =
-                    Some(frozen).filter(|f| *f == Frozen::Call).and_then(|_| frozen::called(params))?;
-                let name = jsonrpc::string(called.name, "name").ok()??;
-                return live.tool(&name).map(|tool| &tool.route.plan.policy.auth);
-            }
-            match message.method.as_deref() {
-                Some("tools/call") => live.tool(&name).map(|tool| &tool.route.plan.policy.auth),
-                _ => live.prompt(&name).map(|prompt| &prompt.plan.policy.auth),
-            }
+            live.prompt(&name).map(|prompt| &prompt.plan.policy.auth)
         }
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
             let uri = jsonrpc::string(params.uri, "uri").ok()??;

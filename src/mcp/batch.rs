@@ -44,6 +44,7 @@ impl Batch<'_> {
             caller: cx.caller.clone(),
             outlet: None,
             place: cx.place.clone(),
+            trace: cx.trace.clone(),
             ..*cx
         };
         let mut bodies: Vec<Vec<u8>> = Vec::new();

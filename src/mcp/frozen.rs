@@ -64,6 +64,16 @@ pub(super) fn called<'a>(params: &Params<'a>) -> Option<Params<'a>> {
     Some(Params { name: Some(name), arguments, ..*params })
 }
 
+/// The name of the tool that a `tools/call` is about, itself or through `call_tool`.
+pub(super) fn meant<'a>(params: &Params<'a>, live: &Live) -> Option<Cow<'a, str>> {
+    let name = jsonrpc::string(params.name, "name").ok()??;
+    match Frozen::of(&name, live) {
+        None => Some(name),
+        Some(Frozen::Find) => None,
+        Some(Frozen::Call) => jsonrpc::string(called(params)?.name, "name").ok()?,
+    }
+}
+
 /// The result that says what `call_tool` wants.
 pub(super) fn miscalled(era: Era, cx: &Context<'_>) -> Vec<u8> {
     let sentence = format!(

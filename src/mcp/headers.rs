@@ -19,6 +19,9 @@ pub trait Headers: Sync {
     /// # Errors
     /// [`Malformed`].
     fn one(&self, name: &str) -> Result<Option<&str>, Malformed>;
+
+    /// All values of a header that is a list, joined by commas; `None` if there is none, or one is not visible ASCII.
+    fn list(&self, name: &str) -> Option<String>;
 }
 
 fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcError> {
@@ -155,6 +158,10 @@ mod tests {
     impl Headers for Vec<(&str, &str)> {
         fn one(&self, name: &str) -> Result<Option<&str>, Malformed> {
             Ok(self.iter().find(|(n, _)| *n == name).map(|(_, value)| *value))
+        }
+
+        fn list(&self, name: &str) -> Option<String> {
+            self.one(name).ok().flatten().map(str::to_owned)
         }
     }
 

@@ -142,6 +142,12 @@ pub struct Meta<'a> {
     /// Optional: a log level.
     #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
     pub log_level: Option<&'a RawValue>,
+    /// Optional: the span that the request comes from, as the W3C's header of that name (MCP 2026-07-28, basic/index).
+    #[serde(borrow, default)]
+    pub traceparent: Option<&'a RawValue>,
+    /// Optional: what belongs to it.
+    #[serde(borrow, default)]
+    pub tracestate: Option<&'a RawValue>,
 }
 
 impl Params<'_> {

@@ -22,6 +22,7 @@ mod states;
 mod status;
 mod talking;
 mod tools;
+mod traced;
 
 pub use access::admit;
 pub use error::RpcError;
@@ -43,6 +44,7 @@ use tokio::sync::watch;
 use crate::call::{Call, Caller, RequestId, Talk, Way};
 use crate::live::Live;
 use crate::talk::{News, Place};
+use crate::telemetry::span::Trace;
 use states::States;
 
 /// The one modern revision.
@@ -127,6 +129,8 @@ pub struct Context<'a> {
     pub session: Option<&'a Session>,
     /// Its place among the running calls, where the transport limits them.
     pub place: Option<Arc<Place>>,
+    /// The trace that it is part of; begun by the message itself.
+    pub trace: Trace,
     /// What all messages share.
     pub peers: &'a Peers,
 }
@@ -139,7 +143,8 @@ impl<'a> Context<'a> {
             Era::Modern => "modern",
             Era::Legacy => "legacy",
         };
-        Call { caller: &self.caller, ip: self.ip, id, talk, way: Way { transport, era } }
+        let (way, trace) = (Way { transport, era }, self.trace.clone());
+        Call { caller: &self.caller, ip: self.ip, id, talk, way, trace }
     }
 }
 
@@ -213,10 +218,21 @@ async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
             }
         };
     };
+    let own;
+    let (cx, span) = match traced::begin(method, message, era, cx) {
+        Some((traced, span)) => {
+            own = traced;
+            (&own, span)
+        }
+        None => (cx, None),
+    };
     let result = match era {
         Era::Modern => modern::handle(method, message, cx).await,
         Era::Legacy => legacy::handle(method, message, cx).await,
     };
+    if let Some(span) = span {
+        traced::end(span, result.as_ref().err());
+    }
     match result {
         Ok(result) => Answer::Reply { status: 200, body: jsonrpc::response(id, &result), retry_after: None },
         Err(error) => error.answer(Some(id), era),

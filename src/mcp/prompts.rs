@@ -113,7 +113,8 @@ async fn messages(
     }
     let rendered = prompt.plan.messages.iter().map(|m| Ok((m.role, m.render(&values)?)));
     rendered.collect::<Result<_, String>>().map_err(CallError::internal).inspect_err(|e| {
-        tracing::warn!(request = %call.id, prompt = %prompt.plan.name, detail = %one_line(&e.detail), "prompt not rendered");
+        let trace = call.trace.id().map(tracing::field::display);
+        tracing::warn!(request = %call.id, trace, prompt = %prompt.plan.name, detail = %one_line(&e.detail), "prompt not rendered");
     })
 }
 

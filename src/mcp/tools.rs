@@ -93,6 +93,7 @@ fn write(
             out.push(b']');
             meta = outcome.cached.map(origin);
             if outcome.is_error {
+                cx.trace.tool_failed();
                 out.extend_from_slice(b",\"isError\":true");
             }
             if let Some(structured) = &outcome.structured {
@@ -101,6 +102,7 @@ fn write(
             }
         }
         Err(error) => {
+            cx.trace.tool_failed();
             content::push(&mut out, &Content::Text(sentence(&error, id)), name);
             out.extend_from_slice(b"],\"isError\":true");
             meta = retry_after(&error).map(|seconds| format!("\"{RETRY_AFTER}\":{seconds}"));

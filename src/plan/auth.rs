@@ -2,10 +2,10 @@
 
 use crate::auth::AuthPlan;
 use crate::config::Config;
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::params::ParamsPlan;
 use crate::policy::{self, PolicyConfig, RouteAuthPlan};
-use crate::yaml::{Entries, TextOr};
+use crate::yaml::TextOr;
 
 /// Who may use a route, with what the server's `auth` means for it.
 pub(super) fn of_route(
@@ -86,16 +86,47 @@ pub(super) fn check_unknown(config: &Config, diagnostics: &mut Diagnostics) {
     if keys || config.losses.touch(&["auth"], &[]) {
         return;
     }
-    let sessions = config.sources.iter().filter_map(|(_, s)| s.sql.as_ref()).flat_map(|s| s.session.iter());
-    let sessions = sessions.map(|(_, value)| value);
-    let params = config.tools.iter().map(|(_, t)| &t.params);
-    let params = params.chain(config.resources.iter().map(|(_, r)| &r.params));
-    let params = params.flat_map(Entries::iter).filter_map(|(_, p)| p.from.as_ref());
-    let prompts =
-        config.prompts.iter().flat_map(|(_, p)| p.params.iter()).filter_map(|(_, p)| p.from.as_ref());
-    if let Some(first) = sessions.chain(params).chain(prompts).next() {
+    if let Some(first) = bound(config).flatten().next() {
         let message = format!("`{}` is used, and nobody who calls over HTTP has an identity", first.value);
         let help = "give `auth.api_keys` or `auth.jwt`; until then such calls are refused over HTTP, and over stdio the caller is `local`";
         diagnostics.push(Diagnostic::warning("no-identity", message).at(first.span, "").help(help));
     }
+}
+
+/// Warns of a subject that tells callers apart, where several issuers may have given the same one to two people
+/// (OpenID Connect Core 1.0, section 2: `sub` is unique within its issuer).
+pub(super) fn check_subjects(config: &Config, auth: Option<&AuthPlan>, diagnostics: &mut Diagnostics) {
+    let Some(issuers) = auth.and_then(AuthPlan::known).map(|known| known.issuers.len()) else { return };
+    if issuers < 2 || config.losses.touch(&["auth"], &[]) {
+        return;
+    }
+    for parts in bound(config) {
+        let parts: Vec<_> = parts.collect();
+        let first = parts.iter().find(|part| part.value == "caller.sub");
+        let Some(first) = first.filter(|_| !parts.iter().any(|part| part.value == "caller.claims.iss"))
+        else {
+            continue;
+        };
+        let message = format!(
+            "`caller.sub` is used alone, and {issuers} issuers say who calls: one `sub` may be two people"
+        );
+        let help = "use `caller.claims.iss` beside it";
+        diagnostics.push(Diagnostic::warning("shared-subject", message).at(first.span, "").help(help));
+        return;
+    }
+}
+
+/// The parts of the caller's identity that are used together: by the session of a source, or by the parameters of a route.
+fn bound(config: &Config) -> impl Iterator<Item = impl Iterator<Item = &Spanned<String>>> {
+    type Parts<'a> = Box<dyn Iterator<Item = &'a Spanned<String>> + 'a>;
+    let sources = config.sources.iter().filter_map(|(_, source)| source.sql.as_ref());
+    let sessions = sources.map(|sql| Box::new(sql.session.iter().map(|(_, value)| value)) as Parts<'_>);
+    let params = config.tools.iter().map(|(_, tool)| &tool.params);
+    let params = params.chain(config.resources.iter().map(|(_, resource)| &resource.params));
+    let params = params
+        .map(|params| Box::new(params.iter().filter_map(|(_, param)| param.from.as_ref())) as Parts<'_>);
+    let prompts = config.prompts.iter().map(|(_, prompt)| {
+        Box::new(prompt.params.iter().filter_map(|(_, param)| param.from.as_ref())) as Parts<'_>
+    });
+    sessions.chain(params).chain(prompts)
 }

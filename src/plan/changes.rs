@@ -115,6 +115,7 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
         admin,
         lists_frozen,
         metrics: _,
+        otlp: _,
         name: _,
         title: _,
         version: _,

@@ -12,6 +12,7 @@ mod confirm;
 mod frozen;
 mod invalidates;
 mod listed;
+mod otlp;
 mod pages;
 mod portable;
 mod prompt;
@@ -28,6 +29,7 @@ pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
 pub use frozen::{CALL_TOOL, DEFAULT_FOUND, FIND_TOOL, Found, Index, MAX_FOUND, MAX_QUERY};
 pub use listed::{IconPlan, ListedPlan};
+pub use otlp::OtlpPlan;
 pub use pages::List;
 pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use resource::ResourcePlan;
@@ -117,6 +119,7 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
         })
         .collect();
     auth::check_unknown(config, diagnostics);
+    auth::check_subjects(config, server.as_ref().map(|server| &server.auth), diagnostics);
     auth::check_scopes(config, server.as_ref().map(|server| &server.auth), diagnostics);
     auth::check_exchange(config, server.as_ref().map(|server| &server.auth), diagnostics);
     invalidates::check(config, &tools, &resources, diagnostics);

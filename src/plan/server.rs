@@ -7,6 +7,7 @@ use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 
 use super::listed::{self, IconPlan};
+use super::otlp::{self, OtlpPlan};
 use super::status::{self, StatusPlan};
 use crate::auth::{self, AuthPlan};
 use crate::config::{AuditArgumentsConfig, AuditConfig, Config, HttpConfig, LogFormatConfig, LogLevelConfig};
@@ -78,6 +79,9 @@ pub struct ServerPlan {
     /// The path of the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// Where traces go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpPlan>,
     /// Where those who run the server ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
@@ -185,6 +189,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let metrics = metrics_path(config, path.as_deref(), diagnostics);
     let admin = admin(config).map(|address| listen_at(address, config.auth.is_some(), diagnostics));
     let status = status::compile(config, auth.as_ref(), diagnostics);
+    let otlp = server.telemetry.otlp.as_ref().map(|written| otlp::compile(written, diagnostics));
     check_hosts(http, diagnostics);
     let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
     for (value, span, key) in [
@@ -240,6 +245,10 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         },
         audit: server.audit.as_ref().map(|audit| audit_plan(audit, config, diagnostics)),
         metrics,
+        otlp: match otlp {
+            Some(otlp) => Some(otlp?),
+            None => None,
+        },
         admin: match admin {
             Some(admin) => Some(admin?),
             None => None,

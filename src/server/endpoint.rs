@@ -20,6 +20,7 @@ use crate::live::Live;
 use crate::mcp::{self, Answer, Context, Era, Headers as _, Listen, Message, Peers, RpcError, Session};
 use crate::net::{self, Network};
 use crate::talk::Place;
+use crate::telemetry::span::Trace;
 
 /// How long a request's body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -362,6 +363,7 @@ impl Post {
             outlet,
             session: self.session.as_deref(),
             place: self.place.clone(),
+            trace: Trace::default(),
             peers: &self.peers,
         }
     }

@@ -26,6 +26,11 @@ impl Headers for HeaderMap {
             (Some(_), Some(_)) => Err(Malformed),
         }
     }
+
+    fn list(&self, name: &str) -> Option<String> {
+        let values: Result<Vec<&str>, _> = self.get_all(name).iter().map(HeaderValue::to_str).collect();
+        values.ok().filter(|values| !values.is_empty()).map(|values| values.join(","))
+    }
 }
 
 /// Answers one request.

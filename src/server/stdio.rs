@@ -13,6 +13,7 @@ use crate::call::Caller;
 use crate::live::LiveHandle;
 use crate::mcp::{self, Answer, Context, Peers, RpcError, Session};
 use crate::talk::News;
+use crate::telemetry::span::Trace;
 
 /// The longest line that is read.
 const MAX_LINE: usize = 16 << 20;
@@ -127,6 +128,7 @@ impl Client {
             outlet: Some(&self.answers),
             session: Some(&self.session),
             place: None,
+            trace: Trace::default(),
             peers: &self.peers,
         }
     }

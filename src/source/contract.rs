@@ -1,5 +1,6 @@
 //! The contract of a source kind, and what its parts are handed: contexts of compile, limits of a try, errors.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use crate::output::Reply;
 use crate::params::{Arguments, Scope};
 use crate::policy::Health;
 use crate::talk::{Talk, Unanswered};
+use crate::telemetry::span::Onward;
 
 use super::http::BROKE_OFF;
 
@@ -69,6 +71,8 @@ pub struct Attempt<'a> {
     pub key: &'a CallKey,
     /// Where an operation says that its source has taken it over.
     pub begun: &'a Begun,
+    /// What is passed on of the trace that the call is part of.
+    pub onward: &'a Onward,
     /// When the whole call must be over.
     pub deadline: Instant,
     /// How many rows or matches may be read.
@@ -300,6 +304,32 @@ impl SourceError {
             Self::Busy(_) => true,
             error => error.passes() || error.health() == Health::Ill,
         }
+    }
+
+    /// The kind of failure in a word, for traces: of one in HTTP its status. That nothing was found is an answer, unless HTTP calls it
+    /// a failure.
+    #[must_use]
+    pub fn kind(&self, status: Option<u16>) -> Option<Cow<'static, str>> {
+        let word = match self {
+            Self::Later { error, .. } => return error.kind(status),
+            Self::NotFound => return status.filter(|s| *s >= 400).map(|s| s.to_string().into()),
+            Self::Status { status, .. } | Self::Answered { status, .. } => {
+                return Some(status.to_string().into());
+            }
+            Self::Argument(_) => "invalid_arguments",
+            Self::Unavailable(_) => "unavailable",
+            Self::Busy(_) => "busy",
+            Self::Timeout(_) => "timeout",
+            Self::BadReply { .. } => "bad_reply",
+            Self::Unfit { .. } => "unfit",
+            Self::Embedder(_) => "embedder",
+            Self::Tokens(_) => "token_endpoint",
+            Self::TooLarge(_) => "too_large",
+            Self::Refused(_) => "refused",
+            Self::Unanswered(_) => "unanswered",
+            Self::Internal(_) => "internal",
+        };
+        Some(word.into())
     }
 
     /// How long the source wants to be left alone, if it says so.

@@ -39,6 +39,15 @@ pub(in crate::source) enum Engine {
 }
 
 impl Engine {
+    /// Its name in OpenTelemetry's conventions (`db.system.name`).
+    pub(in crate::source) const fn system(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgresql",
+            Self::Mysql => "mysql",
+        }
+    }
+
     /// The placeholder of a bind, by its number from 0.
     pub(in crate::source) fn mark(self, number: usize) -> String {
         match self {

@@ -31,6 +31,7 @@ use crate::output::Reply;
 use crate::params::{Arguments, Scope};
 use crate::policy::{Guard, GuardPlan, Unrepeatable};
 use crate::talk::Change;
+use crate::telemetry::span::About;
 use crate::units::Period;
 use crate::yaml::Entries;
 
@@ -435,6 +436,26 @@ impl Backend {
             Self::Sql(source, op) => source.execute(op, arguments, attempt).await,
             Self::Vector(source, op) => source.execute(op, arguments, attempt).await,
             Self::Fixed(fixed) => fixed.run(arguments, attempt.talk).await,
+        }
+    }
+
+    /// What a span of a try says; nothing where nobody else is asked.
+    #[must_use]
+    pub fn about(&self) -> Option<About> {
+        match self {
+            Self::Rest(source, op) => Some(source.about(op)),
+            Self::Sql(source, op) => Some(source.about(op)),
+            Self::Vector(source, _) => Some(source.about()),
+            Self::Fixed(_) => None,
+        }
+    }
+
+    /// The attribute that counts the tries before this one.
+    #[must_use]
+    pub const fn resent(&self) -> &'static str {
+        match self {
+            Self::Rest(..) => "http.request.resend_count",
+            Self::Sql(..) | Self::Vector(..) | Self::Fixed(_) => "sidegate.resend_count",
         }
     }
 }

@@ -53,6 +53,9 @@ pub enum Arguments {
 pub struct Entry<'a> {
     /// The id in the log and in messages.
     pub request: &'a str,
+    /// The id of its trace, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// Whose call: the subject, or `local` or `anonymous`.
     pub caller: &'a str,
     /// How it was proved: `key`, …, or `none`.
@@ -224,6 +227,7 @@ mod tests {
     fn entry(caller: &str) -> Entry<'_> {
         Entry {
             request: "abcd",
+            trace_id: None,
             caller,
             proof: "key",
             issuer: None,

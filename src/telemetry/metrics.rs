@@ -56,6 +56,10 @@ pub struct Metrics {
     pub lists_limited: Counter,
     /// Lines of the audit that were lost, because the disk did not take them in time.
     pub audit_lost: Counter,
+    /// Spans that a collector took.
+    pub spans_exported: Counter,
+    /// Spans that none did.
+    pub spans_lost: Counter,
 }
 
 impl Default for Metrics {
@@ -80,6 +84,8 @@ impl Default for Metrics {
             sessions: Gauge::default(),
             lists_limited: Counter::default(),
             audit_lost: Counter::default(),
+            spans_exported: Counter::default(),
+            spans_lost: Counter::default(),
         }
     }
 }
@@ -300,6 +306,9 @@ impl Metrics {
         to.register("lists_rate_limited", help, self.lists_limited.clone());
         let help = "Lines of the audit that were lost, because the disk did not take them in time";
         to.register("audit_lost", help, self.audit_lost.clone());
+        to.register("spans_exported", "Spans that a collector took", self.spans_exported.clone());
+        let help = "Spans that were lost, because no collector took them in time";
+        to.register("spans_lost", help, self.spans_lost.clone());
     }
 }
 

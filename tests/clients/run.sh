@@ -127,6 +127,8 @@ python_lane() {
     run "Python client, demo, $transport" "$SIDEGATE_PYTHON" "$here/python_client.py" "$transport" "$(target demo $transport)"
     run "Python client, rehearsal, $transport" "$SIDEGATE_PYTHON" "$here/python_rehearsal.py" "$transport" "$(target python $transport)"
   done
+  # With servers of its own.
+  run "Python client, traces" "$SIDEGATE_PYTHON" "$here/python_traces.py" "$binary"
 }
 inspector_lane() {
   run "Inspector, demo, $1" "$here/inspector.sh" "$1" "$(target demo "$1")"
@@ -148,18 +150,22 @@ for name in typescript python inspector-http inspector-stdio; do
 done
 
 results=()
+# count NAME: adds what a suite has counted.
+count() {
+  local p=0 f=1
+  [ ! -s "$1.counts" ] || read -r p f <"$1.counts"
+  passed=$((passed + p))
+  failed=$((failed + f))
+  results+=("$(printf '%-40s %4d passed %4d failed' "$1" "$p" "$f")")
+}
 for client in 'TypeScript client' 'Python client' Inspector; do
   for suite in demo rehearsal; do
     for transport in http stdio; do
-      name="$client, $suite, $transport"
-      p=0 f=1
-      [ ! -s "$name.counts" ] || read -r p f <"$name.counts"
-      passed=$((passed + p))
-      failed=$((failed + f))
-      results+=("$(printf '%-40s %4d passed %4d failed' "$name" "$p" "$f")")
+      count "$client, $suite, $transport"
     done
   done
 done
+count "Python client, traces"
 
 # The servers have served everybody and stop cleanly when told to.
 for name in demo typescript python inspector; do

@@ -328,6 +328,7 @@ async fn over_stdio_scopes_are_there_and_conditions_are_asked() {
             outlet: None,
             session: None,
             place: None,
+            trace: sidegate::telemetry::span::Trace::default(),
             peers: &peers,
         };
         let text = modern(method, params).to_string();

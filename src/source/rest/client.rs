@@ -21,9 +21,14 @@ use crate::source::http;
 use crate::source::mask::Mask;
 use crate::source::public::{self, NotPublic};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+use crate::telemetry::span::{About, number, text};
 
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
 const MAX_URL: usize = 65_000;
+
+/// Where a request stands in a trace (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A live REST source: a pooled client and what every request carries.
 #[derive(Debug)]
@@ -164,6 +169,17 @@ impl Rest {
         reply(answer, op, arguments, max_rows, mask).map_err(|error| mask.error(error).later(after))
     }
 
+    /// What a span of a request says. The path may hold arguments, or a key, and is not in it.
+    pub(in crate::source) fn about(&self, op: &RestOp) -> About {
+        let method = method(op);
+        let mut attributes = vec![text("http.request.method", method.as_str().to_owned())];
+        if let Ok(url) = Url::parse(&self.plan.base) {
+            attributes.extend(url.host_str().map(|host| text("server.address", host.to_owned())));
+            attributes.extend(url.port_or_known_default().map(|port| number("server.port", port)));
+        }
+        About { name: method.as_str().to_owned().into(), attributes }
+    }
+
     /// The start of a body for the log.
     pub(super) fn excerpt(&self, answer: &http::Answer) -> String {
         answer.mask.as_deref().unwrap_or(&self.mask).excerpt(&answer.body)
@@ -186,14 +202,7 @@ impl Rest {
         target: &Target,
     ) -> Result<reqwest::RequestBuilder, SourceError> {
         let url = self.url(op, arguments, target)?;
-        let method = match op.method {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
-            Method::Patch => reqwest::Method::PATCH,
-            Method::Delete => reqwest::Method::DELETE,
-            Method::Head => reqwest::Method::HEAD,
-        };
+        let method = method(op);
         let mut headers = self.headers.clone();
         for (name, template) in &op.headers {
             if let Some(text) = template.render(arguments) {
@@ -208,6 +217,17 @@ impl Rest {
         }
         if let Some(cookies) = op.cookies.header(arguments)? {
             headers.insert(COOKIE, cookies);
+        }
+        // A trace that the configuration writes itself is left as it is.
+        if let Some((parent, state)) = attempt.onward.headers()
+            && !headers.contains_key(TRACEPARENT)
+        {
+            let ours =
+                |text: &str| HeaderValue::from_str(text).map_err(|e| SourceError::Internal(e.to_string()));
+            headers.insert(TRACEPARENT, ours(&parent)?);
+            if let Some(state) = state {
+                headers.insert(TRACESTATE, ours(state)?);
+            }
         }
         let body = match &op.body {
             Some(body) => Some(body.render(arguments, attempt.deadline).await?),
@@ -273,6 +293,17 @@ impl Rest {
             return Err(SourceError::Argument(message.to_owned()));
         }
         Ok(url)
+    }
+}
+
+fn method(op: &RestOp) -> reqwest::Method {
+    match op.method {
+        Method::Get => reqwest::Method::GET,
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+        Method::Patch => reqwest::Method::PATCH,
+        Method::Delete => reqwest::Method::DELETE,
+        Method::Head => reqwest::Method::HEAD,
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use super::client::{Rest, Target};
 use super::plan::RestOp;
 use super::tokens::{Token, Tokens};
-use crate::caller::Caller;
 use crate::params::Arguments;
 use crate::source::http::{self, Answer};
 use crate::source::{Attempt, SourceError};
+use crate::telemetry::span::Onward;
 
 impl Rest {
     /// Fills a request, sends it and reads its answer, all within the source's time limit.
@@ -35,10 +35,10 @@ impl Rest {
         let request = request.build().map_err(|e| SourceError::Internal(e.without_url().to_string()))?;
         let has_its_own = request.headers().contains_key(AUTHORIZATION);
         let Some(tokens) = self.tokens.as_ref().filter(|_| !has_its_own) else {
-            return self.exchange(request, op, until).await.map_err(late);
+            return self.exchange(request, op, attempt.onward, until).await.map_err(late);
         };
         // Apart, so that calls without tokens carry none of it.
-        let sent = Box::pin(self.send_with_token(tokens, request, op, attempt.caller, until)).await;
+        let sent = Box::pin(self.send_with_token(tokens, request, op, attempt, until)).await;
         sent.map(|(answer, token)| Answer { mask: Some(token.mask.clone()), ..answer }).map_err(late)
     }
 
@@ -47,23 +47,29 @@ impl Rest {
         tokens: &Tokens,
         request: Request,
         op: &RestOp,
-        caller: &Caller,
+        attempt: Attempt<'_>,
         until: Instant,
     ) -> Result<(Answer, Arc<Token>), SourceError> {
-        let subject = tokens.subject(caller)?;
+        let subject = tokens.subject(attempt.caller)?;
         let token = tokens.get(&subject, until).await?;
         let again = request.try_clone();
-        let answer = self.exchange(with(request, &token), op, until).await?;
+        let answer = self.exchange(with(request, &token), op, attempt.onward, until).await?;
         // What was answered 401 was not carried out (RFC 9110 section 15.5.2), so it may be sent again whatever it is.
         let Some(again) = again.filter(|_| answer.status == 401 && !op.statuses.succeeds(401)) else {
             return Ok((answer, token));
         };
         let Some(token) = tokens.replace(&subject, &token, until).await? else { return Ok((answer, token)) };
-        Ok((self.exchange(with(again, &token), op, until).await?, token))
+        Ok((self.exchange(with(again, &token), op, attempt.onward, until).await?, token))
     }
 
     /// One request and its answer, or that of where it leads.
-    async fn exchange(&self, request: Request, op: &RestOp, until: Instant) -> Result<Answer, SourceError> {
+    async fn exchange(
+        &self,
+        request: Request,
+        op: &RestOp,
+        onward: &Onward,
+        until: Instant,
+    ) -> Result<Answer, SourceError> {
         let (mut request, mut hops) = (request, self.plan.follow_redirects);
         let signer = self.signer.as_ref().filter(|_| !request.headers().contains_key(AUTHORIZATION));
         loop {
@@ -78,6 +84,7 @@ impl Rest {
                 op.statuses.succeeds(status)
             })
             .await?;
+            onward.answered(answer.status);
             if let Some(signature) = signature.filter(|_| answer.status >= 300) {
                 // Who reads of a refused signature reads no signature.
                 answer.mask = Some(Arc::new(self.mask.and([signature])));

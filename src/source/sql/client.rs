@@ -13,6 +13,7 @@ use crate::output::{Reply, Rows};
 use crate::params::Arguments;
 use crate::source::database::{Access, Answer, Bind, Database, Statement};
 use crate::source::{Attempt, Described, OpCx, OpenError, SourceCx, SourceError, SourceKind, Undescribed};
+use crate::telemetry::span::{About, text};
 
 /// A live database source.
 #[derive(Debug)]
@@ -21,7 +22,21 @@ pub struct Sql {
     database: Database,
 }
 
+/// What statements begin with: the summary of one that holds nothing of its text (`db.query.summary`).
+const VERBS: [&str; 9] =
+    ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "MERGE", "REPLACE", "CALL", "VALUES"];
+
 impl Sql {
+    /// What a span of a statement says.
+    pub(in crate::source) fn about(&self, op: &SqlOp) -> About {
+        let system = self.plan.database.engine().system();
+        let first = op.text.whole.split_whitespace().next().unwrap_or_default();
+        let verb = VERBS.into_iter().find(|verb| verb.eq_ignore_ascii_case(first));
+        let mut attributes = vec![text("db.system.name", system)];
+        attributes.extend(verb.map(|verb| text("db.query.summary", verb)));
+        About { name: verb.unwrap_or(system).into(), attributes }
+    }
+
     /// Describes a statement without running it.
     ///
     /// # Errors

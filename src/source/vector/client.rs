@@ -11,6 +11,7 @@ use crate::output::Reply;
 use crate::params::Arguments;
 use crate::source::{Attempt, Begun, CallKey, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 use crate::talk::Talk;
+use crate::telemetry::span::{About, Onward, text};
 
 /// A live collection with its embedder.
 #[derive(Debug)]
@@ -60,6 +61,13 @@ impl SourceKind for Vector {
 }
 
 impl Vector {
+    /// What a span of a search says.
+    pub(in crate::source) fn about(&self) -> About {
+        let attributes =
+            vec![text("db.system.name", self.collection.system()), text("db.operation.name", "search")];
+        About { name: "search".into(), attributes }
+    }
+
     /// Embeds a word and compares it with the collection; gives what makes searches slow.
     ///
     /// # Errors
@@ -72,6 +80,7 @@ impl Vector {
             caller: &Caller::Local,
             key: &CallKey::default(),
             begun: &Begun::default(),
+            onward: &Onward::default(),
             deadline: tokio::time::Instant::now() + limit,
             max_rows: 1,
             max_bytes: 64 << 10,

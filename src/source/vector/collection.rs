@@ -11,6 +11,7 @@ use super::pgvector::{Pgvector, PgvectorPlan};
 use super::qdrant::{Qdrant, QdrantPlan};
 use super::sqlite::{SqliteTable, SqliteTablePlan};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::source::database::Engine;
 use crate::source::{Attempt, OpenError, SourceCx, SourceError, one_kind};
 
 /// A compiled collection.
@@ -130,6 +131,15 @@ impl CollectionPlan {
 }
 
 impl Collection {
+    /// Its name in OpenTelemetry's conventions (`db.system.name`).
+    pub(super) const fn system(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite.system(),
+            Self::Pgvector(_) => Engine::Postgres.system(),
+            Self::Qdrant(_) => "qdrant",
+        }
+    }
+
     /// The rows whose vectors are nearest.
     pub(super) async fn nearest(&self, vector: &[f32], query: &Query<'_>) -> Result<Found, SourceError> {
         match self {

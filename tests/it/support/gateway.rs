@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sidegate::config::{Environment, load_text};
+use sidegate::live::LiveHandle;
 use sidegate::server::{self, Server};
 use sidegate::{app, diag, plan};
 use tempfile::TempDir;
@@ -20,6 +21,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// The address of those who run it, where the configuration has one.
     pub admin: Option<SocketAddr>,
+    /// What it serves.
+    pub live: LiveHandle,
     folder: TempDir,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -79,12 +82,12 @@ impl Gateway {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let server = Arc::new(Server::new(live));
+        let server = Arc::new(Server::new(live.clone()));
         if let Some(admin) = admin {
             tokio::spawn(server::admin::run(admin, server.clone()));
         }
         let server = tokio::spawn(server::run(listener, server, shutdown));
-        Self { address, admin: admin_address, folder, stop, server }
+        Self { address, admin: admin_address, live, folder, stop, server }
     }
 
     pub fn folder(&self) -> &Path {

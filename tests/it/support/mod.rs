@@ -1,6 +1,7 @@
 //! What the tests share: the gateway in this process or as a child, upstreams that record or fail, a raw HTTP client.
 
 pub mod client;
+pub mod collector;
 pub mod faults;
 pub mod gateway;
 pub mod issuer;
@@ -11,6 +12,7 @@ pub mod upstream;
 pub mod vectors;
 
 pub use client::{Connection, Reply};
+pub use collector::Collector;
 pub use gateway::Gateway;
 pub use upstream::{Step, Upstream};
 
