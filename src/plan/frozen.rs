@@ -77,7 +77,7 @@ impl Index {
         let ranked = self.0.iter().filter_map(|tool| rank(tool).map(|rank| (rank, tool)));
         let seen = ranked.filter(|(_, tool)| tool.auth.before_viewer(viewer, &tool.name).is_ok());
         let mut seen: Vec<_> = seen.collect();
-        seen.sort_by(|a, b| b.0.cmp(&a.0));
+        seen.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for (_, tool) in seen.iter().take(limit) {
             bytes += tool.entry.len();

@@ -145,7 +145,7 @@ impl Reload {
 
     /// Looks at the files once, and puts to use what they say. What came of it is remembered, counted and told.
     pub async fn once(&mut self) -> Outcome {
-        let outcome = self.look().await;
+        let outcome = Box::pin(self.look()).await;
         let live = self.live.load();
         let result = match &outcome {
             Outcome::Unchanged => return outcome,
@@ -183,7 +183,7 @@ impl Reload {
         };
         let Some((mut checked, read)) = looked else { return Outcome::Unchanged };
         self.seen = std::mem::take(&mut checked.watched);
-        let outcome = self.apply(checked).await;
+        let outcome = Box::pin(self.apply(checked)).await;
         if matches!(outcome, Outcome::Same | Outcome::Reloaded(_)) {
             (self.used, self.seen) = (read.clone(), read);
         }

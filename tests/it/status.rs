@@ -159,7 +159,7 @@ async fn where_callers_prove_nothing_it_is_for_the_machine_itself() {
     }
 }
 
-fn guarded(admin: Value) -> Value {
+fn guarded(admin: &Value) -> Value {
     json!({
         "server": { "admin": admin },
         "auth": { "api_keys": [
@@ -176,7 +176,7 @@ fn guarded(admin: Value) -> Value {
 
 #[tokio::test]
 async fn callers_prove_who_they_are_and_see_what_is_theirs_unless_scopes_say_who_runs_it() {
-    let gateway = Gateway::start(&guarded(json!({})).to_string()).await;
+    let gateway = Gateway::start(&guarded(&json!({})).to_string()).await;
     let refused = get(gateway.address, "/status", &[]).await;
     assert_eq!((refused.status, refused.header("www-authenticate").is_some()), (401, true));
     assert!(!refused.text().contains("hello"));
@@ -185,7 +185,7 @@ async fn callers_prove_who_they_are_and_see_what_is_theirs_unless_scopes_say_who
     assert_eq!(names(&own), ["hello", "mine"]);
     assert_eq!(names(&status(gateway.address, &[("X-API-Key", OPS)]).await), ["hello", "mine", "hidden"]);
 
-    let gateway = Gateway::start(&guarded(json!({ "scopes": ["ops"] })).to_string()).await;
+    let gateway = Gateway::start(&guarded(&json!({ "scopes": ["ops"] })).to_string()).await;
     assert_eq!(get(gateway.address, "/status", &[]).await.status, 401);
     let refused = get(gateway.address, "/status", &[("X-API-Key", CI)]).await;
     assert_eq!(refused.status, 403);
@@ -201,7 +201,7 @@ async fn an_address_apart_serves_it_and_the_other_does_not() {
         (json!({ "listen": "127.0.0.1:0", "scopes": ["ops"] }), Some(CI), 403),
         (json!({ "listen": "127.0.0.1:0", "scopes": ["ops"] }), Some(OPS), 200),
     ] {
-        let gateway = Gateway::start(&guarded(admin.clone()).to_string()).await;
+        let gateway = Gateway::start(&guarded(&admin).to_string()).await;
         let key: Vec<(&str, &str)> = key.into_iter().map(|key| ("X-API-Key", key)).collect();
         assert_eq!(get(gateway.address, "/status", &[("X-API-Key", OPS)]).await.status, 404);
         let address = gateway.admin.unwrap();
@@ -225,7 +225,7 @@ async fn ask(gateway: &Gateway, key: Option<&str>, method: &str, params: Value) 
 #[tokio::test]
 async fn as_a_resource_it_is_listed_and_read_by_whoever_may_and_nobody_else() {
     const URI: &str = "sidegate://status";
-    let gateway = Gateway::start(&guarded(json!({ "scopes": ["ops"], "resource": true })).to_string()).await;
+    let gateway = Gateway::start(&guarded(&json!({ "scopes": ["ops"], "resource": true })).to_string()).await;
     for (key, may) in [(Some(OPS), true), (Some(CI), false), (None, false)] {
         let listed = ask(&gateway, key, "resources/list", json!({})).await;
         let listed = listed["result"]["resources"].as_array().unwrap().iter().any(|r| r["uri"] == URI);
@@ -296,15 +296,15 @@ tools:
 async fn a_reload_and_a_refused_one_show_everywhere_and_serving_goes_on() {
     let (folder, _process, address) = serve(RELOADED).await;
     let write = |text: &str| std::fs::write(folder.path().join("gateway.yaml"), text).unwrap();
-    let figure = async |name: &str| -> f64 {
+    let figure = async |name: &str| -> u64 {
         let text = get(address, "/metrics", &[]).await.text();
         let line = text.lines().find(|line| line.starts_with(&format!("sidegate_{name} ")));
         line.unwrap_or_else(|| panic!("{name}: {text}")).rsplit(' ').next().unwrap().parse().unwrap()
     };
     call(address, "a").await;
     let first = status(address, &[]).await;
-    assert_eq!(figure("config_last_reload_successful").await, 1.0);
-    assert_eq!(figure(r#"config_reloads_total{result="refused"}"#).await, 0.0);
+    assert_eq!(figure("config_last_reload_successful").await, 1);
+    assert_eq!(figure(r#"config_reloads_total{result="refused"}"#).await, 0);
 
     write(&RELOADED.replace("b: { description: B.", "c: { description: C.").replace("A.", "Aa."));
     let second = until(address, |status| status["config"]["generation"] == 2).await;
@@ -325,8 +325,8 @@ async fn a_reload_and_a_refused_one_show_everywhere_and_serving_goes_on() {
     assert!(error["text"].as_str().unwrap().contains('^'), "{error}");
     assert!(!refused.to_string().contains("s3cr3t"));
     assert_eq!((&refused["config"]["generation"], names(&refused).len()), (&json!(2), 2));
-    assert_eq!(figure("config_last_reload_successful").await, 0.0);
-    assert_eq!(figure(r#"config_reloads_total{result="refused"}"#).await, 1.0);
+    assert_eq!(figure("config_last_reload_successful").await, 0);
+    assert_eq!(figure(r#"config_reloads_total{result="refused"}"#).await, 1);
     let start = Instant::now();
     let ready = loop {
         // The answer is kept for a second.
@@ -344,7 +344,7 @@ async fn a_reload_and_a_refused_one_show_everywhere_and_serving_goes_on() {
     let mended = until(address, |status| status["config"]["error"].is_null()).await;
     assert_eq!(mended["config"]["reloads"], json!({ "applied": 1, "same": 1, "refused": 1 }));
     assert_eq!(mended["config"]["hash"], second["config"]["hash"]);
-    assert_eq!(figure("config_last_reload_successful").await, 1.0);
+    assert_eq!(figure("config_last_reload_successful").await, 1);
 }
 
 #[tokio::test]
