@@ -10,9 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tracing::info;
-use tracing::level_filters::LevelFilter;
 
-use crate::config::{AuditArgumentsConfig, Environment, LogFormatConfig, LogLevelConfig};
+use crate::config::{AuditArgumentsConfig, Environment, LogFormatConfig};
 use crate::live::{Live, LiveHandle};
 use crate::online;
 use crate::plan::Plan;
@@ -106,13 +105,7 @@ pub fn open(plan: Plan) -> Result<LiveHandle, AppError> {
 pub fn install_log(plan: &Plan) -> Result<(), AppError> {
     let log = &plan.server.log;
     let options = LogOptions {
-        level: match log.level {
-            LogLevelConfig::Error => LevelFilter::ERROR,
-            LogLevelConfig::Warn => LevelFilter::WARN,
-            LogLevelConfig::Info => LevelFilter::INFO,
-            LogLevelConfig::Debug => LevelFilter::DEBUG,
-            LogLevelConfig::Trace => LevelFilter::TRACE,
-        },
+        levels: log.levels(),
         json: log.format == LogFormatConfig::Json,
         file: log.file.clone(),
         max_size: log.max_size.0 as u64,

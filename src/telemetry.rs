@@ -10,17 +10,47 @@ pub mod trace;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
+
+/// How much is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Levels {
+    /// The least important level of everything else.
+    pub all: LevelFilter,
+    /// That of some modules, by their paths; the longest that fits decides.
+    pub of: Vec<(String, LevelFilter)>,
+}
+
+impl Levels {
+    fn targets(&self) -> Targets {
+        Targets::new().with_default(self.all).with_targets(self.of.iter().cloned())
+    }
+}
+
+/// Where the levels of the log that is installed are changed.
+static LEVELS: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// From now on so much is written, if a log is installed.
+pub fn set_levels(levels: &Levels) {
+    let targets = levels.targets();
+    let now = LEVELS.get().filter(|handle| handle.with_current(|now| *now != targets).unwrap_or(false));
+    // Gone only with the log itself.
+    let _ = now.map(|handle| handle.reload(targets));
+}
 
 /// How to log.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// The least important level that is written.
-    pub level: LevelFilter,
+    /// How much.
+    pub levels: Levels,
     /// JSON lines instead of text.
     pub json: bool,
     /// A file instead of stderr.
@@ -42,11 +72,17 @@ pub fn install(options: &LogOptions) -> io::Result<()> {
     };
     let colour =
         options.file.is_none() && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder =
-        tracing_subscriber::fmt().with_max_level(options.level).with_writer(writer).with_target(false);
-    let result =
-        if options.json { builder.json().try_init() } else { builder.with_ansi(colour).compact().try_init() };
-    result.map_err(io::Error::other)
+    let (levels, handle) = reload::Layer::new(options.levels.targets());
+    let base = Registry::default().with(levels);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let result = if options.json {
+        base.with(lines.json()).try_init()
+    } else {
+        base.with(lines.with_ansi(colour).compact()).try_init()
+    };
+    result.map_err(io::Error::other)?;
+    let _ = LEVELS.set(handle);
+    Ok(())
 }
 
 /// A text from outside as part of one log line: control characters are escaped.

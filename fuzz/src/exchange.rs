@@ -57,6 +57,7 @@ pub fn hold(headers: Option<&HeaderMap>, body: &[u8]) {
         live: live(),
         caller: Caller::Anonymous,
         ip: None,
+        local: true,
         headers: headers.map(|h| -> &dyn mcp::Headers { h }),
         outlet: Some(&outlet),
         place: None,

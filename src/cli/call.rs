@@ -52,6 +52,7 @@ impl Call {
             live: live.load(),
             caller: Caller::Local,
             ip: None,
+            local: true,
             headers: None,
             outlet: None,
             session: None,

@@ -43,7 +43,7 @@ pub struct ServerConfig {
     pub audit: Option<AuditConfig>,
     /// What is measured, and where it can be read.
     pub telemetry: TelemetryConfig,
-    /// An address for those who run the server, apart from that of its clients.
+    /// For those who run the server: an address apart from that of its clients, and who may read `/status`.
     pub admin: Option<AdminConfig>,
 }
 
@@ -89,11 +89,15 @@ pub struct SessionsConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Lists")]
 pub struct ListsConfig {
-    /// How long clients may keep them (`ttlMs`). Default `30s`.
+    /// How long clients may keep them (`ttlMs`). Default `30s`. For as long after a reload they are told to keep them for a second at the most.
     pub ttl: Option<Period>,
     /// Entries on one page. Default 1000.
     #[schemars(range(min = 1))]
     pub page: Option<Spanned<u32>>,
+    /// For clients that read the list of tools once: it holds two tools that stay the same over every reload. `find_tool` finds the others
+    /// by words and gives their schemas, `call_tool` calls one of them, with everything that holds for a direct call. Tools can still be
+    /// called by their own names. Default `false`; cannot change while the program runs.
+    pub frozen: bool,
     /// How often lists and fixed suggestions may be asked for. Default: the `rate_limit` of `defaults.policy`. `none` takes it back.
     pub rate_limit: Option<Spanned<TextOr<RateLimitConfig>>>,
 }
@@ -112,8 +116,12 @@ pub struct ServerCacheConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Log")]
 pub struct LogConfig {
-    /// Default `info`.
+    /// Default `info`. It can change while the program runs, as `levels` can; the other settings of the log cannot.
     pub level: Option<LogLevelConfig>,
+    /// Other levels for parts of the program, by the names of its modules, such as `sidegate::source: debug` or `sqlx: warn`. The longest
+    /// name that fits decides.
+    #[serde(skip_serializing_if = "Entries::is_empty")]
+    pub levels: Entries<LogLevelConfig>,
     /// `text` for people (default), `json` for machines.
     pub format: Option<LogFormatConfig>,
     /// A file instead of stderr, relative to this file's folder.
@@ -183,14 +191,21 @@ pub struct OtlpConfig {
     pub sample: Option<Spanned<f64>>,
 }
 
-/// An address that serves the metrics (at `server.telemetry.metrics`, else `/metrics`), `/healthz` and `/readyz`, and nothing of MCP.
-/// On loopback it asks nobody who they are; beyond loopback it needs `auth`, and asks for it like the MCP endpoint, but for health.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// For those who run the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Admin")]
 pub struct AdminConfig {
-    /// Address and port, such as `127.0.0.1:9090`. Used by `serve` only.
-    pub listen: Spanned<String>,
+    /// An address and port, such as `127.0.0.1:9090`, that serves `/status`, the metrics (at `server.telemetry.metrics`, else `/metrics`),
+    /// `/healthz` and `/readyz`, and nothing of MCP. On loopback it asks nobody who they are; beyond loopback it needs `auth`, and asks
+    /// for it like the MCP endpoint, but for health. Without it `/status` is beside the MCP endpoint. Used by `serve` only.
+    pub listen: Option<Spanned<String>>,
+    /// Scopes that a caller needs, all of them, to read `/status` and `sidegate://status`, wherever that is asked for. Who has them sees
+    /// everything. Default: every caller with a key or a token reads it, but sees only the routes that they may use, and not the text of a
+    /// configuration that was refused.
+    pub scopes: Vec<Spanned<String>>,
+    /// Serve the same as the MCP resource `sidegate://status`, to whoever may read `/status`. Default `false`.
+    pub resource: bool,
 }
 
 /// How much is logged.

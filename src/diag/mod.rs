@@ -6,7 +6,7 @@ mod span;
 
 use std::ops::Range;
 
-pub use render::{Format, render};
+pub use render::{Format, place_of, render};
 pub(crate) use span::SPANNED;
 pub use span::{FileId, SourceMap, Span, Spanned};
 

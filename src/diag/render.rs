@@ -140,6 +140,15 @@ fn json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
     format!("{document:#}\n")
 }
 
+/// The primary place of a problem as `file:line:column`.
+#[must_use]
+pub fn place_of(diagnostic: &Diagnostic, sources: &SourceMap) -> Option<String> {
+    let label = diagnostic.labels.first()?;
+    let file = label.span.file;
+    let (line, column) = sources.line_column(file, sources.locate(label.span, label.within.as_ref()).start);
+    Some(format!("{}:{line}:{column}", sources.name(file)))
+}
+
 /// Escapes a value of a workflow command (its data part).
 fn escape_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")

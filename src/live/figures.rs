@@ -1,5 +1,7 @@
 //! What is read of a live configuration at the moment somebody asks for the metrics.
 
+use std::time::UNIX_EPOCH;
+
 use super::Live;
 use crate::telemetry::metrics::{Figures, SourceFigures};
 
@@ -18,6 +20,16 @@ impl Live {
         });
         let mut sources: Vec<_> = sources.collect();
         sources.sort_by(|a, b| a.0.cmp(&b.0));
-        Figures { generation: self.generation, cache_entries, cache_bytes, sources, ..Figures::default() }
+        let known = self.history.load();
+        Figures {
+            generation: self.generation,
+            cache_entries,
+            cache_bytes,
+            sessions: usize::try_from(self.metrics.sessions.get()).unwrap_or(0),
+            streams: 0,
+            sources,
+            config_ok: known.refused.is_none(),
+            config_since: known.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        }
     }
 }

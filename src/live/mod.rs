@@ -1,9 +1,13 @@
 //! Live: a plan with its open sources, and the pointer through which everybody sees the current one.
 
 mod figures;
+mod history;
 mod open;
+mod status;
 mod tls;
 
+pub use history::{History, Known, Refused};
+pub use status::{Sight, Status};
 pub use tls::Tls;
 
 use std::collections::HashMap;
@@ -124,6 +128,10 @@ pub struct Live {
     pub audit: Arc<Slot>,
     /// What is counted, in all generations.
     pub metrics: Arc<Metrics>,
+    /// Since when it is in use, and what came of the last look at the files; in all generations.
+    pub history: Arc<History>,
+    /// What is counted of `sidegate://status`, where it is served.
+    pub status_meter: Option<Arc<RouteMeter>>,
     /// Where traces go.
     pub exporter: Option<Arc<Exporter>>,
     /// How often lists and fixed suggestions may be asked for.
@@ -140,6 +148,22 @@ pub struct Live {
 }
 
 impl Live {
+    /// What clients are told of how long they may keep what modern results say: for a second at the most, as long after a reload as they
+    /// could have kept it before. Edits come in bursts, and replicas reload one after the other.
+    #[must_use]
+    pub fn keeping(&self) -> &str {
+        if self.has_just_changed() { &self.plan.catalog.brief } else { &self.plan.catalog.cache }
+    }
+
+    /// Whether the last reload is not longer ago than `server.lists.ttl`.
+    #[must_use]
+    pub fn has_just_changed(&self) -> bool {
+        let known = self.history.load();
+        // A clock that was set back says nothing.
+        let ago = known.since.elapsed().unwrap_or_default();
+        known.changes.is_some() && ago < self.plan.server.list_ttl.0
+    }
+
     /// A tool by name.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&Tool> {

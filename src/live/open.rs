@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Completion, Live, OpenSource, Prompt, Resource, Route, Tls, Tool};
 use crate::auth::Authentication;
-use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan};
+use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan, STATUS_URI};
 use crate::policy::Concurrency;
 use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::{Per, RateLimit, RateLimitPlan};
@@ -74,7 +74,11 @@ impl Live {
                 plan: prompt.clone(),
                 limit: opening
                     .limit(prompt.policy.rate_limit, || previous?.prompts.get(&prompt.name)?.limit.clone()),
-                meter: Arc::new(opening.metrics.route("prompt", &prompt.name, false, None)),
+                meter: {
+                    let before = previous.and_then(|p| p.prompts.get(&prompt.name));
+                    let meter = opening.metrics.route("prompt", &prompt.name, false, None);
+                    Arc::new(meter.after(before.map(|prompt| &*prompt.meter)))
+                },
                 data: data.collect::<Result<_, OpenError>>()?,
                 completions: opening.completions(&prompt.name, &prompt.completions)?,
             };
@@ -82,6 +86,11 @@ impl Live {
         }
         let (metrics, audit) = (opening.metrics.clone(), opening.audit.clone());
         let generation = previous.map_or(1, |p| p.generation + 1);
+        let history = previous.map(|p| p.history.clone()).unwrap_or_default();
+        let status_meter = plan.server.status.resource.then(|| {
+            let before = previous.and_then(|p| p.status_meter.as_deref());
+            Arc::new(metrics.route(Noun::Resource.as_str(), STATUS_URI, false, None).after(before))
+        });
         let exporter = exporter(&plan, previous, &metrics)?;
         let lists_limit = opening.limit(plan.server.lists_limit, || previous?.lists_limit.clone());
         let Opening { sources, cache, .. } = opening;
@@ -93,6 +102,8 @@ impl Live {
             cache,
             audit,
             metrics,
+            history,
+            status_meter,
             exporter,
             lists_limit,
             auth,
@@ -218,7 +229,9 @@ impl<'a> Opening<'a> {
     fn meter(&self, of: &str, plan: &RoutePlan) -> RouteMeter {
         let owned = (!of.is_empty()).then(|| format!("{of}.{}", plan.name));
         let name = owned.as_deref().unwrap_or(&plan.name);
-        self.metrics.route(plan.noun.as_str(), name, plan.policy.cache.is_some(), plan.op.source())
+        let keeps = plan.policy.cache.is_some();
+        let meter = self.metrics.route(plan.noun.as_str(), name, keeps, plan.op.source());
+        meter.after(self.before(of, plan).map(|route| &*route.meter))
     }
 
     /// Calls that began before a reload still hold theirs, so they stay the same.

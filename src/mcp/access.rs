@@ -2,7 +2,7 @@
 //! (MCP 2026-07-28, basic/authorization). The call itself is refused again in `call/run.rs`, whatever way it came.
 
 use super::completion::Reference;
-use super::{Context, Era, Message, jsonrpc};
+use super::{Context, Era, Message, frozen, jsonrpc, status};
 use crate::call::{CallError, Record, RequestId, Talk};
 use crate::caller::Caller;
 use crate::live::Live;
@@ -36,7 +36,7 @@ fn named<'a>(message: &Message<'_>, live: &'a Live) -> Option<Named<'a>> {
     let params = &message.params;
     match message.method.as_deref()? {
         "tools/call" => {
-            let tool = live.tool(&jsonrpc::string(params.name, "name").ok()??)?;
+            let tool = live.tool(&frozen::meant(params, live)?)?;
             Some(Named { rule: &tool.route.plan.policy.auth, meter: Some(&tool.route.meter) })
         }
         "prompts/get" => {
@@ -44,7 +44,11 @@ fn named<'a>(message: &Message<'_>, live: &'a Live) -> Option<Named<'a>> {
             Some(Named { rule: &prompt.plan.policy.auth, meter: Some(&prompt.meter) })
         }
         method @ ("resources/read" | "resources/subscribe" | "resources/unsubscribe") => {
-            let (resource, _) = live.resource(&jsonrpc::string(params.uri, "uri").ok()??)?;
+            let uri = jsonrpc::string(params.uri, "uri").ok()??;
+            if let Some(rule) = status::rule(&uri, live) {
+                return Some(Named { rule, meter: None });
+            }
+            let (resource, _) = live.resource(&uri)?;
             let meter: &RouteMeter = &resource.route.meter;
             let rule = &resource.route.plan.policy.auth;
             Some(Named { rule, meter: (method == "resources/read").then_some(meter) })

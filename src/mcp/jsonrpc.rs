@@ -68,7 +68,7 @@ fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Meta<'de>
 }
 
 /// Members of `params`, unparsed. Others are ignored, as the specification lets clients send more.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Params<'a> {
     /// A tool's or prompt's name.
     #[serde(borrow, default)]
@@ -118,7 +118,7 @@ pub struct Params<'a> {
 }
 
 /// Members of `params._meta` that we use.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Meta<'a> {
     /// Required in modern requests: a string.
     #[serde(

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Era, LEGACY, Message, RpcError, jsonrpc, method};
+use super::{Context, Era, LEGACY, Message, RpcError, jsonrpc, method, resources};
 use crate::talk::Capabilities;
 
 /// Answers a legacy request.
@@ -41,8 +41,7 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
 
 /// Whether there is such a resource, and this caller may read it.
 fn readable(uri: &str, cx: &Context<'_>) -> bool {
-    let route = cx.live.resource(uri).map(|(resource, _)| &resource.route.plan);
-    route.is_some_and(|route| route.policy.auth.before(&cx.caller, &route.name).is_ok())
+    resources::readable(uri, cx) == Some(true)
 }
 
 /// The version asked for if we speak it, else our newest of this era.

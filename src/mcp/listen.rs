@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Answer, Context, Message, Outlet, RpcError, jsonrpc, news};
+use super::{Answer, Context, Message, Outlet, RpcError, jsonrpc, news, resources};
 use crate::talk::{Change, Listening};
 
 /// Resources that one request may name.
@@ -95,10 +95,7 @@ pub(super) fn begin(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, R
         return Err(RpcError::internal("there is no stream to listen on"));
     };
     // What it may not read it does not hear of. What is not there yet may come.
-    let hidden = |uri: &String| {
-        let route = cx.live.resource(uri).map(|(resource, _)| &resource.route.plan);
-        route.is_some_and(|route| route.policy.auth.before(&cx.caller, &route.name).is_err())
-    };
+    let hidden = |uri: &String| resources::readable(uri, cx) == Some(false);
     let wanted = Wanted {
         resource_subscriptions: wanted
             .resource_subscriptions

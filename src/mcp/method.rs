@@ -1,8 +1,9 @@
 //! What the two eras share: the methods that read and call, with the era's shape of results.
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, tools};
+use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, status, tools};
 use crate::call::{self, RequestId, Talk};
 use crate::live::Live;
 use crate::output::Cached;
@@ -67,8 +68,10 @@ pub(super) async fn shared(
     };
     let whole = lists.whole(member)?;
     Some(admit_list(cx).and_then(|()| {
-        let seen = catalog.seen(member, era == Era::Modern, &cx.caller);
-        page(seen.as_ref().unwrap_or(whole), params)
+        let seen = catalog.seen(member, era == Era::Modern, &cx.caller, status::admit(cx).is_ok());
+        let page = page(seen.as_ref().unwrap_or(whole), params)?;
+        let brief = era == Era::Modern && cx.live.has_just_changed();
+        Ok(if brief { catalog.briefly(&page) } else { page.to_vec() })
     }))
 }
 
@@ -83,15 +86,14 @@ pub(super) fn admit_list(cx: &Context<'_>) -> Result<(), RpcError> {
 }
 
 /// The first page of a list, or that of the cursor.
-fn page(list: &List, params: &Params<'_>) -> Result<Vec<u8>, RpcError> {
+fn page(list: &List, params: &Params<'_>) -> Result<Bytes, RpcError> {
     let cursor = jsonrpc::string(params.cursor, "cursor");
     let page = cursor.ok().and_then(|cursor| list.page(cursor.as_deref()));
-    let page = page.ok_or_else(|| {
+    page.cloned().ok_or_else(|| {
         RpcError::invalid_params(
             "this cursor is not one of this list, or the list has changed since: start again without a cursor",
         )
-    })?;
-    Ok(page.to_vec())
+    })
 }
 
 /// A required string member of `params`.

@@ -7,6 +7,7 @@ mod batch;
 mod completion;
 mod content;
 mod error;
+mod frozen;
 mod headers;
 mod jsonrpc;
 mod legacy;
@@ -18,6 +19,7 @@ mod prompts;
 mod resources;
 mod session;
 mod states;
+mod status;
 mod talking;
 mod tools;
 mod traced;
@@ -117,6 +119,8 @@ pub struct Context<'a> {
     pub caller: Caller,
     /// From where; nowhere over stdio.
     pub ip: Option<IpAddr>,
+    /// Whether it comes from this machine itself: over stdio, or from loopback to a loopback name and not by way of a proxy.
+    pub local: bool,
     /// The HTTP headers; `None` over stdio, where the header rules do not apply.
     pub headers: Option<&'a dyn Headers>,
     /// Where notifications of this request go before its answer; without one they are not sent.

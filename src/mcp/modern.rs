@@ -78,7 +78,8 @@ fn discover(cx: &Context<'_>) -> Vec<u8> {
     let plan = &cx.live.plan;
     let mut out = format!(
         "{{\"supportedVersions\":[\"{MODERN}\"],\"capabilities\":{},{}",
-        plan.catalog.capabilities, plan.catalog.cache
+        plan.catalog.capabilities,
+        cx.live.keeping()
     );
     if let Some(instructions) = &plan.server.instructions {
         out.push_str(&format!(",\"instructions\":{}", Value::from(instructions.trim_end())));

@@ -1,11 +1,24 @@
 //! `resources/read`.
 
 use super::method::{origin, push_string, required};
-use super::{Context, Era, Params, RpcError};
+use super::{Context, Era, Params, RpcError, status};
 use crate::call::{self, Code, Content, Input, RequestId, Talk};
+
+/// Whether this caller may read a resource; `None` if there is none.
+pub(super) fn readable(uri: &str, cx: &Context<'_>) -> Option<bool> {
+    if status::rule(uri, &cx.live).is_some() {
+        return Some(status::admit(cx).is_ok());
+    }
+    let (resource, _) = cx.live.resource(uri)?;
+    let plan = &resource.route.plan;
+    Some(plan.policy.auth.before(&cx.caller, &plan.name).is_ok())
+}
 
 pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let uri = required(params.uri, "uri")?;
+    if let Some(answer) = status::read(&uri, era, cx) {
+        return answer;
+    }
     let Some((resource, values)) = cx.live.resource(&uri) else {
         return Err(RpcError::resource_not_found(&uri, era));
     };
@@ -37,7 +50,7 @@ pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
     out.push(b']');
     if era == Era::Modern {
         out.push(b',');
-        out.extend_from_slice(cx.live.plan.catalog.cache.as_bytes());
+        out.extend_from_slice(cx.live.keeping().as_bytes());
     }
     era.close_with(&mut out, outcome.cached.map(origin).as_deref(), &cx.live);
     Ok(out)

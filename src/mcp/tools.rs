@@ -2,6 +2,7 @@
 
 use super::asking::Round;
 use super::error::{retry_after, sentence};
+use super::frozen::{self, Frozen};
 use super::method::{origin, required};
 use super::talking::{self, Wanted};
 use super::{Context, Era, Params, RpcError, content, headers};
@@ -14,6 +15,19 @@ const RETRY_AFTER: &str = "sidegate/retryAfter";
 
 pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let name = required(params.name, "name")?;
+    match Frozen::of(&name, &cx.live) {
+        None => direct(params, true, era, cx).await,
+        Some(Frozen::Find) => frozen::find(params, era, cx),
+        Some(Frozen::Call) => match frozen::called(params) {
+            Some(called) => direct(&called, false, era, cx).await,
+            None => Ok(frozen::miscalled(era, cx)),
+        },
+    }
+}
+
+/// Calls a tool by its own name; `repeats` says whether the headers are those of this call.
+async fn direct(params: &Params<'_>, repeats: bool, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+    let name = required(params.name, "name")?;
     let Some(tool) = cx.live.tool(&name) else {
         let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
         let seen = cx.live.plan.tools.iter().map(|t| &t.route);
@@ -24,7 +38,7 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         return Err(RpcError::invalid_params(format!("there is no tool `{shown}`{help}")));
     };
     // Whoever may not use it learns nothing else of it; that is what the call itself finds out first.
-    if let Err(unfit) = fits(params, era, cx, tool)
+    if let Err(unfit) = fits(params, repeats, era, cx, tool)
         && tool.route.plan.policy.auth.before(&cx.caller, &name).is_ok()
     {
         return Err(unfit);
@@ -47,12 +61,14 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
 }
 
 /// Whether a call is of the form that its tool and its headers want.
-fn fits(params: &Params<'_>, era: Era, cx: &Context<'_>, tool: &Tool) -> Result<(), RpcError> {
+fn fits(params: &Params<'_>, repeats: bool, era: Era, cx: &Context<'_>, tool: &Tool) -> Result<(), RpcError> {
     if params.arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
         return Err(RpcError::invalid_params("`arguments` is an object"));
     }
     match (era, cx.headers) {
-        (Era::Modern, Some(sent)) => headers::check_params(sent, &tool.plan.header_params, params.arguments),
+        (Era::Modern, Some(sent)) if repeats => {
+            headers::check_params(sent, &tool.plan.header_params, params.arguments)
+        }
         _ => Ok(()),
     }
 }

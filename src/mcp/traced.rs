@@ -1,7 +1,7 @@
 //! The span of a request: where it comes from, and what OpenTelemetry's conventions for MCP say of it. Arguments, results and sentences
 //! about them are never part of it, and neither is a session's id, by which a client without a key is known.
 
-use super::{Context, Era, LEGACY, MODERN, Message, RpcError, Session, jsonrpc};
+use super::{Context, Era, LEGACY, MODERN, Message, RpcError, Session, frozen, jsonrpc};
 use crate::telemetry::span::{About, Attribute, OpenSpan, Trace, text};
 use crate::telemetry::trace::{Point, Remote};
 
@@ -108,7 +108,7 @@ fn target(
     match method {
         "tools/call" => {
             attributes.push(text("gen_ai.operation.name", "execute_tool"));
-            let name = cx.live.tool(&said(params.name)?)?.route.plan.name.clone();
+            let name = cx.live.tool(&frozen::meant(params, &cx.live)?)?.route.plan.name.clone();
             attributes.push(text("gen_ai.tool.name", name.clone()));
             Some(name)
         }

@@ -24,13 +24,17 @@ pub use shape::{ShapeError, shape};
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// Bytes are shown by their number.
+use crate::units::to_hex;
+
+/// Bytes are shown by their number, and told apart by a digest.
 fn length<S: Serializer>(data: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{} bytes", data.len()))
+    let digest = to_hex(digest::digest(&digest::SHA256, data).as_ref());
+    serializer.collect_str(&format_args!("{} bytes, sha256:{digest}", data.len()))
 }
 
 /// What a source gave for one operation.

@@ -33,12 +33,16 @@ pub(super) fn check_scopes(config: &Config, auth: Option<&AuthPlan>, diagnostics
     let policies = config.tools.iter().map(|(_, tool)| &tool.policy);
     let policies = policies.chain(config.resources.iter().map(|(_, resource)| &resource.policy));
     let policies = policies.chain(config.prompts.iter().map(|(_, prompt)| &prompt.policy));
+    let routes =
+        policies.chain([&config.defaults.policy]).filter_map(|policy| match &policy.auth.as_ref()?.value {
+            TextOr::Block(route) => Some(&route.scopes),
+            TextOr::Text(_) => None,
+        });
     let mut told = Vec::new();
-    for policy in policies.chain([&config.defaults.policy]) {
-        let Some(TextOr::Block(route)) = policy.auth.as_ref().map(|auth| &auth.value) else { continue };
-        let names: Vec<&String> = route.scopes.iter().map(|scope| &scope.value).collect();
+    for scopes in routes.chain(config.server.admin.as_ref().map(|admin| &admin.scopes)) {
+        let names: Vec<&String> = scopes.iter().map(|scope| &scope.value).collect();
         let has = |scopes: &[String]| names.iter().all(|name| scopes.contains(name));
-        let Some(first) = route.scopes.first() else { continue };
+        let Some(first) = scopes.first() else { continue };
         if known.is_some_and(|known| known.identities().any(|identity| has(&identity.scopes)))
             || told.contains(&names)
         {
@@ -46,11 +50,11 @@ pub(super) fn check_scopes(config: &Config, auth: Option<&AuthPlan>, diagnostics
         }
         let (message, help) = match known {
             Some(_) => (
-                "no key and no certificate of `auth` has the scopes of this route: nobody can use it over HTTP",
+                "no key and no certificate of `auth` has these scopes: nobody can use it over HTTP",
                 "give them to a key or a certificate under `scopes`",
             ),
             None => (
-                "nobody who calls over HTTP has scopes: this route is for stdio only",
+                "nobody who calls over HTTP has scopes: this is for stdio only",
                 "give `auth.api_keys` or `auth.jwt`",
             ),
         };

@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 use super::{PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
 use crate::talk::Change;
 
-/// The `capabilities` object. Where the lists may change by a reload, it says the same of them before and after.
+/// The `capabilities` object. Where the lists may change by a reload, it says the same of them before and after;
+/// a frozen list never does.
 pub(super) fn capabilities(
-    reloads: bool,
+    (reloads, frozen): (bool, bool),
     tools: &[ToolPlan],
     resources: &[ResourcePlan],
     prompts: &[PromptPlan],
@@ -16,15 +17,16 @@ pub(super) fn capabilities(
     let changes: Vec<&Change> = routes(tools, prompts).flat_map(|r| r.op.announces()).collect();
     let mut list = |name: &str, any: bool, change: &Change| {
         if any || reloads {
-            let entry =
-                if reloads || changes.contains(&change) { json!({ "listChanged": true }) } else { json!({}) };
+            let tells = (reloads || changes.contains(&change)) && !(frozen && *change == Change::Tools);
+            let entry = if tells { json!({ "listChanged": true }) } else { json!({}) };
             all.insert(name.to_owned(), entry);
         }
     };
-    list("tools", !tools.is_empty(), &Change::Tools);
+    list("tools", frozen || !tools.is_empty(), &Change::Tools);
     list("resources", !resources.is_empty(), &Change::Resources);
     list("prompts", !prompts.is_empty(), &Change::Prompts);
-    let watched = changes.iter().any(|c| matches!(c, Change::Resource(_)));
+    // A reload tells of contents that it has changed.
+    let watched = reloads || changes.iter().any(|c| matches!(c, Change::Resource(_)));
     if let (true, Some(Value::Object(entry))) = (watched, all.get_mut("resources")) {
         entry.insert("subscribe".to_owned(), json!(true));
     }

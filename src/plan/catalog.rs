@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{List, ListedPlan, PromptPlan, ResourcePlan, ServerPlan, ToolPlan};
+use super::frozen::{self, Index};
+use super::{List, ListedPlan, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan};
 use crate::caller::Caller;
 use crate::policy::{RouteAuthPlan, Viewer};
+
+/// How long clients may keep what has just changed, in milliseconds.
+const BRIEF: u128 = 1000;
 
 /// The results of one era's list methods; `None` where nothing of the kind is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,8 @@ struct Entry {
     text: String,
     name: String,
     auth: RouteAuthPlan,
+    /// Whether it is for those who run the server.
+    operators: bool,
 }
 
 /// Everything that is said about the server and what it serves.
@@ -89,9 +95,13 @@ pub struct Catalog {
     pub scopes: Vec<String>,
     /// What stands in the lists, where not every caller sees all of it.
     entries: Vec<(Member, Vec<Entry>)>,
+    /// The tools behind a frozen list.
+    pub index: Index,
     per_page: usize,
     /// `"ttlMs":…,"cacheScope":"…"` of modern results that clients may keep.
     pub cache: String,
+    /// The same, for a second at the most.
+    pub brief: String,
 }
 
 impl Catalog {
@@ -105,14 +115,21 @@ impl Catalog {
     ) -> Self {
         let ttl = server.list_ttl.0.as_millis();
         // What one caller reads is not for another's eyes.
-        let routes = rules(tools, resources, prompts);
-        let differs = routes.iter().any(|(_, auth)| auth.hides());
+        let own = server.status.resource.then_some((STATUS_URI, &server.status.auth));
+        let mut routes = rules(tools, resources, prompts);
+        routes.extend(own);
+        let differs = own.is_some() || routes.iter().any(|(_, auth)| auth.hides());
         let scope = if server.auth.known().is_some() || differs { "private" } else { "public" };
         let public = routes.iter().any(|(_, auth)| auth.public);
         let scopes: BTreeSet<&String> = routes.iter().flat_map(|(_, auth)| &auth.scopes).collect();
         let whole = server_info(server, true);
         let mut catalog = Self {
-            capabilities: super::capabilities::capabilities(server.reloads, tools, resources, prompts),
+            capabilities: super::capabilities::capabilities(
+                (server.reloads, server.lists_frozen),
+                tools,
+                resources,
+                prompts,
+            ),
             complete: complete(&server_info(server, false)),
             introduction: complete(&whole),
             server_info: whole,
@@ -120,16 +137,24 @@ impl Catalog {
             scopes: scopes.into_iter().cloned().collect(),
             per_page: server.list_page,
             cache: format!("\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""),
+            brief: format!("\"ttlMs\":{},\"cacheScope\":\"{scope}\"", ttl.min(BRIEF)),
             ..Self::default()
         };
         let (templates, plain): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());
         // What may come later is an empty list until then.
         let any = |empty: bool| server.reloads || !empty;
+        let mut shown = any(tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>());
+        if server.lists_frozen {
+            let entries = shown.unwrap_or_default().iter().map(Value::to_string).collect();
+            catalog.index = Index::new(tools, entries);
+            shown = Some(frozen::entries().into());
+        }
         let lists = [
-            (Member::Tools, any(tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>())),
+            (Member::Tools, shown),
             (
                 Member::Resources,
-                any(resources.is_empty()).then(|| plain.iter().map(|r| resource(r)).collect()),
+                any(resources.is_empty() && own.is_none())
+                    .then(|| plain.iter().map(|r| resource(r)).chain(own.map(|_| status())).collect()),
             ),
             (
                 Member::Templates,
@@ -152,8 +177,10 @@ impl Catalog {
                 *slot = Some(list);
             }
             let rules: Vec<_> = match member {
+                // Everybody sees the two.
+                Member::Tools if server.lists_frozen => continue,
                 Member::Tools => rules(tools, &[], &[]),
-                Member::Resources => plain.iter().map(|r| rule(r)).collect(),
+                Member::Resources => plain.iter().map(|r| rule(r)).chain(own).collect(),
                 Member::Templates => templates.iter().map(|r| rule(r)).collect(),
                 Member::Prompts => rules(&[], &[], prompts),
             };
@@ -161,13 +188,28 @@ impl Catalog {
                 text,
                 name: name.to_owned(),
                 auth: auth.clone(),
+                operators: member == Member::Resources && own.is_some() && name == STATUS_URI,
             };
             // Where everybody sees everything nothing is kept twice.
-            if rules.iter().any(|(_, auth)| auth.hides()) || public && server.auth.known().is_some() {
+            let status = member == Member::Resources && own.is_some();
+            if status || rules.iter().any(|(_, auth)| auth.hides()) || public && server.auth.known().is_some()
+            {
                 catalog.entries.push((member, entries.into_iter().zip(rules).map(entry).collect()));
             }
         }
         catalog
+    }
+
+    /// A page of a modern list, to be kept for a second at the most.
+    #[must_use]
+    pub fn briefly(&self, page: &[u8]) -> Vec<u8> {
+        // Every page ends with both and the closing brace.
+        let tail = self.cache.len() + self.introduction.len() + 2;
+        let start = page.len().saturating_sub(tail);
+        match (page.get(..start), page.get(start..).and_then(|end| end.strip_prefix(self.cache.as_bytes()))) {
+            (Some(before), Some(after)) => [before, self.brief.as_bytes(), after].concat(),
+            _ => page.to_vec(),
+        }
     }
 
     /// Whether a list differs for anybody, whatever else the server says of itself.
@@ -183,12 +225,14 @@ impl Catalog {
         list(&self.legacy) != list(&other.legacy) || entries(self) != entries(other)
     }
 
-    /// The list that this caller sees, where it is not the whole one.
+    /// The list that this caller sees, where it is not the whole one; `operates` says whether they may read the status.
     #[must_use]
-    pub fn seen(&self, member: Member, modern: bool, caller: &Caller) -> Option<List> {
+    pub fn seen(&self, member: Member, modern: bool, caller: &Caller, operates: bool) -> Option<List> {
         let (_, entries) = self.entries.iter().find(|(m, _)| *m == member)?;
         let viewer = Viewer::new(caller);
-        let seen = |entry: &&Entry| entry.auth.before_viewer(&viewer, &entry.name).is_ok();
+        let seen = |entry: &&Entry| {
+            (operates || !entry.operators) && entry.auth.before_viewer(&viewer, &entry.name).is_ok()
+        };
         let texts: Vec<String> = entries.iter().filter(seen).map(|entry| entry.text.clone()).collect();
         let tail = if modern { format!(",{},{}", self.cache, self.introduction) } else { String::new() };
         (texts.len() < entries.len()).then(|| List::new(member.name(), &texts, self.per_page, &tail))
@@ -287,6 +331,17 @@ fn resource(resource: &ResourcePlan) -> Value {
     }
     insert_listed(&mut entry, &resource.listed);
     Value::Object(entry)
+}
+
+/// What the server says of itself.
+fn status() -> Value {
+    json!({
+        "uri": STATUS_URI,
+        "name": "status",
+        "title": "Status of this server",
+        "description": "What runs: version, configuration and its last change, sources with their state, counters of routes.",
+        "mimeType": "application/json",
+    })
 }
 
 fn prompt(prompt: &PromptPlan) -> Value {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Plan, ServerPlan};
+use super::{LogPlan, Plan, ServerPlan};
 
 /// The names that differ, in written order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,6 +114,7 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
         audit,
         admin,
         tls,
+        lists_frozen,
         metrics: _,
         otlp: _,
         name: _,
@@ -134,15 +135,22 @@ fn fixed(old: &ServerPlan, new: &ServerPlan, http: bool) -> Vec<&'static str> {
         lists_limit: _,
         cache_max: _,
         trusted_proxies: _,
+        status: _,
         auth: _,
         reloads: _,
     } = old;
+    // How much is written is looked up anew; where and how is not.
+    let LogPlan { level: _, levels: _, format, file, max_size, keep } = log;
     [
         ("server.http.listen", http && *listen != new.listen),
         ("server.http.path", http && *path != new.path),
         ("server.http.tls", http && tls.is_some() != new.tls.is_some()),
         ("server.http.max_concurrent_calls", *max_concurrent_calls != new.max_concurrent_calls),
-        ("server.log", *log != new.log),
+        ("server.log.format", *format != new.log.format),
+        ("server.log.file", *file != new.log.file),
+        ("server.log.max_size", *max_size != new.log.max_size),
+        ("server.log.keep", *keep != new.log.keep),
+        ("server.lists.frozen", *lists_frozen != new.lists_frozen),
         ("server.audit", *audit != new.audit),
         ("server.admin.listen", http && *admin != new.admin),
     ]
@@ -220,10 +228,17 @@ sources:
                 &[],
             ),
             (
-                "{ http: { max_concurrent_calls: 3 }, log: { level: debug } }",
-                &["server.http.max_concurrent_calls", "server.log"],
-                &["server.http.max_concurrent_calls", "server.log"],
+                "{ http: { max_concurrent_calls: 3 }, log: { format: json } }",
+                &["server.http.max_concurrent_calls", "server.log.format"],
+                &["server.http.max_concurrent_calls", "server.log.format"],
             ),
+            (
+                "{ log: { file: x.log, max_size: 1MiB, keep: 1 } }",
+                &["server.log.file", "server.log.max_size", "server.log.keep"],
+                &["server.log.file", "server.log.max_size", "server.log.keep"],
+            ),
+            ("{ log: { level: debug, levels: { sqlx: warn } } }", &[], &[]),
+            ("{ lists: { frozen: true } }", &["server.lists.frozen"], &["server.lists.frozen"]),
             ("{ http: { drain: 3s, max_body: 1MB } }", &[], &[]),
         ] {
             for (over_http, wanted) in [(true, http), (false, stdio)] {

@@ -9,6 +9,7 @@ mod changes;
 mod checked;
 mod complete;
 mod confirm;
+mod frozen;
 mod invalidates;
 mod listed;
 mod otlp;
@@ -18,6 +19,7 @@ mod prompt;
 mod resource;
 mod route;
 mod server;
+mod status;
 mod tls;
 mod tool;
 
@@ -26,6 +28,7 @@ pub use changes::{Changes, Named};
 pub use checked::{Checked, check, check_from};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
+pub use frozen::{CALL_TOOL, DEFAULT_FOUND, FIND_TOOL, Found, Index, MAX_FOUND, MAX_QUERY};
 pub use listed::{IconPlan, ListedPlan};
 pub use otlp::OtlpPlan;
 pub use pages::List;
@@ -33,6 +36,7 @@ pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use resource::ResourcePlan;
 pub use route::{Noun, RoutePlan};
 pub use server::{AuditPlan, LogPlan, ServerPlan, parse_address};
+pub use status::{STATUS_URI, StatusPlan};
 pub use tls::TlsPlan;
 pub use tool::{HeaderParam, ToolPlan};
 
@@ -61,6 +65,9 @@ pub struct Plan {
     /// The lists, serialised.
     #[serde(skip)]
     pub catalog: Catalog,
+    /// `sha256:…` of all of the above as JSON, with secrets masked: the same wherever the same is served, whatever the secrets are.
+    #[serde(skip)]
+    pub digest: String,
 }
 
 impl Plan {
@@ -119,6 +126,8 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
     auth::check_exchange(config, server.as_ref().map(|server| &server.auth), diagnostics);
     invalidates::check(config, &tools, &resources, diagnostics);
     announced::check(config, &resources, diagnostics);
+    status::check(config, diagnostics);
+    frozen::check(config, diagnostics);
     portable::check_server(config, server.as_ref(), diagnostics);
     if config.losses.lost(&["sources"]) {
         diagnostics.forget_absences(start);
@@ -133,7 +142,9 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
     let server = server?;
     let catalog = Catalog::build(&server, &tools, &resources, &prompts);
     let sources = sources.0.into_iter().filter_map(|(name, plan)| Some((name.value, plan?))).collect();
-    Some(Plan { server, sources, tools, resources, prompts, catalog })
+    let plan = Plan { server, sources, tools, resources, prompts, catalog, digest: String::new() };
+    let digest = status::digest(&plan);
+    Some(Plan { digest, ..plan })
 }
 
 fn compile_sources(config: &Config, diagnostics: &mut Diagnostics) -> SourcePlans {

@@ -21,9 +21,10 @@ fn warn(code: &'static str, message: String, at: Span, help: &str) -> Diagnostic
 
 /// Looks at the whole server.
 pub(super) fn check_server(config: &Config, server: Option<&ServerPlan>, diagnostics: &mut Diagnostics) {
-    if let Some((name, _)) = config.tools.iter().nth(MAX_TOOLS) {
+    let many = config.tools.iter().nth(MAX_TOOLS).filter(|_| !config.server.lists.frozen);
+    if let Some((name, _)) = many {
         let message = format!("there are more than {MAX_TOOLS} tools");
-        let help = "some clients take no more in one request; split the file into several servers";
+        let help = "some clients take no more in one request; split the file into several servers, or set `server.lists.frozen`";
         diagnostics.push(warn("too-many-tools", message, name.span, help));
     }
     let instructions = server.and_then(|s| s.instructions.as_ref());

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tracing::level_filters::LevelFilter;
 
 use super::listed::{self, IconPlan};
 use super::otlp::{self, OtlpPlan};
+use super::status::{self, StatusPlan};
 use super::tls::{self, TlsPlan};
 use crate::auth::{self, AuthPlan};
 use crate::config::{AuditArgumentsConfig, AuditConfig, Config, HttpConfig, LogFormatConfig, LogLevelConfig};
@@ -14,6 +16,7 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::net::Network;
 use crate::policy;
 use crate::policy::rate_limit::RateLimitPlan;
+use crate::telemetry::Levels;
 use crate::units::{Period, Size};
 
 /// `server:` and `auth:` with every default in place.
@@ -58,6 +61,9 @@ pub struct ServerPlan {
     pub list_ttl: Period,
     /// Entries on one page of a list.
     pub list_page: usize,
+    /// Whether the list of tools holds two that reach the others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lists_frozen: bool,
     /// How often lists may be asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lists_limit: Option<RateLimitPlan>,
@@ -80,6 +86,9 @@ pub struct ServerPlan {
     /// Where those who run the server ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
+    /// Who may read what the server says of itself.
+    #[serde(skip_serializing_if = "StatusPlan::is_plain")]
+    pub status: StatusPlan,
     /// TLS of the listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsPlan>,
@@ -95,6 +104,9 @@ pub struct ServerPlan {
 pub struct LogPlan {
     /// How much.
     pub level: LogLevelConfig,
+    /// How much of some modules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<(String, LogLevelConfig)>,
     /// How lines look.
     pub format: LogFormatConfig,
     /// The file, if not stderr.
@@ -103,6 +115,39 @@ pub struct LogPlan {
     pub max_size: Size,
     /// Rotated files kept.
     pub keep: usize,
+}
+
+impl LogPlan {
+    /// What is written of all and of some modules.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        let filter = |level: LogLevelConfig| match level {
+            LogLevelConfig::Error => LevelFilter::ERROR,
+            LogLevelConfig::Warn => LevelFilter::WARN,
+            LogLevelConfig::Info => LevelFilter::INFO,
+            LogLevelConfig::Debug => LevelFilter::DEBUG,
+            LogLevelConfig::Trace => LevelFilter::TRACE,
+        };
+        let of = self.levels.iter().map(|(module, level)| (module.clone(), filter(*level))).collect();
+        Levels { all: filter(self.level), of }
+    }
+}
+
+/// Checks the names of modules: whether there are such, only the program knows while it runs.
+fn log_levels(config: &Config, diagnostics: &mut Diagnostics) -> Vec<(String, LogLevelConfig)> {
+    let word = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let levels = config.server.log.levels.iter().map(|(module, level)| {
+        if !module.split("::").all(word) {
+            let message = format!("`{}` is not the name of a module", module.value);
+            let help = "such as `sidegate::source`, `sidegate` or `sqlx`";
+            diagnostics.push(Diagnostic::error("bad-module", message).at(module.span, "").help(help));
+        }
+        (module.value.clone(), *level)
+    });
+    levels.collect()
 }
 
 /// `server.audit` with every default in place.
@@ -147,8 +192,9 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let tls = tls::compile(config, diagnostics);
     let path = path(http, diagnostics);
     let metrics = metrics_path(config, path.as_deref(), diagnostics);
+    let admin = admin(config).map(|address| listen_at(address, config.auth.is_some(), diagnostics));
+    let status = status::compile(config, auth.as_ref(), diagnostics);
     let otlp = server.telemetry.otlp.as_ref().map(|written| otlp::compile(written, diagnostics));
-    let admin = server.admin.as_ref().map(|a| listen_at(&a.listen, config.auth.is_some(), diagnostics));
     check_hosts(http, diagnostics);
     let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
     for (value, span, key) in [
@@ -188,6 +234,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         drain: http.drain.unwrap_or(Period::seconds(20)),
         max_sessions: http.sessions.max.map_or(4096, |m| m as usize),
         session_idle: http.sessions.idle.map_or(Period::seconds(1800), |i| i.value),
+        lists_frozen: server.lists.frozen,
         lists_limit: lists_limit(config, diagnostics),
         cache_max: server.cache.max.map_or(Size::mib(64), |s| s.value),
         trusted_proxies,
@@ -195,6 +242,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
         list_page: server.lists.page.map_or(1000, |p| p.value as usize),
         log: LogPlan {
             level: log.level.unwrap_or_default(),
+            levels: log_levels(config, diagnostics),
             format: log.format.unwrap_or_default(),
             file: log.file.as_ref().map(|f| config.base.join(&f.value)),
             max_size: log.max_size.map_or(Size::mib(100), |s| s.value),
@@ -210,6 +258,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
             Some(admin) => Some(admin?),
             None => None,
         },
+        status,
         tls: tls.ok()?,
         auth: auth?,
         reloads: false,
@@ -234,17 +283,24 @@ fn audit_plan(audit: &AuditConfig, config: &Config, diagnostics: &mut Diagnostic
     }
 }
 
+/// Paths that have their meaning whatever is configured.
+const OWN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/status"];
+
+/// The address for those who run the server.
+fn admin(config: &Config) -> Option<&Spanned<String>> {
+    config.server.admin.as_ref()?.listen.as_ref()
+}
+
 /// The path of the metrics; with an address of their own they always have one.
 fn metrics_path(config: &Config, endpoint: Option<&str>, diagnostics: &mut Diagnostics) -> Option<String> {
-    let admin = config.server.admin.is_some();
+    let admin = admin(config).is_some();
     let Some(written) = &config.server.telemetry.metrics else {
         return admin.then(|| "/metrics".to_owned());
     };
-    let taken =
-        matches!(written.as_str(), "/healthz" | "/readyz") || !admin && Some(written.as_str()) == endpoint;
+    let taken = OWN_PATHS.contains(&written.as_str()) || !admin && Some(written.as_str()) == endpoint;
     if taken || !is_path(written) {
         let message = "this cannot be the path of the metrics";
-        let help = "such as `/metrics`; the endpoint's path, `/healthz` and `/readyz` are taken";
+        let help = "such as `/metrics`; the endpoint's path, `/healthz`, `/readyz` and `/status` are taken";
         diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));
     }
     Some(written.value.clone())
@@ -346,10 +402,10 @@ impl ServerPlan {
 
 fn path(http: &HttpConfig, diagnostics: &mut Diagnostics) -> Option<String> {
     let Some(written) = &http.path else { return Some("/mcp".to_owned()) };
-    let taken = matches!(written.as_str(), "/healthz" | "/readyz") || written.starts_with(auth::WELL_KNOWN);
+    let taken = OWN_PATHS.contains(&written.as_str()) || written.starts_with(auth::WELL_KNOWN);
     if !is_path(written) || taken {
         let message = "this cannot be the endpoint's path";
-        let help = "such as `/mcp`; `/healthz` and `/readyz` are taken";
+        let help = "such as `/mcp`; `/healthz`, `/readyz` and `/status` are taken";
         diagnostics.push(Diagnostic::error("bad-path", message).at(written.span, "").help(help));
         return None;
     }

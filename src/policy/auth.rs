@@ -71,7 +71,16 @@ pub(super) fn compile(
         }
         TextOr::Block(auth) => auth,
     };
-    for scope in &auth.scopes {
+    RouteAuthPlan {
+        scopes: scopes(&auth.scopes, diagnostics),
+        when: auth.when.as_ref().and_then(|when| Condition::compile(when, diagnostics)),
+        ..RouteAuthPlan::default()
+    }
+}
+
+/// Checks scopes that a caller needs.
+pub fn scopes(written: &[Spanned<String>], diagnostics: &mut Diagnostics) -> Vec<String> {
+    for scope in written {
         // RFC 6749, section 3.3.
         let sound = |b: u8| b == 0x21 || (0x23..=0x5b).contains(&b) || (0x5d..=0x7e).contains(&b);
         if scope.is_empty() || !scope.bytes().all(sound) {
@@ -79,11 +88,7 @@ pub(super) fn compile(
             diagnostics.push(Diagnostic::error("bad-scope", message).at(scope.span, ""));
         }
     }
-    RouteAuthPlan {
-        scopes: auth.scopes.iter().map(|scope| scope.value.clone()).collect(),
-        when: auth.when.as_ref().and_then(|when| Condition::compile(when, diagnostics)),
-        ..RouteAuthPlan::default()
-    }
+    written.iter().map(|scope| scope.value.clone()).collect()
 }
 
 /// Says which arguments a condition names that the route does not have.

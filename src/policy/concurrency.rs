@@ -61,6 +61,12 @@ impl Concurrency {
         self.number.saturating_sub(u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX))
     }
 
+    /// How many wait for one.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Takes a place, which is free again when what is given is dropped. Who came first is first. `limit` is what the wait is told as.
     ///
     /// # Errors

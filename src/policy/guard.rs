@@ -1,5 +1,6 @@
 //! What a source is guarded by, shared by its routes: breaker, places, and the budget of retries.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -41,11 +42,15 @@ pub struct Guard {
     budget: Budget,
     /// How long a try waits for its place.
     patience: Duration,
+    born: Instant,
+    /// What was last seen of the source: nothing if zero, else one more than the seconds since `born`, twice, and one if it was well.
+    seen: AtomicU64,
 }
 
 /// A try that was let through.
 #[derive(Debug)]
 pub struct Entered<'a> {
+    guard: &'a Guard,
     leave: Option<Leave<'a>>,
     _place: Option<SemaphorePermit<'a>>,
 }
@@ -59,6 +64,8 @@ impl Guard {
             concurrency: plan.concurrency.map(Concurrency::new),
             budget: Budget::default(),
             patience: patience.0,
+            born: Instant::now(),
+            seen: AtomicU64::new(0),
         }
     }
 
@@ -72,6 +79,26 @@ impl Guard {
     #[must_use]
     pub fn places(&self) -> Option<(u32, u32)> {
         self.concurrency.as_ref().map(|places| (places.number(), places.used()))
+    }
+
+    /// How many wait for a place.
+    #[must_use]
+    pub fn waiting(&self) -> Option<usize> {
+        self.concurrency.as_ref().map(Concurrency::waiting)
+    }
+
+    /// Notes that the source answered, or did not.
+    pub fn note(&self, well: bool) {
+        let age = self.born.elapsed().as_secs().saturating_add(1);
+        self.seen.store(age << 1 | u64::from(well), Ordering::Relaxed);
+    }
+
+    /// Whether it answered when somebody last asked it, and how long ago that was, in whole seconds.
+    #[must_use]
+    pub fn seen(&self) -> Option<(bool, u64)> {
+        let seen = self.seen.load(Ordering::Relaxed);
+        let at = (seen >> 1).checked_sub(1)?;
+        Some((seen & 1 == 1, self.born.elapsed().as_secs().saturating_sub(at)))
     }
 
     /// Whether the source is not left alone now.
@@ -96,7 +123,7 @@ impl Guard {
         };
         // After the wait: the source may have been given up meanwhile.
         let leave = self.breaker.as_ref().map(|breaker| breaker.admit(Instant::now())).transpose()?;
-        Ok(Entered { leave, _place: place })
+        Ok(Entered { guard: self, leave, _place: place })
     }
 
     /// Counts a call that may be tried again.
@@ -114,6 +141,11 @@ impl Guard {
 impl Entered<'_> {
     /// Says what came of the try.
     pub fn report(self, health: Health) {
+        match health {
+            Health::Well => self.guard.note(true),
+            Health::Ill => self.guard.note(false),
+            Health::Unknown => {}
+        }
         if let Some(leave) = self.leave {
             leave.report(health, Instant::now());
         }

@@ -10,7 +10,7 @@ mod guard;
 pub mod rate_limit;
 mod retry;
 
-pub use auth::{Condition, Denied, RouteAuthConfig, RouteAuthPlan, Viewer, check_args};
+pub use auth::{Condition, Denied, RouteAuthConfig, RouteAuthPlan, Viewer, check_args, scopes};
 pub use breaker::{BreakerConfig, BreakerPlan, Health};
 pub use concurrency::Concurrency;
 pub use guard::{Entered, Guard, GuardPlan, Refusal};

@@ -16,12 +16,13 @@ use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use crate::config::{Environment, Watched};
-use crate::diag::{self, Diagnostic, Format};
-use crate::live::{Live, LiveHandle};
+use crate::diag::{self, Diagnostic, Format, Severity};
+use crate::live::{Live, LiveHandle, Refused, Resource};
 use crate::online;
-use crate::plan::{Catalog, Changes, Checked, Member, Plan, check};
+use crate::plan::{Catalog, Changes, Checked, Member, Plan, ResourcePlan, STATUS_URI, check};
 use crate::source::OpenError;
 use crate::talk::{Change, News};
+use crate::telemetry;
 use watch::Watch;
 
 /// How long a reload waits for the databases to describe the statements that are new.
@@ -63,7 +64,13 @@ pub enum Outcome {
     /// What they say is in use now.
     Reloaded(Box<Changes>),
     /// What they say cannot be used, and why.
-    Refused(String),
+    Refused(Box<Refused>),
+}
+
+impl Outcome {
+    fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(Box::new(Refused::plain(why)))
+    }
 }
 
 /// What a reload needs to know of what runs.
@@ -138,8 +145,30 @@ impl Reload {
         }
     }
 
-    /// Looks at the files once, and puts to use what they say.
+    /// Looks at the files once, and puts to use what they say. What came of it is remembered, counted and told.
     pub async fn once(&mut self) -> Outcome {
+        let outcome = Box::pin(self.look()).await;
+        let live = self.live.load();
+        let result = match &outcome {
+            Outcome::Unchanged => return outcome,
+            Outcome::Same => {
+                live.history.same();
+                "same"
+            }
+            Outcome::Reloaded(_) => "applied",
+            Outcome::Refused(why) => {
+                live.history.refused(Refused::clone(why));
+                "refused"
+            }
+        };
+        live.metrics.reloaded(result);
+        if live.plan.server.status.resource {
+            self.news.tell(Change::Resource(STATUS_URI.to_owned()));
+        }
+        outcome
+    }
+
+    async fn look(&mut self) -> Outcome {
         let (path, environment, seen) = (self.path.clone(), self.environment.clone(), self.seen.clone());
         let used = self.used.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -152,11 +181,11 @@ impl Reload {
             Some((checked, read))
         });
         let Ok(looked) = looked.await else {
-            return Outcome::Refused("reading it ended in a panic".to_owned());
+            return Outcome::refused("reading it ended in a panic");
         };
         let Some((mut checked, read)) = looked else { return Outcome::Unchanged };
         self.seen = std::mem::take(&mut checked.watched);
-        let outcome = self.apply(checked).await;
+        let outcome = Box::pin(self.apply(checked)).await;
         if matches!(outcome, Outcome::Same | Outcome::Reloaded(_)) {
             (self.used, self.seen) = (read.clone(), read);
         }
@@ -166,12 +195,12 @@ impl Reload {
     async fn apply(&mut self, mut checked: Checked) -> Outcome {
         let Some(mut plan) = checked.plan.take() else { return refused(&checked) };
         if let Err(problem) = self.edge.settle(&mut plan) {
-            return Outcome::Refused(problem.message.clone());
+            return Outcome::refused(&problem.message);
         }
         let changes = Changes::between(&self.base, &plan, matches!(self.edge, Edge::Http { .. }));
         if !changes.fixed.is_empty() {
             let keys: Vec<String> = changes.fixed.iter().map(|key| format!("`{key}`")).collect();
-            return Outcome::Refused(format!(
+            return Outcome::refused(format!(
                 "{} cannot change while this runs: restart it",
                 keys.join(", ")
             ));
@@ -186,17 +215,20 @@ impl Reload {
         let described = self.carry(&old, &mut plan, &changes);
         let live = match open(plan, &old, &described).await {
             Ok(live) => live,
-            Err(error) => return Outcome::Refused(error.to_string()),
+            Err(error) => return Outcome::refused(error.to_string()),
         };
-        let lists = lists(&old, &live);
+        let mut news = lists(&old, &live);
+        news.extend(contents(&old, &live));
         if !Arc::ptr_eq(&live.auth, &old.auth) {
             live.auth.warm();
         }
+        let history = live.history.clone();
         self.live.store(live);
+        history.applied(changes.clone());
+        telemetry::set_levels(&self.live.load().plan.server.log.levels());
         self.base = base;
-        for list in lists {
-            self.news.tell(list);
-        }
+        // Lists first: who reads a content that has changed should know what there is.
+        self.news.tell_all(news);
         Outcome::Reloaded(Box::new(changes))
     }
 
@@ -227,7 +259,14 @@ impl Reload {
 fn refused(checked: &Checked) -> Outcome {
     let rendered = diag::render(&checked.diagnostics, &checked.sources, Format::Text { colour: false });
     let errors = checked.diagnostics.errors();
-    Outcome::Refused(format!("{errors} error{}\n{}", if errors == 1 { "" } else { "s" }, rendered.trim_end()))
+    let sorted = checked.diagnostics.sorted();
+    let first = sorted.iter().find(|problem| problem.severity == Severity::Error);
+    Outcome::Refused(Box::new(Refused {
+        code: first.map(|problem| problem.code),
+        place: first.and_then(|problem| diag::place_of(problem, &checked.sources)),
+        message: first.map_or_else(String::new, |problem| problem.message.clone()),
+        text: format!("{errors} error{}\n{}", if errors == 1 { "" } else { "s" }, rendered.trim_end()),
+    }))
 }
 
 /// Opens a plan beside the one in use, with what the databases say of the tools that are not `described`.
@@ -252,6 +291,26 @@ async fn build(plan: Plan, old: Arc<Live>) -> Result<Live, OpenError> {
             reason: "opening it ended in a panic".to_owned(),
         })
     })
+}
+
+/// The resources whose content stands in the configuration and is another one, or is there for the first time.
+fn contents(old: &Live, new: &Live) -> Vec<Change> {
+    let fixed = |resource: &Resource| resource.route.plan.op.source().is_none();
+    let content = |resource: &Resource| {
+        let ResourcePlan { route, mime_type, .. } = &resource.plan;
+        (route.clone(), mime_type.clone())
+    };
+    let differs = |resource: &&Resource| match old.exactly(&resource.plan.uri) {
+        None => fixed(resource),
+        Some(before) => {
+            let (was, is) = (content(before), content(resource));
+            (fixed(before) || fixed(resource))
+                && (was.0.op != is.0.op || was.0.output != is.0.output || was.1 != is.1)
+        }
+    };
+    let plain = new.plan.resources.iter().filter(|resource| !resource.is_template());
+    let live = plain.filter_map(|resource| new.exactly(&resource.uri));
+    live.filter(differs).map(|resource| Change::Resource(resource.plan.uri.clone())).collect()
 }
 
 /// The lists that differ.

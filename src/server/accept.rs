@@ -23,6 +23,7 @@ use crate::live::{LiveHandle, Tls};
 use crate::mcp::Peers;
 use crate::talk::{News, Places};
 use crate::telemetry::metrics::HttpMeter;
+use prometheus_client::metrics::gauge::Gauge;
 
 /// Connections open at the same time.
 const MAX_CONNECTIONS: usize = 4096;
@@ -51,6 +52,23 @@ pub struct Server {
     pub(super) sessions: Sessions,
     pub(super) probes: super::health::Probes,
     replies: HttpMeter,
+    connections: Gauge,
+}
+
+/// A connection that is counted as long as it is there.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(number: &Gauge) -> Self {
+        number.inc();
+        Self(number.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Server {
@@ -71,7 +89,8 @@ impl Server {
             calls: Places::new(calls),
             bodies: Semaphore::new(calls + MORE_BODIES),
             peers: Arc::new(Peers::with(news)),
-            sessions: Sessions::default(),
+            sessions: Sessions::counted(now.metrics.sessions.clone()),
+            connections: now.metrics.connections.clone(),
             probes: super::health::Probes::default(),
         }
     }
@@ -117,8 +136,9 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         let _ = stream.set_nodelay(true);
         let watcher = graceful.watcher();
         let (builder, server, stopping) = (builder.clone(), server.clone(), stopping.clone());
+        let counted = Counted::new(&server.connections);
         tokio::spawn(async move {
-            let _place = place;
+            let (_place, _counted) = (place, counted);
             let tls = server.live.load().tls.clone();
             match tls {
                 Some(tls) => {

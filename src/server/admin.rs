@@ -1,5 +1,7 @@
-//! What those who run the server ask it: the metrics, beside the MCP endpoint or on an address of their own with the health checks.
+//! What those who run the server ask it: the metrics, beside the MCP endpoint or on an address of their own with `/status` and the
+//! health checks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::http::{self, Reply, refuse};
 use super::peer::Peer;
-use super::{Server, auth, guard};
+use super::{Server, auth, guard, status};
 use crate::live::Live;
 use crate::telemetry::metrics::MEDIA_TYPE;
 
@@ -30,7 +32,7 @@ pub(super) async fn beside(request: &Request<Incoming>, peer: &Peer, server: &Se
         return refuse(status, -32600, why);
     }
     match auth::proven(request.uri(), request.headers(), Some(peer), live).await {
-        Ok(()) => metrics(request.method(), server, live),
+        Ok(_) => metrics(request.method(), server, live),
         Err(refusal) => *refusal,
     }
 }
@@ -40,7 +42,6 @@ fn metrics(method: &Method, server: &Server, live: &Live) -> Reply {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, -32600, "this is read by GET");
     }
     let mut figures = live.figures();
-    figures.sessions = server.sessions.len();
     figures.streams = server.peers.news.listening();
     let mut reply = http::json(StatusCode::OK, live.metrics.write(&figures));
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
@@ -56,8 +57,8 @@ pub async fn run(listener: TcpListener, server: Arc<Server>) {
     loop {
         while connections.try_join_next().is_some() {}
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 warn!(%error, "a connection to the admin address could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -69,7 +70,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>) {
             let _place = place;
             let service = service_fn(move |request| {
                 let server = server.clone();
-                async move { Ok::<_, std::convert::Infallible>(respond(request, local, &server).await) }
+                async move { Ok::<_, std::convert::Infallible>(respond(request, peer, local, &server).await) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(64 << 10);
@@ -80,7 +81,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>) {
     }
 }
 
-async fn respond(request: Request<Incoming>, local: bool, server: &Server) -> Reply {
+async fn respond(request: Request<Incoming>, peer: IpAddr, local: bool, server: &Server) -> Reply {
     let live = server.live.load();
     let plan = &live.plan.server;
     let (uri, headers) = (request.uri(), request.headers());
@@ -94,8 +95,12 @@ async fn respond(request: Request<Incoming>, local: bool, server: &Server) -> Re
         };
         return http::health(&request, known, server, &live).await;
     }
+    if path == "/status" {
+        let door = if local { status::Door::Loopback } else { status::Door::Apart };
+        return status::respond(&request, &Peer::new(peer, None), door, server, &live).await;
+    }
     if Some(path) != plan.metrics.as_deref() {
-        return refuse(StatusCode::NOT_FOUND, -32600, "here are the metrics, /healthz and /readyz");
+        return refuse(StatusCode::NOT_FOUND, -32600, "here are the metrics, /status, /healthz and /readyz");
     }
     let refused = if local {
         guard::host(uri, headers, plan).err().map(|(status, why)| refuse(status, -32600, why))

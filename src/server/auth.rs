@@ -82,12 +82,13 @@ pub(super) async fn proven(
     headers: &HeaderMap,
     peer: Option<&Peer>,
     live: &Live,
-) -> Result<(), Box<Reply>> {
-    if caller(uri, headers, peer, live).await? == Caller::Anonymous && live.auth.known().is_some() {
+) -> Result<Caller, Box<Reply>> {
+    let caller = caller(uri, headers, peer, live).await?;
+    if caller == Caller::Anonymous && live.auth.known().is_some() {
         let why = needs("this needs", live);
         return Err(Box::new(challenge(StatusCode::UNAUTHORIZED, None, &why, uri, headers, live)));
     }
-    Ok(())
+    Ok(caller)
 }
 
 /// What is missing from a request of nobody.
@@ -140,8 +141,14 @@ pub(super) fn issues(live: &Live) -> bool {
     live.auth.known().is_some_and(|known| !known.issuers.is_empty())
 }
 
-/// The refusal of a message that names what this caller may not use.
-pub(super) fn denied(denied: &Denied, id: &str, uri: &Uri, headers: &HeaderMap, live: &Live) -> Reply {
+/// The refusal of a request that names what this caller may not use; `id` is that of a message.
+pub(super) fn denied(
+    denied: &Denied,
+    id: Option<&str>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    live: &Live,
+) -> Reply {
     let error = RpcError::denied(denied);
     let (code, scopes) = match denied {
         Denied::Scopes(scopes) => (Some("insufficient_scope"), scopes.as_slice()),
@@ -149,7 +156,7 @@ pub(super) fn denied(denied: &Denied, id: &str, uri: &Uri, headers: &HeaderMap, 
     };
     let value = value(code, &error.message, scopes, uri, headers, live);
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::FORBIDDEN);
-    let mut reply = json(status, error.body(Some(id)));
+    let mut reply = json(status, error.body(id));
     reply.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     reply
 }

@@ -289,7 +289,7 @@ impl Post {
             && let Err(denied) = mcp::admit(message, &self.caller, &self.live)
         {
             mcp::refused(message, kind.era, &denied, &self.context(None));
-            return auth::denied(&denied, id, &self.uri, &self.headers, &self.live);
+            return auth::denied(&denied, Some(id), &self.uri, &self.headers, &self.live);
         }
         // An answer to a question and a cancellation are let in always: calls that run wait for them.
         let mut place = None;
@@ -377,6 +377,7 @@ impl Post {
             live: self.live.clone(),
             caller: self.caller.clone(),
             ip: Some(self.ip),
+            local: guard::is_local(self.ip, &self.uri, &self.headers),
             headers: Some(&self.headers),
             outlet,
             session: self.session.as_deref(),

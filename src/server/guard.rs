@@ -1,6 +1,8 @@
 //! Who may knock: `Host` and `Origin` are each checked on their own, before a body is read, so that a web page cannot reach a
 //! server on its visitor's machine through a rebound name.
 
+use std::net::IpAddr;
+
 use hyper::{HeaderMap, StatusCode, Uri, header};
 
 use crate::plan::ServerPlan;
@@ -64,6 +66,19 @@ pub(super) fn host(
     Ok(())
 }
 
+/// Whether a request comes from this machine itself: from loopback, to a loopback name, and not by way of a proxy, as far as one says so.
+#[must_use]
+pub(super) fn is_local(peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> bool {
+    const PROXIES: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    let given = headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
+    let named = uri.authority().map(hyper::http::uri::Authority::as_str);
+    let mut hosts = given.chain(named).peekable();
+    peer.to_canonical().is_loopback()
+        && hosts.peek().is_some()
+        && hosts.all(|host| host_name(host).is_some_and(|name| is_loopback(&name)))
+        && !PROXIES.iter().any(|name| headers.contains_key(*name))
+}
+
 /// No `Origin`, or one of ours.
 ///
 /// # Errors
@@ -83,6 +98,26 @@ pub(super) fn origin(headers: &HeaderMap, plan: &ServerPlan) -> Result<(), Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn local_is_loopback_to_a_loopback_name_without_a_proxy() {
+        let local = |peer: &str, target: &str, headers: &[(&'static str, &'static str)]| {
+            let pairs = headers
+                .iter()
+                .map(|(n, v)| (header::HeaderName::from_static(n), header::HeaderValue::from_static(v)));
+            is_local(peer.parse().unwrap(), &target.parse().unwrap(), &pairs.collect())
+        };
+        assert!(local("127.0.0.1", "/status", &[("host", "localhost:1")]));
+        assert!(local("::ffff:127.0.0.1", "/status", &[("host", "[::1]:1")]));
+        assert!(local("::1", "http://localhost/status", &[]), "HTTP/2");
+        assert!(!local("10.0.0.1", "/status", &[("host", "localhost")]));
+        assert!(!local("127.0.0.1", "/status", &[]));
+        assert!(!local("127.0.0.1", "/status", &[("host", "shop.example")]));
+        assert!(!local("127.0.0.1", "http://shop.example/status", &[("host", "localhost")]));
+        for proxy in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
+            assert!(!local("127.0.0.1", "/status", &[("host", "localhost"), (proxy, "x")]), "{proxy}");
+        }
+    }
 
     #[test]
     fn host_names_lose_their_port_and_case_and_nothing_else() {

@@ -1,4 +1,5 @@
-//! `/healthz`: the process is alive. `/readyz`: every source answers; says which do not, and nothing more of them.
+//! `/healthz`: the process is alive. `/readyz`: every source answers; says which do not, and nothing more of them; and whether the files have
+//! been made unusable since.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::live::Live;
+use crate::live::{Live, OpenSource};
 use crate::telemetry::one_line;
 
 /// How long one probe may take, and how long its answer is kept.
@@ -37,7 +38,7 @@ async fn probe(live: &Live) -> (bool, String) {
     let mut names: Vec<&String> = live.sources.keys().collect();
     names.sort();
     let probes = names.into_iter().filter_map(|name| {
-        let source = &live.sources.get(name)?.source;
+        let OpenSource { source, guard, .. } = live.sources.get(name)?;
         Some(async move {
             let up = match tokio::time::timeout(PROBE, source.probe()).await {
                 Ok(Ok(())) => true,
@@ -50,6 +51,7 @@ async fn probe(live: &Live) -> (bool, String) {
                     false
                 }
             };
+            guard.note(up);
             (name.clone(), up)
         })
     });
@@ -57,5 +59,9 @@ async fn probe(live: &Live) -> (bool, String) {
     let ready = states.iter().all(|(_, up)| *up);
     let sources: Map<String, Value> =
         states.into_iter().map(|(name, up)| (name, json!(if up { "ready" } else { "down" }))).collect();
-    (ready, json!({ "ready": ready, "generation": live.generation, "sources": sources }).to_string())
+    // What is in use goes on serving: that its files have been made unusable is no reason to send calls elsewhere.
+    let config = if live.history.load().refused.is_some() { "rejected" } else { "in_use" };
+    let report =
+        json!({ "ready": ready, "generation": live.generation, "config": config, "sources": sources });
+    (ready, report.to_string())
 }

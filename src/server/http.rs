@@ -8,7 +8,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::peer::Peer;
 use super::stream::Body;
-use super::{Server, admin, auth, cors, endpoint, guard, metadata};
+use super::{Server, admin, auth, cors, endpoint, guard, metadata, status};
 use crate::live::Live;
 use crate::mcp::{Answer, Headers, Malformed, RpcError};
 
@@ -45,6 +45,9 @@ pub(super) async fn respond(request: Request<Incoming>, peer: &Peer, server: &Se
             let known = guard::host(request.uri(), request.headers(), plan).is_ok()
                 && auth::proven(request.uri(), request.headers(), Some(peer), &live).await.is_ok();
             health(&request, known, server, &live).await
+        }
+        "/status" if plan.admin.is_none() => {
+            status::respond(&request, peer, status::Door::Shared, server, &live).await
         }
         path if plan.admin.is_none() && Some(path) == plan.metrics.as_deref() => {
             admin::beside(&request, peer, server, &live).await

@@ -12,6 +12,7 @@ mod metadata;
 mod peer;
 mod punctual;
 mod sessions;
+mod status;
 pub mod stdio;
 mod stream;
 

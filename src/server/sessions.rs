@@ -6,12 +6,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use crate::call::Caller;
 use crate::mcp::Session;
 
 /// The sessions of a server.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<String, Entry>>);
+pub(super) struct Sessions {
+    table: Mutex<HashMap<String, Entry>>,
+    /// How many there are, for whoever asks.
+    number: Gauge,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -32,9 +38,19 @@ impl Entry {
 const QUIET: Duration = Duration::from_secs(60);
 
 impl Sessions {
+    /// None yet; `number` follows how many there are.
+    pub(super) fn counted(number: Gauge) -> Self {
+        Self { table: Mutex::default(), number }
+    }
+
+    /// Says how many there are now.
+    fn tell(&self, table: &HashMap<String, Entry>) {
+        self.number.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         // Insertions and removals are single operations.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a new session; whether there was room.
@@ -56,6 +72,7 @@ impl Sessions {
         if max > 0 {
             table.insert(session.id().to_owned(), Entry { session, seen: now, used: false });
         }
+        self.tell(&table);
         max > 0
     }
 
@@ -69,6 +86,7 @@ impl Sessions {
         let entry = table.get_mut(id).filter(|e| e.session.caller().key() == caller.key())?;
         if now.duration_since(entry.seen) >= idle && !entry.in_use() {
             table.remove(id).as_ref().map(end);
+            self.tell(&table);
             return None;
         }
         entry.seen = now;
@@ -76,14 +94,11 @@ impl Sessions {
         Some(entry.session.clone())
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
     /// Ends a session.
     pub(super) fn remove(&self, id: &str) {
-        self.lock().remove(id).as_ref().map(end);
+        let mut table = self.lock();
+        table.remove(id).as_ref().map(end);
+        self.tell(&table);
     }
 }
 
@@ -117,7 +132,7 @@ mod tests {
             assert!(table.insert(session(&format!("flood-{n}")), 4, IDLE));
         }
         assert!(find(&table, "a") && find(&table, "b"));
-        assert_eq!(table.lock().len(), 4);
+        assert_eq!((table.lock().len(), table.number.get()), (4, 4));
         assert!(!find(&table, "flood-0") && find(&table, "flood-99"));
     }
 

@@ -123,6 +123,7 @@ impl Client {
             live: self.live.load(),
             caller: Caller::Local,
             ip: None,
+            local: true,
             headers: None,
             outlet: Some(&self.answers),
             session: Some(&self.session),

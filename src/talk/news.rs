@@ -20,7 +20,7 @@ pub enum Change {
     Resource(String),
 }
 
-/// News that a slow listener may be behind with.
+/// News, each of one occasion, that a slow listener may be behind with.
 const BACKLOG: usize = 64;
 /// Streams that may listen at the same time.
 const MAX_LISTENING: usize = 1024;
@@ -28,7 +28,7 @@ const MAX_LISTENING: usize = 1024;
 /// Where news are told and heard.
 #[derive(Clone, Debug)]
 pub struct News {
-    sender: broadcast::Sender<Change>,
+    sender: broadcast::Sender<Arc<[Change]>>,
     places: Arc<Semaphore>,
 }
 
@@ -41,7 +41,14 @@ impl Default for News {
 impl News {
     /// Tells everybody; nobody waits.
     pub fn tell(&self, change: Change) {
-        let _ = self.sender.send(change);
+        self.tell_all(vec![change]);
+    }
+
+    /// Tells everybody what has changed at once, in this order. However much it is, a listener is behind with one thing.
+    pub fn tell_all(&self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            let _ = self.sender.send(changes.into());
+        }
     }
 
     /// How many streams listen now.
@@ -54,7 +61,7 @@ impl News {
     #[must_use]
     pub fn listen(&self) -> Option<Listening> {
         let place = self.places.clone().try_acquire_owned().ok()?;
-        Some(Listening { receiver: self.sender.subscribe(), _place: place })
+        Some(Listening { receiver: self.sender.subscribe(), latest: Arc::default(), told: 0, _place: place })
     }
 }
 
@@ -70,17 +77,48 @@ pub enum Heard {
 /// One stream's ear.
 #[derive(Debug)]
 pub struct Listening {
-    receiver: broadcast::Receiver<Change>,
+    receiver: broadcast::Receiver<Arc<[Change]>>,
+    /// What came last, and how many of it were given.
+    latest: Arc<[Change]>,
+    told: usize,
     _place: OwnedSemaphorePermit,
 }
 
 impl Listening {
     /// What is heard next; `None` when nothing more will come.
     pub async fn next(&mut self) -> Option<Heard> {
-        match self.receiver.recv().await {
-            Ok(change) => Some(Heard::Change(change)),
-            Err(broadcast::error::RecvError::Lagged(_)) => Some(Heard::Anything),
-            Err(broadcast::error::RecvError::Closed) => None,
+        loop {
+            if let Some(change) = self.latest.get(self.told) {
+                self.told += 1;
+                return Some(Heard::Change(change.clone()));
+            }
+            match self.receiver.recv().await {
+                Ok(changes) => (self.latest, self.told) = (changes, 0),
+                Err(broadcast::error::RecvError::Lagged(_)) => return Some(Heard::Anything),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_changed_at_once_is_heard_in_order_and_never_too_much() {
+        let news = News::default();
+        let mut listening = news.listen().unwrap();
+        let all: Vec<Change> = std::iter::once(Change::Resources)
+            .chain((0..BACKLOG * 3).map(|n| Change::Resource(n.to_string())))
+            .collect();
+        news.tell_all(all.clone());
+        news.tell_all(Vec::new());
+        news.tell(Change::Tools);
+        for change in all.into_iter().chain([Change::Tools]) {
+            assert_eq!(listening.next().await, Some(Heard::Change(change)));
+        }
+        (0..=BACKLOG).for_each(|_| news.tell(Change::Tools));
+        assert_eq!(listening.next().await, Some(Heard::Anything));
     }
 }

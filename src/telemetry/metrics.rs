@@ -1,7 +1,8 @@
 //! What is counted: one store for the process, and handles that a route or a source looks up once, when it is opened. Labels are names of
 //! the configuration and words of closed lists, never anything that a caller sends.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
@@ -43,8 +44,14 @@ pub struct Metrics {
     failures: Family<Labels, Counter>,
     retries: Family<Labels, Counter>,
     http: Family<Labels, Counter>,
+    /// Looks at the files, by what came of them.
+    reloads: Family<Labels, Counter>,
     /// Calls that run now.
     pub running: Gauge,
+    /// Connections of clients over HTTP.
+    pub connections: Gauge,
+    /// Sessions of clients up to 2025-11-25.
+    pub sessions: Gauge,
     /// Lists and fixed suggestions that were asked for too often.
     pub lists_limited: Counter,
     /// Lines of the audit that were lost, because the disk did not take them in time.
@@ -57,6 +64,11 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        let reloads = Family::<Labels, Counter>::default();
+        // So that the first of a kind is seen as one more than none.
+        for result in RELOADS {
+            drop(reloads.get_or_create_owned(&vec![("result", result.to_owned())]));
+        }
         Self {
             started: SystemTime::now(),
             calls: Family::default(),
@@ -66,7 +78,10 @@ impl Default for Metrics {
             failures: Family::default(),
             retries: Family::default(),
             http: Family::default(),
+            reloads,
             running: Gauge::default(),
+            connections: Gauge::default(),
+            sessions: Gauge::default(),
             lists_limited: Counter::default(),
             audit_lost: Counter::default(),
             spans_exported: Counter::default(),
@@ -89,8 +104,31 @@ pub struct RouteMeter {
     running: Gauge,
     /// Answers by where they came from, of a route that keeps them.
     answers: Option<Answers>,
+    tally: Arc<Tally>,
     /// What is counted of its source.
     pub source: Option<SourceMeter>,
+}
+
+/// What is counted of one route in a few numbers, as long as the route is there.
+#[derive(Debug, Default)]
+pub struct Tally {
+    calls: AtomicU64,
+    errors: AtomicU64,
+    cancelled: AtomicU64,
+    running: AtomicI64,
+}
+
+/// The numbers of a [`Tally`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls that are over.
+    pub calls: u64,
+    /// Those of them that failed, or whose answer says that something went wrong.
+    pub errors: u64,
+    /// Those whose end nobody waited for.
+    pub cancelled: u64,
+    /// Calls that run now.
+    pub running: u64,
 }
 
 /// Answers of a route that keeps them.
@@ -136,6 +174,10 @@ pub struct Figures {
     pub streams: usize,
     /// Sources by name.
     pub sources: Vec<(String, SourceFigures)>,
+    /// Whether the files could be used at the last look.
+    pub config_ok: bool,
+    /// When the configuration in use was put to use, in seconds of Unix time.
+    pub config_since: u64,
 }
 
 /// What is read of a source.
@@ -148,6 +190,9 @@ pub struct SourceFigures {
     /// Connections of its pool: open, idle.
     pub pool: Option<(u32, u32)>,
 }
+
+/// What comes of a look at changed files: put to use, nothing else in what they say, refused.
+pub const RELOADS: [&str; 3] = ["applied", "same", "refused"];
 
 /// The states of a breaker.
 pub const BREAKER_STATES: [&str; 3] = ["closed", "open", "half_open"];
@@ -174,6 +219,7 @@ impl Metrics {
                 stale: answers("stale"),
                 miss: answers("miss"),
             }),
+            tally: Arc::default(),
             source: source.map(|name| self.source(name)),
             labels,
         }
@@ -187,6 +233,23 @@ impl Metrics {
             failures: self.failures.get_or_create_owned(&labels),
             retries: self.retries.get_or_create_owned(&labels),
         }
+    }
+
+    /// When the process began.
+    #[must_use]
+    pub const fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// The files were looked at; `result` is one of [`RELOADS`].
+    pub fn reloaded(&self, result: &'static str) {
+        self.reloads.get_or_create_owned(&vec![("result", result.to_owned())]).inc();
+    }
+
+    /// How often that came of it.
+    #[must_use]
+    pub fn reloads(&self, result: &'static str) -> u64 {
+        self.reloads.get_or_create_owned(&vec![("result", result.to_owned())]).get()
     }
 
     /// The handles of the HTTP side.
@@ -204,10 +267,10 @@ impl Metrics {
         register_figures(&mut registry, figures);
         let now = SystemTime::now();
         let since = |then: SystemTime, end: SystemTime| end.duration_since(then).unwrap_or_default();
-        let up = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+        let up = Gauge::<f64, AtomicU64>::default();
         up.set(since(self.started, now).as_secs_f64());
         registry.register_with_unit("uptime", "How long the process runs", Unit::Seconds, up);
-        let start = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+        let start = Gauge::<f64, AtomicU64>::default();
         start.set(since(UNIX_EPOCH, self.started).as_secs_f64());
         registry.register_with_unit(
             "start_time",
@@ -235,6 +298,9 @@ impl Metrics {
         let help = "Attempts after which the source seemed ill";
         to.register("attempt_failures", help, self.failures.clone());
         to.register("retries", "Attempts that were made again", self.retries.clone());
+        let help = "Looks at changed files, by what came of them";
+        to.register("config_reloads", help, self.reloads.clone());
+        to.register("connections", "Connections of clients over HTTP", self.connections.clone());
         to.register("http_requests", "HTTP requests by the class of their status", self.http.clone());
         let help = "Lists and fixed suggestions that were asked for too often";
         to.register("lists_rate_limited", help, self.lists_limited.clone());
@@ -248,13 +314,26 @@ impl Metrics {
 
 /// Gauges that are made for one answer, so that a source that is gone is not in it.
 fn register_figures(to: &mut Registry, figures: &Figures) {
-    let Figures { generation, cache_entries, cache_bytes, sessions, streams, sources } = figures;
+    let Figures {
+        generation,
+        cache_entries,
+        cache_bytes,
+        sessions,
+        streams,
+        sources,
+        config_ok,
+        config_since,
+    } = figures;
     let mut plain = |name: &str, help: &str, value: u64| {
         let gauge = Gauge::<i64>::default();
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         to.register(name, help, gauge);
     };
     plain("config_generation", "The number of the configuration in use", *generation);
+    let help = "1 if the files could be used at the last look, else 0";
+    plain("config_last_reload_successful", help, u64::from(*config_ok));
+    let help = "When the configuration in use was put to use, in Unix time";
+    plain("config_last_reload_success_timestamp_seconds", help, *config_since);
     plain("cache_entries", "Answers that are kept", *cache_entries);
     plain("cache_size_bytes", "About how many bytes they take", *cache_bytes);
     plain("sessions", "Sessions of clients up to 2025-11-25", *sessions as u64);
@@ -285,14 +364,42 @@ fn register_figures(to: &mut Registry, figures: &Figures) {
 }
 
 impl RouteMeter {
+    /// The same, counting on where the route counted before a reload.
+    #[must_use]
+    pub fn after(self, before: Option<&Self>) -> Self {
+        Self { tally: before.map_or(self.tally, |before| before.tally.clone()), ..self }
+    }
+
+    /// Its numbers.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let Tally { calls, errors, cancelled, running } = &*self.tally;
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Counts {
+            calls: read(calls),
+            errors: read(errors),
+            cancelled: read(cancelled),
+            running: u64::try_from(running.load(Ordering::Relaxed)).unwrap_or(0),
+        }
+    }
+
     /// A call begins.
     pub fn begin(&self) {
         self.running.inc();
+        self.tally.running.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A call is over; `slot` is the place of its outcome, below [`OUTCOMES`], and `outcome` always the same word for it.
     pub fn end(&self, slot: usize, outcome: &'static str, took: Duration) {
         self.running.dec();
+        self.tally.running.fetch_sub(1, Ordering::Relaxed);
+        self.tally.calls.fetch_add(1, Ordering::Relaxed);
+        match outcome {
+            "ok" => None,
+            "cancelled" => Some(&self.tally.cancelled),
+            _ => Some(&self.tally.errors),
+        }
+        .map(|number| number.fetch_add(1, Ordering::Relaxed));
         self.seconds.observe(took.as_secs_f64());
         let counter = || {
             let mut labels = self.labels.clone();
@@ -334,6 +441,17 @@ mod tests {
             route.end(0, "ok", Duration::from_millis(3));
             route.answers().unwrap().hit.inc();
         }
+        let (before, other) =
+            (metrics.route("tool", "a", true, None), metrics.route("tool", "a", true, None));
+        for outcome in ["ok", "rate_limited", "cancelled"] {
+            before.begin();
+            before.end(0, outcome, Duration::ZERO);
+        }
+        other.begin();
+        let wanted = Counts { calls: 3, errors: 1, cancelled: 1, running: 0 };
+        assert_eq!((before.counts(), other.counts().running), (wanted, 1));
+        assert_eq!(other.after(Some(&before)).counts(), wanted);
+        metrics.running.dec();
         let text = metrics.write(&Figures::default());
         let line = r#"sidegate_calls_total{noun="tool",route="a\"b\\",outcome="ok"} 2"#;
         assert!(text.contains(line), "{text}");

@@ -299,6 +299,7 @@ async fn over_stdio_scopes_are_there_and_conditions_are_asked() {
             live: live.load(),
             caller: Caller::Local,
             ip: None,
+            local: true,
             headers: None,
             outlet: None,
             session: None,

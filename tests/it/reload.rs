@@ -47,7 +47,7 @@ impl Rig {
 
     async fn refused(&mut self, name: &str, content: &str) -> String {
         match self.write(name, content).await {
-            Outcome::Refused(why) => why,
+            Outcome::Refused(why) => why.text,
             other => panic!("{other:?}: {content}"),
         }
     }
@@ -93,8 +93,8 @@ async fn a_reload_that_fails_leaves_the_same_configuration_and_says_why_without_
             "`server.http.listen` cannot change",
         ),
         (
-            format!("server: {{ http: {{ path: /x }}, log: {{ level: warn }} }}{TEXT}"),
-            "`server.http.path`, `server.log`",
+            format!("server: {{ http: {{ path: /x }}, log: {{ format: json }} }}{TEXT}"),
+            "`server.http.path`, `server.log.format`",
         ),
         (TEXT.replace("\"${file:token}\"", &format!("{SECRET}\n    bad: 1")), "^"),
     ] {
@@ -148,6 +148,118 @@ async fn what_is_equal_goes_on_and_what_differs_is_new() {
     let old = Arc::downgrade(&after);
     drop((before, after));
     assert!(old.upgrade().is_none());
+}
+
+#[tokio::test]
+async fn contents_of_the_file_that_changed_are_told_after_the_lists_and_nothing_else_is() {
+    let text = |one: &str, more: &str| {
+        format!(
+            r#"
+sources: {{ db: {{ sql: {{ url: "sqlite::memory:" }} }} }}
+resources:
+  "shop://text": {{ name: text, static: {{ text: {one} }} }}
+  "shop://file": {{ name: file, static: {{ file: page.md }} }}
+  "shop://same": {{ name: same, static: {{ text: same }} }}
+  "shop://rows": {{ name: rows, sql: {{ source: db, query: "SELECT '{one}' AS n" }} }}
+{more}"#
+        )
+    };
+    let mut rig = Rig::start(&text("one", ""), &[("page.md", "# One")]);
+    let mut news = rig.news.listen().unwrap();
+    let mut told = async || {
+        let mut told = Vec::new();
+        while let Ok(Some(heard)) = tokio::time::timeout(Duration::from_millis(50), news.next()).await {
+            told.push(heard);
+        }
+        told
+    };
+    let resource = |name: &str| Heard::Change(Change::Resource(format!("shop://{name}")));
+    assert!(matches!(rig.write("page.md", "# Two").await, Outcome::Reloaded(_)));
+    assert_eq!(told().await, [resource("file")]);
+    rig.write("gateway.yaml", &text("two", "")).await;
+    assert_eq!(told().await, [resource("text")]);
+    let more = "  'shop://more': { name: more, static: { text: more } }\n";
+    rig.write("gateway.yaml", &text("two", more)).await;
+    assert_eq!(told().await, [Heard::Change(Change::Resources), resource("more")]);
+    rig.write("gateway.yaml", &text("two", "").replace("name: same", "name: other")).await;
+    assert_eq!(told().await, [Heard::Change(Change::Resources)], "what the list says is no content");
+    rig.refused("gateway.yaml", "tools: [").await;
+    assert_eq!(told().await, []);
+}
+
+#[tokio::test]
+async fn how_much_is_logged_changes_with_the_file_as_a_whole_and_by_modules() {
+    let text = |log: &str| format!("server: {{ log: {log} }}\n{}", config("one"));
+    let folder = tempfile::tempdir().unwrap();
+    let (process, address) = Process::serve(folder.path(), &text("{ level: info }")).await;
+    let generation = async |wanted: u64| {
+        let start = Instant::now();
+        loop {
+            let mut connection = Connection::open(address).await.unwrap();
+            let headers = [("Host".to_owned(), "localhost".to_owned())];
+            let status = connection.send("GET", "/status", &headers, b"").await.unwrap().json();
+            if status["config"]["generation"] == wanted {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(15), "{status:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let done = || process.log().matches("call done").count();
+    let mut before = 0;
+    for (index, (log, lines)) in [
+        ("{ level: info }", false),
+        ("{ level: debug }", true),
+        ("{ level: debug, levels: { 'sidegate::call': warn } }", false),
+        ("{ level: error, levels: { sidegate: error, 'sidegate::call::run': debug } }", true),
+        ("{ levels: { hyper: trace } }", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if index > 0 {
+            std::fs::write(folder.path().join("gateway.yaml"), text(log)).unwrap();
+            generation(index as u64 + 1).await;
+        }
+        call(address, "a").await;
+        let start = Instant::now();
+        let patience = if lines { Duration::from_secs(10) } else { Duration::from_millis(300) };
+        while done() == before && start.elapsed() < patience {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(done() > before, lines, "{log}: {}", process.log());
+        before = done();
+    }
+}
+
+#[tokio::test]
+async fn what_lists_say_of_keeping_them_is_short_after_a_reload() {
+    let text =
+        |description: &str| format!("server: {{ lists: {{ ttl: 3s, page: 1 }} }}\n{}", config(description));
+    let folder = tempfile::tempdir().unwrap();
+    let (_process, address) = Process::serve(folder.path(), &text("one")).await;
+    let ask = async |method: &str, params: Value| {
+        let body = modern_with_id(&json!(1), method, params).to_string();
+        let mut connection = Connection::open(address).await.unwrap();
+        let reply = connection.send("POST", "/mcp", &modern_headers(method, None), body.as_bytes()).await;
+        reply.unwrap().json()["result"].take()
+    };
+    let first = ask("tools/list", json!({})).await;
+    assert_eq!(first["ttlMs"], 3000, "at the start nothing has changed");
+    std::fs::write(folder.path().join("gateway.yaml"), text("two")).unwrap();
+    until(address, "a", "two").await;
+    let brief = ask("tools/list", json!({})).await;
+    assert_eq!((&brief["ttlMs"], &brief["cacheScope"]), (&json!(1000), &first["cacheScope"]));
+    assert_eq!(brief["_meta"], first["_meta"]);
+    let second = ask("tools/list", json!({ "cursor": brief["nextCursor"] })).await;
+    assert_eq!((&second["ttlMs"], second["tools"].as_array().unwrap().len()), (&json!(1000), 1));
+    assert_eq!(ask("server/discover", json!({})).await["ttlMs"], 1000);
+    let start = Instant::now();
+    while ask("tools/list", json!({})).await["ttlMs"] == 1000 {
+        assert!(start.elapsed() < Duration::from_secs(15));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(ask("tools/list", json!({})).await["ttlMs"], 3000);
 }
 
 fn config(description: &str) -> String {

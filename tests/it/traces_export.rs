@@ -41,6 +41,7 @@ async fn calls(live: &LiveHandle, number: usize) {
             live: live.load(),
             caller: Caller::Local,
             ip: None,
+            local: true,
             headers: None,
             outlet: None,
             session: None,
