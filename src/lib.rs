@@ -16,7 +16,7 @@
 //! | 8 | [`server`]: HTTP and stdio; [`reload`]: another plan in place of the one in use |
 //! | 7 | [`mcp`]: both protocol eras, bytes to bytes |
 //! | 6 | [`call`]: the path of one call, in `call/run.rs`; [`online`]: what the sources say of a plan |
-//! | 5 | [`live`]: a plan with its open sources |
+//! | 5 | [`live`]: a plan with its open sources; [`review`]: what a plan exposes, and what differs from another |
 //! | 4 | [`plan`]: compile, and the lists as bytes |
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`auth`] (who calls): siblings that do not know each other |
@@ -47,6 +47,7 @@ pub mod pem;
 pub mod plan;
 pub mod policy;
 pub mod reload;
+pub mod review;
 pub mod secret;
 pub mod server;
 pub mod source;

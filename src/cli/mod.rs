@@ -4,6 +4,7 @@
 mod call;
 mod check;
 mod demo;
+mod plan;
 mod schema;
 mod serve;
 mod stdio;
@@ -34,6 +35,7 @@ enum Command {
     Stdio(stdio::Stdio),
     Demo(demo::Demo),
     Check(check::Check),
+    Plan(plan::PlanCommand),
     Schema(schema::Schema),
     Call(call::Call),
 }
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
             Command::Stdio(command) => Box::pin(command.run()).await,
             Command::Demo(command) => command.run().await,
             Command::Check(command) => command.run().await,
+            Command::Plan(command) => command.run(),
             Command::Schema(schema::Schema {}) => Ok(schema::Schema::run()),
             Command::Call(command) => Box::pin(command.run()).await,
         }

@@ -1,10 +1,12 @@
 //! Text to [`Config`]. All file and environment reads of the whole program's configuration happen here; later phases are pure.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::files::{Disk, Files};
+use super::stand_in::stand_in;
 use super::{Config, Watched, hide};
 use crate::diag::{Diagnostic, Diagnostics, SourceMap};
 use crate::yaml;
@@ -20,6 +22,28 @@ pub struct Loaded {
     pub sources: SourceMap,
     /// Every file that was read or looked for, also where there are errors.
     pub watched: Watched,
+    /// Variables and files of `${…}` that are not there and were stood in for, as they are written.
+    pub unset: Vec<String>,
+}
+
+/// What a configuration is made from beside its text.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    /// Where `${NAME}` gets its values from.
+    pub environment: &'a Environment,
+    /// Where files stand.
+    pub files: &'a dyn Files,
+    /// Whether something stands in for variables that are not set and for files of `${file:…}` that are not there: to look at a
+    /// configuration away from where it runs.
+    pub stand_ins: bool,
+}
+
+impl<'a> Origin<'a> {
+    /// The disk, and everything has to be there.
+    #[must_use]
+    pub const fn disk(environment: &'a Environment) -> Self {
+        Self { environment, files: &Disk, stand_ins: false }
+    }
 }
 
 /// Environment variables for `${NAME}`: those of the process, and some that are given on top.
@@ -40,42 +64,68 @@ impl Environment {
 }
 
 struct Reader<'a> {
-    environment: &'a Environment,
+    origin: Origin<'a>,
     base: &'a Path,
     watched: &'a mut Watched,
+    unset: &'a mut Vec<String>,
 }
 
 impl yaml::Environment for Reader<'_> {
     fn variable(&self, name: &str) -> Option<String> {
-        let own = || std::env::var(name).ok().filter(|_| self.environment.process);
-        self.environment.given.get(name).cloned().or_else(own)
+        let own = || std::env::var(name).ok().filter(|_| self.origin.environment.process);
+        self.origin.environment.given.get(name).cloned().or_else(own)
     }
 
     fn file(&mut self, path: &str) -> Result<String, String> {
-        let bytes = read(self.base, Path::new(path), self.watched)?;
+        let bytes = self.watched.read(&self.base.join(path), self.origin.files)?;
         let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
     }
 
+    fn stand_in(&mut self, whole: &str, place: yaml::Slot<'_>) -> Option<String> {
+        if !self.origin.stand_ins {
+            return None;
+        }
+        if !self.unset.iter().any(|known| known == whole) {
+            self.unset.push(whole.to_owned());
+        }
+        Some(stand_in(whole, place))
+    }
+
     fn names(&self) -> Vec<String> {
         let process = std::env::vars_os().filter_map(|(k, _)| k.into_string().ok());
-        self.environment.given.keys().cloned().chain(process.filter(|_| self.environment.process)).collect()
+        self.origin
+            .environment
+            .given
+            .keys()
+            .cloned()
+            .chain(process.filter(|_| self.origin.environment.process))
+            .collect()
     }
 }
 
-fn read(base: &Path, path: &Path, watched: &mut Watched) -> Result<Vec<u8>, String> {
-    watched.read(&base.join(path))
+/// The file of a path, which is that file or the folder that holds its `gateway.yaml`, and the folder that relative paths start from.
+#[must_use]
+pub fn place(path: &Path, files: &dyn Files) -> (PathBuf, PathBuf) {
+    let path = if files.is_folder(path) { path.join("gateway.yaml") } else { path.to_owned() };
+    let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    (path, base)
 }
 
 /// Loads a file, or the `gateway.yaml` of a folder.
 #[must_use]
 pub fn load(path: &Path, environment: &Environment) -> Loaded {
-    let path = if path.is_dir() { path.join("gateway.yaml") } else { path.to_owned() };
+    load_from(path, Origin::disk(environment))
+}
+
+/// Loads a file, or the `gateway.yaml` of a folder, from wherever it is.
+#[must_use]
+pub fn load_from(path: &Path, origin: Origin<'_>) -> Loaded {
     let mut loaded = Loaded::default();
-    let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-    let name = path.display().to_string();
-    match read(Path::new(""), &path, &mut loaded.watched) {
+    let (path, base) = place(path, origin.files);
+    let name = origin.files.name(&path);
+    match loaded.watched.read(&path, origin.files) {
         Err(why) => {
             let help = "name a file with `-c`, or set SIDEGATE_CONFIG";
             let help = (!path.is_file()).then(|| help.to_owned());
@@ -84,7 +134,7 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
             loaded
         }
         Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => into(loaded, &name, &text, &base, environment),
+            Ok(text) => into(loaded, &name, &text, &base, origin),
             Err(error) => {
                 let sound = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
                 let line = sound.filter(|b| **b == b'\n').count() + 1;
@@ -99,10 +149,10 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
 /// Loads a text as if it were the file `name` in the folder `base`.
 #[must_use]
 pub fn load_text(name: &str, text: &str, base: &Path, environment: &Environment) -> Loaded {
-    into(Loaded::default(), name, text, base, environment)
+    into(Loaded::default(), name, text, base, Origin::disk(environment))
 }
 
-fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &Environment) -> Loaded {
+fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, origin: Origin<'_>) -> Loaded {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let file = loaded.sources.add(name, text);
     let mut tree = match yaml::parse(text, file, &mut loaded.diagnostics) {
@@ -122,7 +172,7 @@ fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &E
         let help = "write `${NAME}` or `${file:/run/secrets/name}` and keep the value out of the file";
         loaded.diagnostics.push(Diagnostic::warning("literal-secret", message).at(span, "").help(help));
     }
-    let mut reader = Reader { environment, base, watched: &mut loaded.watched };
+    let mut reader = Reader { origin, base, watched: &mut loaded.watched, unset: &mut loaded.unset };
     let failed = yaml::interpolate(&mut tree, &mut reader, &mut loaded.diagnostics);
     let reading = yaml::from_tree::<Config>(&tree, failed, &mut loaded.diagnostics);
     for span in reading.secrets {
@@ -131,15 +181,15 @@ fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, environment: &E
     if let Some(mut config) = reading.value {
         base.clone_into(&mut config.base);
         config.losses = reading.losses;
-        read_files(&mut config, base, &mut loaded);
+        read_files(&mut config, base, origin.files, &mut loaded);
         loaded.config = Some(config);
     }
     loaded
 }
 
-fn read_files(config: &mut Config, base: &Path, loaded: &mut Loaded) {
+fn read_files(config: &mut Config, base: &Path, files: &dyn Files, loaded: &mut Loaded) {
     for file in config.files() {
-        match read(base, Path::new(&file.path.value), &mut loaded.watched) {
+        match loaded.watched.read(&base.join(&file.path.value), files) {
             Ok(bytes) => file.content = Arc::from(bytes),
             Err(why) => {
                 let message = format!("cannot read `{}`: {why}", file.path.value);

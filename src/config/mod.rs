@@ -1,16 +1,19 @@
 //! The configuration as the user writes it: root types, the loader (the only place that reads files and environment), and its
 //! JSON Schema. Doc comments here are the schema's descriptions.
 
+mod files;
 mod hide;
 mod listed;
 mod load;
 mod schema;
 mod server;
+mod stand_in;
 mod tls;
 mod watched;
 
+pub use files::{Disk, Elsewhere, Files, MAX_FILE};
 pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeConfig};
-pub use load::{Environment, Loaded, load, load_text};
+pub use load::{Environment, Loaded, Origin, load, load_from, load_text, place};
 pub use schema::schema;
 pub use server::{
     AdminConfig, AuditArgumentsConfig, AuditConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig,

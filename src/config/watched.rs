@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 
-/// The largest file that a configuration may name.
-const MAX_FILE: u64 = 16 << 20;
+use super::files::{Disk, Files};
 
 /// The files that were read, by their absolute paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +20,8 @@ impl Watched {
     ///
     /// # Errors
     /// A sentence that says why it cannot be read.
-    pub(super) fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
-        let read = content(path);
+    pub(super) fn read(&mut self, path: &Path, files: &dyn Files) -> Result<Vec<u8>, String> {
+        let read = files.read(path);
         let found = found(&read);
         // Where a file is read twice and changes in between, the first is what will not be found again.
         self.0.entry(absolute(path)).or_insert(found);
@@ -37,14 +36,14 @@ impl Watched {
     /// Whether everything is still as it was. Reads all files.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.0.iter().all(|(path, before)| found(&content(path)) == *before)
+        self.0.iter().all(|(path, before)| found(&Disk.read(path)) == *before)
     }
 
     /// Takes in those of `others` that are missing here, as they are now.
     pub fn cover(&mut self, others: &Self) {
         for path in others.paths() {
             if !self.0.contains_key(path) {
-                self.0.insert(path.to_owned(), found(&content(path)));
+                self.0.insert(path.to_owned(), found(&Disk.read(path)));
             }
         }
     }
@@ -59,26 +58,6 @@ fn found(read: &Result<Vec<u8>, String>) -> Found {
     read.as_ref().map(digest).map_err(Clone::clone)
 }
 
-fn content(path: &Path) -> Result<Vec<u8>, String> {
-    let meta = std::fs::metadata(path).map_err(|e| plain(&e))?;
-    if !meta.is_file() {
-        return Err("it is not a file".to_owned());
-    }
-    if meta.len() > MAX_FILE {
-        return Err("it is larger than 16 MiB".to_owned());
-    }
-    std::fs::read(path).map_err(|e| plain(&e))
-}
-
-/// The reason without the operating system's number.
-fn plain(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,12 +67,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         let mut missing = Watched::default();
-        assert!(missing.read(&path).is_err());
+        assert!(missing.read(&path, &Disk).is_err());
         assert!(missing.is_current(), "it is still not there");
         std::fs::write(&path, "one").unwrap();
         assert!(!missing.is_current(), "it came");
         let mut there = Watched::default();
-        assert_eq!(there.read(&path).unwrap(), b"one");
+        assert_eq!(there.read(&path, &Disk).unwrap(), b"one");
         std::fs::write(&path, "one").unwrap();
         assert!(there.is_current(), "written again, the same");
         std::fs::write(&path, "two").unwrap();
@@ -109,9 +88,9 @@ mod tests {
         let (mut good, mut broken) = (Watched::default(), Watched::default());
         for path in [&a, &b] {
             std::fs::write(path, "one").unwrap();
-            good.read(path).unwrap();
+            good.read(path, &Disk).unwrap();
         }
-        broken.read(&a).unwrap();
+        broken.read(&a, &Disk).unwrap();
         std::fs::write(&b, "two").unwrap();
         broken.cover(&good);
         assert_eq!(broken.paths().count(), 2);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Plan;
-use crate::config::{Config, Environment, Watched, load};
+use crate::config::{Config, Environment, Origin, Watched, load_from};
 use crate::diag::{Diagnostics, SourceMap};
 
 /// A configuration that was read and checked.
@@ -19,12 +19,20 @@ pub struct Checked {
     pub sources: SourceMap,
     /// What was read for it.
     pub watched: Watched,
+    /// Variables and files of `${…}` that were stood in for.
+    pub unset: Vec<String>,
 }
 
 /// Loads and compiles; opens nothing.
 #[must_use]
 pub fn check(path: &Path, environment: &Environment) -> Checked {
-    let mut loaded = load(path, environment);
+    check_from(path, Origin::disk(environment))
+}
+
+/// Loads from wherever it is, and compiles; opens nothing.
+#[must_use]
+pub fn check_from(path: &Path, origin: Origin<'_>) -> Checked {
+    let mut loaded = load_from(path, origin);
     let plan = match &loaded.config {
         Some(config) => super::compile(config, &mut loaded.diagnostics),
         None => None,
@@ -36,5 +44,6 @@ pub fn check(path: &Path, environment: &Environment) -> Checked {
         diagnostics: loaded.diagnostics,
         sources: loaded.sources,
         watched: loaded.watched,
+        unset: loaded.unset,
     }
 }

@@ -23,7 +23,7 @@ mod tool;
 
 pub use catalog::{Catalog, Lists, Member};
 pub use changes::{Changes, Named};
-pub use checked::{Checked, check};
+pub use checked::{Checked, check, check_from};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
 pub use listed::{IconPlan, ListedPlan};

@@ -16,6 +16,21 @@ pub trait Environment {
     fn file(&mut self, path: &str) -> Result<String, String>;
     /// Names that are set, for "did you mean".
     fn names(&self) -> Vec<String>;
+    /// What stands in for a `${…}` whose value is not there; nothing if that is a mistake.
+    fn stand_in(&mut self, _whole: &str, _place: Slot<'_>) -> Option<String> {
+        None
+    }
+}
+
+/// Where a `${…}` stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot<'a> {
+    /// The keys that lead there, the last one and the one before; empty where there is none.
+    pub keys: [&'a str; 2],
+    /// The text before it in the same value.
+    pub before: &'a str,
+    /// Whether it is the whole value.
+    pub whole: bool,
 }
 
 /// Resolves every `${…}` in the values of `node`. Problems are recorded and the text is left as it was; the ids of such nodes
@@ -26,12 +41,13 @@ pub fn interpolate(
     diagnostics: &mut Diagnostics,
 ) -> Vec<u32> {
     let mut failed = Vec::new();
-    walk(node, environment, diagnostics, &mut failed);
+    walk(node, ["", ""], environment, diagnostics, &mut failed);
     failed
 }
 
 fn walk(
     node: &mut Node,
+    keys: [&str; 2],
     environment: &mut dyn Environment,
     diagnostics: &mut Diagnostics,
     failed: &mut Vec<u32>,
@@ -39,19 +55,20 @@ fn walk(
     match &mut node.kind {
         NodeKind::List(items) => {
             for item in items {
-                walk(item, environment, diagnostics, failed);
+                walk(item, keys, environment, diagnostics, failed);
             }
         }
         NodeKind::Map(entries) => {
-            for (_, value) in entries {
-                walk(value, environment, diagnostics, failed);
+            for (key, value) in entries {
+                let name = if let NodeKind::Scalar(scalar) = &key.kind { scalar.text.as_str() } else { "" };
+                walk(value, [name, keys[0]], environment, diagnostics, failed);
             }
         }
         NodeKind::Scalar(scalar) => {
             if !scalar.text.contains("${") {
                 return;
             }
-            match expand(&scalar.text, node.span, environment) {
+            match expand(&scalar.text, keys, node.span, environment) {
                 Ok((text, used)) => {
                     scalar.interpolated = used;
                     scalar.text = text;
@@ -68,6 +85,7 @@ fn walk(
 /// The expanded text and whether anything was substituted.
 fn expand(
     text: &str,
+    keys: [&str; 2],
     span: Span,
     environment: &mut dyn Environment,
 ) -> Result<(String, bool), Box<Diagnostic>> {
@@ -93,7 +111,9 @@ fn expand(
             ));
         };
         let (name, after) = inner.split_at(close);
-        out.push_str(&resolve(name, span, environment)?);
+        let whole = name.len() + 3 == text.len();
+        let value = resolve(name, Slot { keys, before: &out, whole }, span, environment)?;
+        out.push_str(&value);
         used = true;
         rest = after.get(1..).unwrap_or("");
     }
@@ -101,15 +121,22 @@ fn expand(
     Ok((out, used))
 }
 
-fn resolve(inner: &str, span: Span, environment: &mut dyn Environment) -> Result<String, Box<Diagnostic>> {
+fn resolve(
+    inner: &str,
+    slot: Slot<'_>,
+    span: Span,
+    environment: &mut dyn Environment,
+) -> Result<String, Box<Diagnostic>> {
     let whole = format!("${{{inner}}}");
     if let Some(path) = inner.strip_prefix("file:") {
-        return environment.file(path).map_err(|why| {
-            Box::new(
-                Diagnostic::error("file-unreadable", format!("cannot read the file of `{whole}`: {why}"))
-                    .within(span, whole, ""),
-            )
-        });
+        return environment.file(path).or_else(|why| environment.stand_in(&whole, slot).ok_or(why)).map_err(
+            |why| {
+                Box::new(
+                    Diagnostic::error("file-unreadable", format!("cannot read the file of `{whole}`: {why}"))
+                        .within(span, whole, ""),
+                )
+            },
+        );
     }
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -131,6 +158,9 @@ fn resolve(inner: &str, span: Span, environment: &mut dyn Environment) -> Result
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default.to_owned()),
         (None, None) => {
+            if let Some(value) = environment.stand_in(&whole, slot) {
+                return Ok(value);
+            }
             let names = environment.names();
             let near = crate::name::nearest(name, names.iter().map(String::as_str));
             Err(Box::new(
@@ -165,7 +195,7 @@ mod tests {
     }
 
     fn run(text: &str) -> Result<String, String> {
-        expand(text, Span::default(), &mut Fixed).map(|(t, _)| t).map_err(|d| d.message.clone())
+        expand(text, ["", ""], Span::default(), &mut Fixed).map(|(t, _)| t).map_err(|d| d.message.clone())
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod tree;
 
 pub use de::{Reading, from_tree};
 pub use entries::Entries;
-pub use interpolate::{Environment, interpolate};
+pub use interpolate::{Environment, Slot, interpolate};
 pub use json::JsonNode;
 pub use losses::Losses;
 pub use one_or_many::OneOrMany;

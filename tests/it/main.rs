@@ -53,6 +53,7 @@ mod mysql;
 mod naughty;
 mod online;
 mod pages;
+mod plan;
 mod postgres;
 mod postgres_state;
 mod powerdns;

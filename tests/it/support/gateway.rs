@@ -46,6 +46,7 @@ pub async fn online(folder: &Path, yaml: &str) -> String {
         diagnostics: loaded.diagnostics,
         sources: loaded.sources,
         watched: loaded.watched,
+        ..app::Checked::default()
     };
     app::check_online(&mut checked, |_, _| {}).await.unwrap();
     diag::render(&checked.diagnostics, &checked.sources, diag::Format::Text { colour: false })

@@ -1,0 +1,83 @@
+//! Where the files of a configuration stand: on the disk, or elsewhere, such as in a revision of a repository. Paths are those of
+//! the configuration in use, so that two places hold the same plan if they hold the same files.
+
+use std::path::{Path, PathBuf};
+
+/// The largest file that a configuration may name.
+pub const MAX_FILE: u64 = 16 << 20;
+
+/// A place with files.
+pub trait Files {
+    /// The content of a file of 16 MiB at the most.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be read.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
+
+    /// Whether there is a folder of this path.
+    fn is_folder(&self, path: &Path) -> bool;
+
+    /// The path as people know it.
+    fn name(&self, path: &Path) -> String {
+        path.display().to_string()
+    }
+}
+
+/// The disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let meta = std::fs::metadata(path).map_err(|e| plain(&e))?;
+        if !meta.is_file() {
+            return Err("it is not a file".to_owned());
+        }
+        if meta.len() > MAX_FILE {
+            return Err("it is larger than 16 MiB".to_owned());
+        }
+        std::fs::read(path).map_err(|e| plain(&e))
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+}
+
+/// Another folder of the disk, read as if it stood in the place of `here`.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The folder that paths begin with.
+    pub here: PathBuf,
+    /// The one that is read.
+    pub there: PathBuf,
+}
+
+impl Elsewhere {
+    fn path(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.here).map_or_else(|_| path.to_owned(), |rest| self.there.join(rest))
+    }
+}
+
+impl Files for Elsewhere {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        Disk.read(&self.path(path))
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.path(path).is_dir()
+    }
+
+    fn name(&self, path: &Path) -> String {
+        self.path(path).display().to_string()
+    }
+}
+
+/// The reason without the operating system's number.
+fn plain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}

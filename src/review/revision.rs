@@ -1,0 +1,244 @@
+//! The files of a git revision, read by `git` itself: nothing is checked out, no hook or filter runs, nothing is fetched.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write as _};
+use std::path::{Component, Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::config::{Disk, Files, MAX_FILE};
+use crate::telemetry::one_line;
+
+/// How long `git` may take for everything that is asked of one revision.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What is read of its complaints.
+const MAX_COMPLAINT: u64 = 4096;
+/// Room for the line before a file's content.
+const MAX_HEADER: u64 = 8192;
+
+/// A revision, read as if it were checked out in the place of what is used now.
+#[derive(Debug)]
+pub(super) struct Revision {
+    /// As it was written.
+    name: String,
+    commit: String,
+    /// A folder of the repository's working tree, or the repository.
+    repository: PathBuf,
+    /// The folder of paths, and the one of the repository that it stands for.
+    here: PathBuf,
+    there: PathBuf,
+    until: Instant,
+}
+
+/// What git has of a path.
+enum Object {
+    File(Vec<u8>),
+    Folder,
+    Missing,
+    Other,
+    Large,
+}
+
+impl Revision {
+    /// Finds a revision in the repository that `here` is in.
+    ///
+    /// # Errors
+    /// A sentence: git is not there, there is no repository, or no such revision.
+    pub(super) fn find(name: &str, here: &Path) -> Result<Self, String> {
+        let mut revision = Self {
+            name: name.to_owned(),
+            commit: String::new(),
+            repository: here.to_owned(),
+            here: here.to_owned(),
+            there: PathBuf::new(),
+            until: Instant::now() + PATIENCE,
+        };
+        revision.git(&["rev-parse".as_ref(), "--git-dir".as_ref()], b"", MAX_HEADER)?;
+        let wanted = format!("{name}^{{commit}}");
+        let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", &wanted];
+        let found = revision.git(&arguments.map(OsStr::new), b"", MAX_HEADER).map_err(|_| {
+            format!(
+                "there is no revision `{}` in the repository of `{}`; a pipeline often has only a part of the history, so that it has \
+                 to be fetched first",
+                one_line(name),
+                here.display()
+            )
+        })?;
+        let commit = String::from_utf8_lossy(&found).trim().to_owned();
+        if commit.is_empty() || !commit.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(format!("git does not say which commit `{}` is", one_line(name)));
+        }
+        revision.commit = commit;
+        Ok(revision)
+    }
+
+    /// From now on `here` stands for the folder `there` of the repository.
+    pub(super) fn stands_at(mut self, there: &Path) -> Self {
+        there.clone_into(&mut self.there);
+        self
+    }
+
+    /// Whether the repository has a folder of this path in the revision.
+    pub(super) fn has_folder(&self, path: &Path) -> bool {
+        inside(path).is_some_and(|path| matches!(self.object(&path), Ok(Object::Folder)))
+    }
+
+    /// The path in the repository; nothing if it is not of this configuration's folder.
+    fn path(&self, path: &Path) -> Option<PathBuf> {
+        path.strip_prefix(&self.here)
+            .ok()
+            .filter(|rest| !rest.is_absolute())
+            .map(|rest| self.there.join(rest))
+    }
+
+    fn object(&self, path: &str) -> Result<Object, String> {
+        if path.contains(['\n', '\0']) {
+            return Ok(Object::Missing);
+        }
+        let asked = format!("{}:{path}\n", self.commit);
+        let arguments = ["cat-file", "--batch", "--follow-symlinks"].map(OsStr::new);
+        let answer = self.git(&arguments, asked.as_bytes(), MAX_FILE + MAX_HEADER)?;
+        let end = answer.iter().position(|b| *b == b'\n').unwrap_or(answer.len());
+        let (header, rest) = answer.split_at(end);
+        let header = String::from_utf8_lossy(header);
+        let mut words = header.rsplit(' ');
+        let (size, kind) = (words.next().and_then(|size| size.parse::<u64>().ok()), words.next());
+        Ok(match (kind, size) {
+            (Some("blob"), Some(size)) if size > MAX_FILE => Object::Large,
+            (Some("blob"), Some(size)) => {
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                let content = rest.get(1..).and_then(|content| content.get(..size));
+                Object::File(content.ok_or("git broke off")?.to_vec())
+            }
+            (Some("tree"), Some(_)) => Object::Folder,
+            (Some("symlink"), Some(_)) => Object::Other,
+            _ => Object::Missing,
+        })
+    }
+
+    /// Runs git with these arguments, never through a shell.
+    fn git(&self, arguments: &[&OsStr], input: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+        let mut child = Command::new("git")
+            .arg("--no-pager")
+            .arg("-C")
+            .arg(&self.repository)
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => "`git` is not installed here, or not on the PATH".to_owned(),
+                _ => format!("`git` cannot be started: {error}"),
+            })?;
+        let ended = self.talk(&mut child, input, limit);
+        if ended.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait();
+        let (answer, complaint) = ended?;
+        if status.is_ok_and(|status| status.success()) || answer.len() as u64 > limit {
+            return Ok(answer);
+        }
+        let complaint = String::from_utf8_lossy(&complaint);
+        let first = complaint.lines().next().unwrap_or("it failed");
+        Err(format!("git: {}", one_line(first.trim_start_matches("fatal: "))))
+    }
+
+    /// What it answers and what it complains of.
+    fn talk(&self, child: &mut Child, input: &[u8], limit: u64) -> Result<(Vec<u8>, Vec<u8>), String> {
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that does not read fails below.
+            let _ = stdin.write_all(input);
+        }
+        let (sender, answers) = mpsc::channel();
+        let out = child.stdout.take().map(|out| Box::new(out.take(limit + 1)) as Box<dyn Read + Send>);
+        let err = child.stderr.take().map(|err| Box::new(err.take(MAX_COMPLAINT)) as Box<dyn Read + Send>);
+        for (from, pipe) in [out, err].into_iter().enumerate() {
+            let (Some(mut pipe), sender) = (pipe, sender.clone()) else { continue };
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let read = pipe.read_to_end(&mut bytes);
+                let _ = sender.send((from, read.map(|_| bytes)));
+            });
+        }
+        drop(sender);
+        let (mut answer, mut complaint) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let left = self.until.saturating_duration_since(Instant::now());
+            match answers.recv_timeout(left) {
+                Ok((0, Ok(bytes))) => answer = bytes,
+                Ok((_, Ok(bytes))) => complaint = bytes,
+                Ok((_, Err(error))) => return Err(format!("git cannot be read: {error}")),
+                Err(_) => return Err(format!("git took longer than {} seconds", PATIENCE.as_secs())),
+            }
+        }
+        Ok((answer, complaint))
+    }
+}
+
+impl Files for Revision {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        // What does not lie beside the configuration, as a certificate in `/etc`, is in no revision.
+        let Some(wanted) = self.path(path) else { return Disk.read(path) };
+        let wanted = inside(&wanted).ok_or("it is outside of the repository")?;
+        match self.object(&wanted)? {
+            Object::File(content) => Ok(content),
+            Object::Folder => Err("it is not a file".to_owned()),
+            Object::Missing => Err("there is no such file in this revision".to_owned()),
+            Object::Other => Err("it is a link out of the repository".to_owned()),
+            Object::Large => Err("it is larger than 16 MiB".to_owned()),
+        }
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.path(path).is_some_and(|path| self.has_folder(&path))
+    }
+
+    fn name(&self, path: &Path) -> String {
+        match self.path(path).and_then(|path| inside(&path)) {
+            Some(path) => format!("git:{}:{path}", self.name),
+            None => path.display().to_string(),
+        }
+    }
+}
+
+/// The path without `.` and `..`, as git writes it; nothing if it leads out.
+pub(super) fn inside(path: &Path) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                parts.pop()?;
+            }
+            Component::Normal(part) => parts.push(part.to_str()?),
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_inside_the_repository() {
+        for (path, wanted) in [
+            ("a/b.yaml", Some("a/b.yaml")),
+            ("./a/./b", Some("a/b")),
+            ("a/../b", Some("b")),
+            ("a/../../b", None),
+            ("/etc/passwd", None),
+            ("", Some("")),
+        ] {
+            assert_eq!(inside(Path::new(path)).as_deref(), wanted, "{path}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Two tools, resources or prompts of one name: what differs, and what it means.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::access::policies;
+use super::notes::Notes;
+use super::schema::{Comparing, Way};
+use super::tree;
+use super::words::{word, words};
+use crate::output::OutputPlan;
+use crate::params::ParamsPlan;
+use crate::plan::{ListedPlan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
+use crate::source::OpPlan;
+
+/// The hints of a tool in their order, and what each one says of it.
+const HINTS: [(&str, &str); 4] = [
+    ("it only reads", "it may change something"),
+    ("it may destroy something", "it destroys nothing"),
+    ("a second call changes nothing more", "a second call may change more"),
+    ("it reaches beyond this server", "it stays inside this server"),
+];
+
+pub(super) fn value<T: Serialize>(plan: &T) -> Value {
+    serde_json::to_value(plan).unwrap_or_default()
+}
+
+pub(super) fn tools(old: &ToolPlan, new: &ToolPlan, notes: &mut Notes) {
+    if old == new {
+        return;
+    }
+    text("title", old.title.as_ref(), new.title.as_ref(), notes);
+    text("description", old.description.as_ref(), new.description.as_ref(), notes);
+    routes(&old.route, &new.route, "the arguments", notes);
+    match (&old.output_schema, &new.output_schema) {
+        (Some(before), Some(after)) => {
+            Comparing { way: Way::Out, whole: "the result", notes }.schemas(before, after, "");
+        }
+        (Some(_), None) => notes.breaking("it no longer says what its result looks like"),
+        (None, Some(_)) => notes.compatible("it says what its result looks like"),
+        (None, None) => {}
+    }
+    for ((before, after), (yes, no)) in old.annotations.iter().zip(new.annotations).zip(HINTS) {
+        if *before != after {
+            notes.compatible(format!("it says of itself: {}", if after { yes } else { no }));
+        }
+    }
+    listed(&old.listed, &new.listed, notes);
+    leftover(old, new, notes);
+}
+
+pub(super) fn resources(old: &ResourcePlan, new: &ResourcePlan, notes: &mut Notes) {
+    if old == new {
+        return;
+    }
+    if old.name != new.name {
+        notes.compatible(format!("its name changed from {} to {}", word(&old.name), word(&new.name)));
+    }
+    text("title", old.title.as_ref(), new.title.as_ref(), notes);
+    text("description", old.description.as_ref(), new.description.as_ref(), notes);
+    if old.mime_type != new.mime_type {
+        let name = |mime: &Option<String>| mime.as_ref().map_or_else(|| "nothing".to_owned(), word);
+        let change = format!("from {} to {}", name(&old.mime_type), name(&new.mime_type));
+        notes.breaking(format!("its media type changed {change}"));
+    }
+    if old.size != new.size || old.annotations != new.annotations {
+        notes.compatible("what the list says of it changed");
+    }
+    routes(&old.route, &new.route, "the variables", notes);
+    if old.completions != new.completions {
+        notes.compatible("its suggestions changed");
+    }
+    listed(&old.listed, &new.listed, notes);
+    leftover(old, new, notes);
+}
+
+pub(super) fn prompts(old: &PromptPlan, new: &PromptPlan, notes: &mut Notes) {
+    if old == new {
+        return;
+    }
+    text("title", old.title.as_ref(), new.title.as_ref(), notes);
+    text("description", old.description.as_ref(), new.description.as_ref(), notes);
+    params(&old.params, &new.params, "the arguments", notes);
+    let title = |plan: &PromptPlan, name: &str| {
+        let about = plan.params.params.iter().zip(&plan.about).find(|(param, _)| param.name == name);
+        about.map(|(_, (title, _))| title.clone())
+    };
+    for name in new.params.params.iter().map(|param| param.name.as_str()) {
+        if title(old, name).is_some_and(|before| title(new, name) != Some(before)) {
+            notes.compatible(format!("the title of {} changed", word(name)));
+        }
+    }
+    policies(&old.policy, &new.policy, notes);
+    if old.messages != new.messages {
+        notes.compatible("its messages changed");
+    }
+    if old.completions != new.completions {
+        notes.compatible("its suggestions changed");
+    }
+    let writes = |plan: &PromptPlan| plan.data.iter().any(|(_, route)| !route.op.reads_only());
+    if writes(new) && !writes(old) {
+        notes.loosening("fetching its values may change something");
+    }
+    if old.data != new.data {
+        notes.invisible("what is fetched for it changed");
+    }
+    listed(&old.listed, &new.listed, notes);
+    leftover(old, new, notes);
+}
+
+fn text(what: &str, old: Option<&String>, new: Option<&String>, notes: &mut Notes) {
+    if old != new {
+        notes.compatible(format!("its {what} changed"));
+    }
+}
+
+fn listed(old: &ListedPlan, new: &ListedPlan, notes: &mut Notes) {
+    if old.icons != new.icons {
+        notes.compatible("its icons changed");
+    }
+    if old.meta != new.meta {
+        notes.compatible("its `_meta` changed");
+    }
+}
+
+/// What no rule has told must not go unsaid.
+fn leftover<T: Serialize>(old: &T, new: &T, notes: &mut Notes) {
+    if notes.is_empty() {
+        notes.invisible(tree::told(&value(old), &value(new)));
+    }
+}
+
+fn routes(old: &RoutePlan, new: &RoutePlan, whole: &'static str, notes: &mut Notes) {
+    params(&old.params, &new.params, whole, notes);
+    operations(&old.op, &new.op, notes);
+    outputs(&old.output, &new.output, notes);
+    policies(&old.policy, &new.policy, notes);
+    match (&old.confirm, &new.confirm) {
+        (None, Some(_)) => {
+            notes.breaking("a person is asked before it runs: clients that cannot ask are refused");
+        }
+        (Some(_), None) => notes.loosening("nobody is asked before it runs any more"),
+        (Some(before), Some(after)) if before != after => {
+            notes.compatible("what a person is asked before it runs changed");
+        }
+        _ => {}
+    }
+}
+
+fn params(old: &ParamsPlan, new: &ParamsPlan, whole: &'static str, notes: &mut Notes) {
+    Comparing { way: Way::In, whole, notes }.schemas(&old.schema.value, &new.schema.value, "");
+    for after in new.params.iter().filter(|param| param.hidden()) {
+        let before = old.params.iter().find(|param| param.name == after.name && param.hidden());
+        let name = word(&after.name);
+        match (before, &after.from) {
+            (Some(before), _) if before == after => {}
+            (Some(before), None) if before.from.is_none() => {
+                notes.invisible(format!("what {name} is pinned to changed"));
+            }
+            (_, Some(from)) => {
+                notes.invisible(format!("{name} is {} of the caller's identity now", word(&from.field)));
+            }
+            (Some(before), None) => {
+                let from = before.from.as_ref().map(|from| word(&from.field)).unwrap_or_default();
+                notes.loosening(format!("{name} is pinned, and no longer {from} of the caller's identity"));
+            }
+            (None, None) => notes.invisible(format!("{name} is pinned now")),
+        }
+    }
+    for before in old.params.iter().filter(|param| param.hidden()) {
+        let name = word(&before.name);
+        match (new.params.iter().find(|param| param.name == before.name), &before.from) {
+            (Some(after), Some(from)) if !after.hidden() => {
+                notes.loosening(format!(
+                    "{name} was {} of the caller's identity, and is up to the caller now",
+                    word(&from.field)
+                ));
+            }
+            (Some(after), None) if !after.hidden() => {
+                notes.loosening(format!("{name} was pinned, and is up to the caller now"));
+            }
+            (None, Some(from)) => notes.loosening(format!(
+                "{name}, which was {} of the caller's identity, is gone",
+                word(&from.field)
+            )),
+            (None, None) => notes.invisible(format!("{name}, which was pinned, is gone")),
+            _ => {}
+        }
+    }
+}
+
+fn operations(old: &OpPlan, new: &OpPlan, notes: &mut Notes) {
+    if old == new {
+        return;
+    }
+    if old.reads_only() && !new.reads_only() {
+        notes.loosening("it may change something: it only read before");
+    }
+    let (before, after) = (super::exposed::kind(old), super::exposed::kind(new));
+    match (old.source(), new.source()) {
+        (Some(one), Some(other)) if one != other => {
+            notes.invisible(format!("it goes to the source {} instead of {}", word(other), word(one)));
+        }
+        _ => {}
+    }
+    if before != after {
+        return notes.invisible(format!("it is {} instead of {}", word(after), word(before)));
+    }
+    let parts = |op: &OpPlan| {
+        let Value::Object(map) = value(op) else { return Value::Null };
+        map.into_iter().next().map_or(Value::Null, |(_, inner)| match inner {
+            Value::Array(pair) => pair.into_iter().nth(1).unwrap_or_default(),
+            other => other,
+        })
+    };
+    let (Value::Object(before), Value::Object(after)) = (parts(old), parts(new)) else { return };
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    // Which parameters a statement takes, and in which order, follows from it.
+    let keys = after.keys().chain(gone).filter(|key| before.get(*key) != after.get(*key) && *key != "binds");
+    let keys: Vec<&str> = keys.map(|key| if key == "text" { "statement" } else { key.as_str() }).collect();
+    match keys.as_slice() {
+        [] if old.source() == new.source() => notes.invisible("a secret of its operation changed"),
+        [] => {}
+        keys => notes.invisible(format!("its operation changed: {}", words(keys))),
+    }
+}
+
+fn outputs(old: &OutputPlan, new: &OutputPlan, notes: &mut Notes) {
+    if old == new {
+        return;
+    }
+    if old.select != new.select {
+        notes.compatible("what is selected of the reply changed: look at what its clients read");
+    }
+    if old.format != new.format {
+        let name = |plan: &OutputPlan| value(&plan.format).as_str().unwrap_or_default().to_owned();
+        notes.compatible(format!("its text is {} instead of {}", word(name(new)), word(name(old))));
+    }
+    for (what, old, new) in [("rows", old.max_rows, new.max_rows), ("bytes", old.max_bytes, new.max_bytes)] {
+        let name = |most: usize| if most == usize::MAX { "any number of".to_owned() } else { word(most) };
+        if old != new {
+            notes.compatible(format!("it gives {} {what} at the most instead of {}", name(new), name(old)));
+        }
+    }
+    let paths = |plan: &OutputPlan| -> Vec<String> {
+        value(&plan.redact)
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|path| path.as_str().unwrap_or_default().to_owned())
+            .collect()
+    };
+    let (gone, come) = tree::apart_words(&paths(old), &paths(new));
+    if let Some(paths) = gone {
+        notes.loosening(format!("{paths} of the reply is no longer kept back"));
+    }
+    if let Some(paths) = come {
+        notes.compatible(format!("{paths} of the reply is kept back now"));
+    }
+}

@@ -1,0 +1,140 @@
+//! `--against git:REV:PATH` with a real repository.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{folder, run, sidegate};
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let output = Command::new("git")
+        .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"])
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const CONFIG: &str = "
+sources:
+  db: { sql: { url: 'sqlite:shop.db', init: ../sql/init.sql } }
+  api: { rest: { base_url: 'http://localhost:1', credentials: { bearer: '${NO_SUCH_TOKEN}' } } }
+tools:
+  words: { description: Words., static: { file: texts/words.md } }
+  rows: { description: Rows., sql: { source: db, query: SELECT 1 } }
+  ask: { description: Asks., rest: { source: api, get: /a } }
+";
+
+/// A repository whose first commit is tagged `one`.
+fn repository() -> tempfile::TempDir {
+    let folder = folder(&[
+        ("gateway/gateway.yaml", CONFIG),
+        ("gateway/texts/words.md", "Old words."),
+        ("sql/init.sql", "CREATE TABLE a (b);"),
+    ]);
+    git(folder.path(), &["init", "-q", "-b", "main"]);
+    git(folder.path(), &["add", "."]);
+    git(folder.path(), &["commit", "-q", "-m", "one"]);
+    git(folder.path(), &["tag", "one"]);
+    folder
+}
+
+#[test]
+fn a_revision_is_compared_with_its_own_files() {
+    let repository = repository();
+    let root = repository.path();
+    let inside = root.join("gateway");
+    for (place, config) in [(root, "gateway/gateway.yaml"), (root, "gateway"), (&inside, "gateway.yaml")] {
+        for against in ["git:one:gateway/gateway.yaml", "git:HEAD:gateway", "git:main:gateway/../gateway"] {
+            let (code, out, err) = run(place, &["plan", "-c", config, "--against", against]);
+            assert_eq!((code, out), (0, format!("no change against {against}\n")), "{err}");
+            assert!(err.contains("${NO_SUCH_TOKEN}"), "{err}");
+        }
+    }
+    std::fs::write(root.join("gateway/texts/words.md"), "New words.").unwrap();
+    std::fs::write(root.join("sql/init.sql"), "CREATE TABLE a (b, c);").unwrap();
+    let (code, out, _) = run(root, &["plan", "-c", "gateway", "--against", "git:one:gateway"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("tool words: changed") && out.contains("source db: changed"), "{out}");
+    assert!(!out.contains("tool rows") && !out.contains("source api"), "{out}");
+    std::fs::write(root.join("gateway/gateway.yaml"), CONFIG.replace("rows:", "lines:")).unwrap();
+    std::fs::remove_file(root.join("sql/init.sql")).unwrap();
+    std::fs::write(
+        root.join("gateway/gateway.yaml"),
+        CONFIG.replace("rows:", "lines:").replace(", init: ../sql/init.sql", ""),
+    )
+    .unwrap();
+    let (code, out, _) = run(root, &["plan", "-c", "gateway", "--against", "git:one:gateway"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("tool lines: renamed (was rows)"), "{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_inside_a_revision_are_followed_and_those_out_of_it_are_not() {
+    let repository = repository();
+    let root = repository.path();
+    let words = root.join("gateway/texts/words.md");
+    std::fs::remove_file(&words).unwrap();
+    std::os::unix::fs::symlink("../../sql/init.sql", &words).unwrap();
+    git(root, &["commit", "-q", "-a", "-m", "two"]);
+    let same = run(root, &["plan", "-c", "gateway", "--against", "git:HEAD:gateway"]);
+    assert_eq!(same.0, 0, "{same:?}");
+    std::fs::remove_file(&words).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", &words).unwrap();
+    git(root, &["commit", "-q", "-a", "-m", "three"]);
+    std::fs::remove_file(&words).unwrap();
+    std::fs::write(&words, "Words.").unwrap();
+    let (code, _, err) = run(root, &["plan", "-c", "gateway", "--against", "git:HEAD:gateway"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("link out of the repository"), "{err}");
+}
+
+#[test]
+fn what_is_not_there_is_said_and_nothing_is_run() {
+    let repository = repository();
+    let root = repository.path();
+    for (against, sentence) in [
+        ("git:two:gateway", "there is no revision `two`"),
+        ("git:$(touch evil):gateway", "there is no revision"),
+        ("git:one;touch evil:gateway", "there is no revision"),
+        ("git:one:gateway/none.yaml", "there is no such file in this revision"),
+        ("git:one:../outside.yaml", "from the root of the repository"),
+        ("git:-one:gateway", "neither the revision nor the path begins with `-`"),
+        ("git:one:-gateway", "neither the revision nor the path begins with `-`"),
+        ("git:one", "git:REV:PATH"),
+        ("git::gateway", "git:REV:PATH"),
+    ] {
+        let (code, out, err) = run(root, &["plan", "-c", "gateway", "--against", against]);
+        assert_eq!((code, out.as_str()), (2, ""), "{against}: {err}");
+        assert!(err.contains(sentence), "{against}: {err}");
+    }
+    assert!(!root.join("evil").exists());
+    let nowhere = folder(&[("gateway.yaml", "tools: { a: { description: A., static: { text: a } } }\n")]);
+    let mut command = sidegate(nowhere.path(), &["plan", "--against", "git:main:gateway.yaml"]);
+    let output = command.env("GIT_CEILING_DIRECTORIES", nowhere.path().parent().unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a git repository"));
+    let mut command = sidegate(root, &["plan", "-c", "gateway", "--against", "git:one:gateway"]);
+    let output = command.env("PATH", root).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`git` is not installed here"));
+}
+
+#[test]
+fn a_mistake_in_a_revision_is_shown_in_its_own_text() {
+    let repository = repository();
+    let root = repository.path();
+    let path = root.join("gateway/gateway.yaml");
+    std::fs::write(&path, CONFIG.replace("source: db", "source: bd")).unwrap();
+    git(root, &["commit", "-q", "-a", "-m", "broken"]);
+    std::fs::write(&path, CONFIG).unwrap();
+    let (code, _, err) = run(root, &["plan", "-c", "gateway", "--against", "git:HEAD:gateway"]);
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("--> git:HEAD:gateway/gateway.yaml:7:") && err.contains("sources: `db`, `api`"),
+        "{err}"
+    );
+}
