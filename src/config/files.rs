@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// The largest file that a configuration may name.
 pub const MAX_FILE: u64 = 16 << 20;
+/// How many entries of one folder are looked at.
+pub const MAX_ENTRIES: usize = 20_000;
 
 /// A place with files.
 pub trait Files {
@@ -16,6 +18,12 @@ pub trait Files {
 
     /// Whether there is a folder of this path.
     fn is_folder(&self, path: &Path) -> bool;
+
+    /// The names in a folder that are wanted, and whether each is a folder itself; in any order.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be listed.
+    fn list(&self, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<(String, bool)>, String>;
 
     /// The path as people know it.
     fn name(&self, path: &Path) -> String {
@@ -42,6 +50,20 @@ impl Files for Disk {
     fn is_folder(&self, path: &Path) -> bool {
         path.is_dir()
     }
+
+    fn list(&self, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<(String, bool)>, String> {
+        let mut found = Vec::new();
+        for (index, entry) in std::fs::read_dir(folder).map_err(|e| plain(&e))?.enumerate() {
+            if index >= MAX_ENTRIES {
+                return Err(format!("it has more than {MAX_ENTRIES} entries"));
+            }
+            let entry = entry.map_err(|e| plain(&e))?;
+            if let Some(name) = entry.file_name().to_str().filter(|name| wanted(name)) {
+                found.push((name.to_owned(), entry.path().is_dir()));
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Another folder of the disk, read as if it stood in the place of `here`.
@@ -66,6 +88,10 @@ impl Files for Elsewhere {
 
     fn is_folder(&self, path: &Path) -> bool {
         self.path(path).is_dir()
+    }
+
+    fn list(&self, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<(String, bool)>, String> {
+        Disk.list(&self.path(folder), wanted)
     }
 
     fn name(&self, path: &Path) -> String {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::files::{Disk, Files};
 use super::stand_in::stand_in;
-use super::{Config, Watched, hide};
+use super::{Config, Watched, hide, include};
 use crate::diag::{Diagnostic, Diagnostics, SourceMap};
 use crate::yaml;
 
@@ -154,16 +154,41 @@ pub fn load_text(name: &str, text: &str, base: &Path, environment: &Environment)
 
 fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, origin: Origin<'_>) -> Loaded {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let Some((tree, failed)) = tree_of(&mut loaded, name, text, base, origin) else { return loaded };
+    let reading = yaml::from_tree::<Config>(&tree, failed, &mut loaded.diagnostics);
+    for span in reading.secrets {
+        hide::secret(span, text, &mut loaded.sources);
+    }
+    if let Some(mut config) = reading.value {
+        base.clone_into(&mut config.base);
+        config.losses = reading.losses;
+        read_files(&mut config, base, origin.files, &mut loaded);
+        let own = base.join(Path::new(name).file_name().unwrap_or_default());
+        include::join(&mut config, &own, base, origin, &mut loaded);
+        loaded.config = Some(config);
+    }
+    loaded
+}
+
+/// The tree of a text with its variables resolved, and what of it is wrong already; nothing if it is not YAML.
+pub(super) fn tree_of(
+    loaded: &mut Loaded,
+    name: &str,
+    text: &str,
+    base: &Path,
+    origin: Origin<'_>,
+) -> Option<(yaml::Node, Vec<u32>)> {
     let file = loaded.sources.add(name, text);
+    let before = loaded.diagnostics.errors();
     let mut tree = match yaml::parse(text, file, &mut loaded.diagnostics) {
         Ok(tree) => tree,
         Err(problem) => {
             hide::in_broken(text, file, &mut loaded.sources);
             loaded.diagnostics.push(*problem);
-            return loaded;
+            return None;
         }
     };
-    if loaded.diagnostics.has_errors() {
+    if loaded.diagnostics.errors() > before {
         // The value of a second key is not in the tree.
         hide::in_broken(text, file, &mut loaded.sources);
     }
@@ -174,20 +199,10 @@ fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, origin: Origin<
     }
     let mut reader = Reader { origin, base, watched: &mut loaded.watched, unset: &mut loaded.unset };
     let failed = yaml::interpolate(&mut tree, &mut reader, &mut loaded.diagnostics);
-    let reading = yaml::from_tree::<Config>(&tree, failed, &mut loaded.diagnostics);
-    for span in reading.secrets {
-        hide::secret(span, text, &mut loaded.sources);
-    }
-    if let Some(mut config) = reading.value {
-        base.clone_into(&mut config.base);
-        config.losses = reading.losses;
-        read_files(&mut config, base, origin.files, &mut loaded);
-        loaded.config = Some(config);
-    }
-    loaded
+    Some((tree, failed))
 }
 
-fn read_files(config: &mut Config, base: &Path, files: &dyn Files, loaded: &mut Loaded) {
+pub(super) fn read_files(config: &mut Config, base: &Path, files: &dyn Files, loaded: &mut Loaded) {
     for file in config.files() {
         match loaded.watched.read(&base.join(&file.path.value), files) {
             Ok(bytes) => file.content = Arc::from(bytes),

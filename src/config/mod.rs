@@ -3,6 +3,7 @@
 
 mod files;
 mod hide;
+mod include;
 mod listed;
 mod load;
 mod schema;
@@ -12,6 +13,7 @@ mod tls;
 mod watched;
 
 pub use files::{Disk, Elsewhere, Files, MAX_FILE};
+pub(crate) use include::is_like;
 pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeConfig};
 pub use load::{Environment, Loaded, Origin, load, load_from, load_text, place};
 pub use schema::schema;
@@ -22,13 +24,13 @@ pub use server::{
 pub use tls::{ClientsConfig, ServerTlsConfig};
 pub use watched::Watched;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::AuthConfig;
-use crate::diag::Spanned;
+use crate::diag::{FileId, Spanned};
 use crate::file::FileRef;
 use crate::output::OutputConfig;
 use crate::params::{ParamConfig, PromptParamConfig};
@@ -56,6 +58,10 @@ pub struct Config {
     pub sources: Entries<SourceConfig>,
     /// What every route starts from.
     pub defaults: DefaultsConfig,
+    /// Files with more sources, tools, resources and prompts, such as `routes/*.yaml`: what they hold counts as if it stood here. `*`
+    /// and `?` stand for parts of a name; files come in the order of their names. A path in an included file starts from that file's
+    /// folder. `server`, `auth`, `defaults` and `include` stand in this file only.
+    pub include: Vec<Spanned<String>>,
     /// Tools by name.
     pub tools: Entries<ToolConfig>,
     /// Resources by URI; a URI with `{name}` is a template.
@@ -65,6 +71,9 @@ pub struct Config {
     /// The folder that relative paths start from.
     #[serde(skip)]
     pub base: PathBuf,
+    /// The same of files that were included.
+    #[serde(skip)]
+    pub bases: Vec<(FileId, PathBuf)>,
     /// What of the text is not in here because of a mistake that has been told.
     #[serde(skip)]
     pub losses: Losses,
@@ -263,6 +272,12 @@ macro_rules! ops {
 ops!(ToolConfig, ResourceConfig, DataConfig);
 
 impl Config {
+    /// The folder that relative paths of a file start from.
+    #[must_use]
+    pub fn base_of(&self, file: FileId) -> &Path {
+        self.bases.iter().find(|(known, _)| *known == file).map_or(&self.base, |(_, base)| base)
+    }
+
     /// Every file that the configuration names, for the loader to read.
     pub(crate) fn files(&mut self) -> impl Iterator<Item = &mut FileRef> {
         let sources = self.sources.0.iter_mut().flat_map(|(_, source)| {

@@ -7,13 +7,19 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 
 use super::files::{Disk, Files};
+use super::include::is_like;
 
-/// The files that were read, by their absolute paths.
+/// The files that were read, by their absolute paths, and the folders in which names were looked for, with their pattern.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched(BTreeMap<PathBuf, Found>);
+pub struct Watched {
+    files: BTreeMap<PathBuf, Found>,
+    folders: BTreeMap<(PathBuf, String), Found>,
+}
 
 /// What stood there: its digest, or a sentence.
 type Found = Result<Vec<u8>, String>;
+/// Names in a folder, and whether each is a folder.
+type Names = Result<Vec<(String, bool)>, String>;
 
 impl Watched {
     /// Reads a file, and notes what it was.
@@ -24,33 +30,68 @@ impl Watched {
         let read = files.read(path);
         let found = found(&read);
         // Where a file is read twice and changes in between, the first is what will not be found again.
-        self.0.entry(absolute(path)).or_insert(found);
+        self.files.entry(Self::absolute(path)).or_insert(found);
         read
+    }
+
+    /// The names in a folder that are like a pattern, sorted; notes them.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be listed.
+    pub(super) fn list(&mut self, folder: &Path, pattern: &str, files: &dyn Files) -> Names {
+        let names = listed(folder, pattern, files);
+        self.folders.entry((Self::absolute(folder), pattern.to_owned())).or_insert_with(|| told(&names));
+        names
+    }
+
+    /// The path from the root.
+    pub(super) fn absolute(path: &Path) -> PathBuf {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
 
     /// The paths.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.keys().map(PathBuf::as_path)
+        self.files.keys().map(PathBuf::as_path)
+    }
+
+    /// The folders in which names that are like a pattern matter, with it.
+    pub fn folders(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.folders.keys().map(|(folder, pattern)| (folder.as_path(), pattern.as_str()))
     }
 
     /// Whether everything is still as it was. Reads all files.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.0.iter().all(|(path, before)| found(&Disk.read(path)) == *before)
+        self.files.iter().all(|(path, before)| found(&Disk.read(path)) == *before)
+            && self
+                .folders
+                .iter()
+                .all(|((folder, pattern), before)| told(&listed(folder, pattern, &Disk)) == *before)
     }
 
     /// Takes in those of `others` that are missing here, as they are now.
     pub fn cover(&mut self, others: &Self) {
         for path in others.paths() {
-            if !self.0.contains_key(path) {
-                self.0.insert(path.to_owned(), found(&Disk.read(path)));
+            if !self.files.contains_key(path) {
+                self.files.insert(path.to_owned(), found(&Disk.read(path)));
             }
+        }
+        for (folder, pattern) in others.folders.keys() {
+            let key = (folder.clone(), pattern.clone());
+            self.folders.entry(key).or_insert_with(|| told(&listed(folder, pattern, &Disk)));
         }
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+fn listed(folder: &Path, pattern: &str, files: &dyn Files) -> Names {
+    let mut names = files.list(folder, &|name| is_like(name, pattern))?;
+    names.sort();
+    Ok(names)
+}
+
+fn told(names: &Names) -> Found {
+    let all = |names: &Vec<(String, bool)>| format!("{names:?}").into_bytes();
+    found(&names.as_ref().map(all).map_err(Clone::clone))
 }
 
 fn found(read: &Result<Vec<u8>, String>) -> Found {

@@ -140,7 +140,7 @@ fn compile_sources(config: &Config, diagnostics: &mut Diagnostics) -> SourcePlan
     let compiled = config.sources.iter().map(|(name, source)| {
         check_name("source", name, diagnostics);
         let plan = part(config, &["sources", name], diagnostics, |diagnostics| {
-            crate::source::compile(name, source, &config.base, diagnostics)
+            crate::source::compile(name, source, config.base_of(name.span.file), diagnostics)
         });
         // What its operations are checked against has to be known.
         let known = ["sql", "vector"].iter().all(|kind| {

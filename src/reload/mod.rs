@@ -100,7 +100,9 @@ impl Reload {
         let mut watch = Watch::new(true);
         let mut fresh = true;
         loop {
-            watch.follow(self.seen.paths().map(PathBuf::from).collect()).await;
+            let folders =
+                self.seen.folders().map(|(folder, pattern)| (folder.to_owned(), pattern.to_owned()));
+            watch.follow(self.seen.paths().map(PathBuf::from).collect(), folders.collect()).await;
             // What changed before it was watched made no event.
             let mut by_hand = false;
             if !fresh || self.is_current().await {

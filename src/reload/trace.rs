@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
+use crate::config::is_like;
+
 /// Links that are followed on the way to one file.
 const MAX_LINKS: usize = 40;
 
@@ -15,6 +17,8 @@ pub(super) struct Trace {
     pub folders: BTreeSet<PathBuf>,
     /// Entries of these folders that matter: files, links, and what is missing on the way.
     pub names: HashSet<PathBuf>,
+    /// Folders, without links in their paths, in which every name that is like the pattern matters.
+    pub patterns: Vec<(PathBuf, String)>,
 }
 
 impl Trace {
@@ -23,6 +27,25 @@ impl Trace {
         let mut trace = Self::default();
         paths.for_each(|path| trace.follow(path));
         trace
+    }
+
+    /// Watches a folder for names that are like a pattern. Looks at the file system.
+    pub(super) fn watch_in(&mut self, folder: &Path, pattern: String) {
+        self.follow(folder);
+        // One that is not there yet is waited for where it would come.
+        if let Ok(folder) = folder.canonicalize() {
+            self.folders.insert(folder.clone());
+            self.patterns.push((folder, pattern));
+        }
+    }
+
+    /// Whether what happens to this path may change something.
+    pub(super) fn matters(&self, path: &Path) -> bool {
+        let like = |(folder, pattern): &(PathBuf, String)| {
+            path.parent() == Some(folder)
+                && path.file_name().and_then(|name| name.to_str()).is_some_and(|name| is_like(name, pattern))
+        };
+        self.names.contains(path) || self.patterns.iter().any(like)
     }
 
     fn follow(&mut self, path: &Path) {

@@ -83,12 +83,18 @@ impl Watch {
         }
     }
 
-    /// Watches these files from now on.
-    pub(super) async fn follow(&mut self, files: Vec<PathBuf>) {
+    /// Watches these files from now on, and these folders for names that are like a pattern.
+    pub(super) async fn follow(&mut self, mut files: Vec<PathBuf>, folders: Vec<(PathBuf, String)>) {
+        let named = files.len();
+        // A folder looks different when something comes or goes.
+        files.extend(folders.iter().map(|(folder, _)| folder.clone()));
         let files = Arc::new(files);
         let own = files.clone();
-        let looked =
-            tokio::task::spawn_blocking(move || (Trace::of(own.iter().map(PathBuf::as_path)), stamps(&own)));
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut trace = Trace::of(own.iter().take(named).map(PathBuf::as_path));
+            folders.into_iter().for_each(|(folder, pattern)| trace.watch_in(&folder, pattern));
+            (trace, stamps(&own))
+        });
         let Ok((trace, stamps)) = looked.await else { return };
         let folders = trace.folders.clone();
         self.trace.store(Arc::new(trace));
@@ -177,7 +183,7 @@ fn meaning(event: notify::Result<Event>, trace: &Trace) -> Vec<Heard> {
         EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) if trace.folders.contains(path) => {
             Some(Heard::Lost)
         }
-        _ if !trace.names.contains(path) => None,
+        _ if !trace.matters(path) => None,
         EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Remove(_) => {
             Some(Heard::Closed(path.clone()))
         }
@@ -214,7 +220,7 @@ mod tests {
 
     async fn watch(events: bool, file: &Path) -> Watch {
         let mut watch = Watch::new(events);
-        watch.follow(vec![file.to_owned()]).await;
+        watch.follow(vec![file.to_owned()], Vec::new()).await;
         watch
     }
 
@@ -242,7 +248,7 @@ mod tests {
             step();
             assert!(hears(&mut watch, POLL / 2).await, "{what}");
             watch.quiet().await;
-            watch.follow(vec![file.clone()]).await;
+            watch.follow(vec![file.clone()], Vec::new()).await;
         }
         std::fs::write(&other, "a line").unwrap();
         std::fs::write(&file, "e").unwrap();
@@ -262,14 +268,14 @@ mod tests {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             assert!(hears(&mut watch, POLL / 2).await, "the folder, round {round}");
             watch.quiet().await;
-            watch.follow(vec![file.clone()]).await;
+            watch.follow(vec![file.clone()], Vec::new()).await;
             std::fs::write(&file, "x").unwrap();
             assert!(hears(&mut watch, POLL / 2).await, "the file, round {round}");
             watch.quiet().await;
             std::fs::remove_dir_all(root.join("a")).unwrap();
             assert!(hears(&mut watch, POLL / 2).await, "gone, round {round}");
             watch.quiet().await;
-            watch.follow(vec![file.clone()]).await;
+            watch.follow(vec![file.clone()], Vec::new()).await;
         }
     }
 

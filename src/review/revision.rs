@@ -14,6 +14,8 @@ use crate::telemetry::one_line;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is read of its complaints.
 const MAX_COMPLAINT: u64 = 4096;
+/// What is read of a folder's list.
+const MAX_LIST: u64 = 4 << 20;
 /// Room for the line before a file's content.
 const MAX_HEADER: u64 = 8192;
 
@@ -198,6 +200,21 @@ impl Files for Revision {
 
     fn is_folder(&self, path: &Path) -> bool {
         self.path(path).is_some_and(|path| self.has_folder(&path))
+    }
+
+    fn list(&self, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<(String, bool)>, String> {
+        let Some(path) = self.path(folder) else { return Disk.list(folder, wanted) };
+        let path = inside(&path).ok_or("it is outside of the repository")?;
+        let tree = format!("{}:{path}", self.commit);
+        let listed = self.git(&["ls-tree", "-z", &tree].map(OsStr::new), b"", MAX_LIST)?;
+        if listed.len() as u64 > MAX_LIST {
+            return Err("it has too many entries".to_owned());
+        }
+        let entries = listed.split(|byte| *byte == 0).filter_map(|entry| {
+            let (about, name) = std::str::from_utf8(entry).ok()?.split_once('\t')?;
+            Some((name.to_owned(), about.split(' ').nth(1) == Some("tree")))
+        });
+        Ok(entries.filter(|(name, _)| wanted(name)).collect())
     }
 
     fn name(&self, path: &Path) -> String {

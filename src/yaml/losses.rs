@@ -50,6 +50,16 @@ impl Losses {
         }
     }
 
+    /// Notes that what stands at `path` was lost.
+    pub fn lose(&mut self, path: &[&str]) {
+        self.paths.push(path.iter().map(|key| (*key).to_owned()).collect());
+    }
+
+    /// Takes in what was lost of another text that counts as part of this one.
+    pub fn join(&mut self, other: Self) {
+        self.paths.extend(other.paths);
+    }
+
     /// Whether anything at, inside or around `path` was lost. Losses inside the children named in `but` do not count.
     #[must_use]
     pub fn touch(&self, path: &[&str], but: &[&str]) -> bool {

@@ -174,9 +174,11 @@ fn every_problem_has_a_place_in_its_file() {
     let at_the_start = ["empty"];
     for (name, path) in fixtures("invalid") {
         let (loaded, _) = checked(&path);
-        let lines = fs::read_to_string(&path).unwrap().lines().count();
         for diagnostic in json(&loaded) {
-            assert_eq!(diagnostic["file"], path.display().to_string(), "{name}: {diagnostic:#}");
+            let file = Path::new(diagnostic["file"].as_str().unwrap());
+            let included = name == "includes" && file.parent().unwrap().ends_with("wrong_routes");
+            assert!(included || file == path, "{name}: {diagnostic:#}");
+            let lines = fs::read_to_string(file).unwrap().lines().count();
             let (line, column) = (&diagnostic["line"], &diagnostic["column"]);
             let line = usize::try_from(line.as_u64().unwrap()).unwrap();
             assert!((1..=lines).contains(&line), "{name}: {diagnostic:#}");

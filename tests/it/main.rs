@@ -38,6 +38,7 @@ mod http;
 mod http2_floods;
 mod http_door;
 mod http_headers;
+mod include;
 mod injection;
 mod issuers;
 mod issuers_tls;
