@@ -60,7 +60,9 @@ pub(super) fn join(config: &mut Config, own: &Path, base: &Path, origin: Origin<
         }
     }
     if lost {
-        PARTS.iter().for_each(|key| config.losses.lose(&[key]));
+        for key in PARTS {
+            config.losses.lose(&[key]);
+        }
     }
     put_in(config, parts, &mut loaded.diagnostics);
 }
@@ -186,13 +188,17 @@ fn expand(
         let name = match component {
             Component::Normal(name) => name.to_str().unwrap_or_default(),
             other => {
-                at.iter_mut().for_each(|path| path.push(other));
+                for path in &mut at {
+                    path.push(other);
+                }
                 continue;
             }
         };
         wild |= is_wild(name);
         if !wild {
-            at.iter_mut().for_each(|path| path.push(name));
+            for path in &mut at {
+                path.push(name);
+            }
             continue;
         }
         let folders = components.peek().is_some();

@@ -92,7 +92,9 @@ impl Watch {
         let own = files.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let mut trace = Trace::of(own.iter().take(named).map(PathBuf::as_path));
-            folders.into_iter().for_each(|(folder, pattern)| trace.watch_in(&folder, pattern));
+            for (folder, pattern) in folders {
+                trace.watch_in(&folder, pattern);
+            }
             (trace, stamps(&own))
         });
         let Ok((trace, stamps)) = looked.await else { return };

@@ -206,7 +206,7 @@ impl Files for Revision {
         let Some(path) = self.path(folder) else { return Disk.list(folder, wanted) };
         let path = inside(&path).ok_or("it is outside of the repository")?;
         let tree = format!("{}:{path}", self.commit);
-        let listed = self.git(&["ls-tree", "-z", &tree].map(OsStr::new), b"", MAX_LIST)?;
+        let listed = self.git(&["ls-tree", "-z", "--full-tree", &tree].map(OsStr::new), b"", MAX_LIST)?;
         if listed.len() as u64 > MAX_LIST {
             return Err("it has too many entries".to_owned());
         }

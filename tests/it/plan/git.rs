@@ -71,6 +71,33 @@ fn a_revision_is_compared_with_its_own_files() {
     assert!(out.contains("tool lines: renamed (was rows)"), "{out}");
 }
 
+#[test]
+fn included_files_are_those_of_the_revision() {
+    let tool = |name: &str| format!("tools: {{ {name}: {{ description: A., static: {{ file: a.md }} }} }}\n");
+    let folder = folder(&[
+        ("g/gateway.yaml", "include: ['r*/*.yaml', ../more.yaml]\n"),
+        ("g/routes/a.yaml", &tool("a")),
+        ("g/routes/b.yaml", &tool("b")),
+        ("g/routes/a.md", "Words."),
+        ("more.yaml", &tool("c")),
+        ("a.md", "Words."),
+    ]);
+    let root = folder.path();
+    git(root, &["init", "-q", "-b", "main"]);
+    git(root, &["add", "."]);
+    git(root, &["commit", "-q", "-m", "one"]);
+    let against = ["plan", "-c", "g", "--against", "git:main:g"];
+    assert_eq!(run(root, &against).1, "no change against git:main:g\n");
+    std::fs::remove_file(root.join("g/routes/b.yaml")).unwrap();
+    std::fs::write(root.join("a.md"), "Other words.").unwrap();
+    let (code, out, _) = run(root, &against);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("tool b: removed") && out.contains("tool c: changed") && !out.contains("tool a"),
+        "{out}"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn links_inside_a_revision_are_followed_and_those_out_of_it_are_not() {
