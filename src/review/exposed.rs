@@ -155,7 +155,7 @@ fn server(plan: &ServerPlan) -> ExposedServer {
     ExposedServer {
         name: plan.name.clone(),
         version: plan.version.clone(),
-        url: format!("http://{}{}", plan.listen, plan.path),
+        url: format!("{}://{}{}", plan.scheme(), plan.listen, plan.path),
         admin: plan.admin.map(|address| address.to_string()),
         callers: callers(&plan.auth),
     }
