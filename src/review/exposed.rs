@@ -155,7 +155,7 @@ fn server(plan: &ServerPlan) -> ExposedServer {
     ExposedServer {
         name: plan.name.clone(),
         version: plan.version.clone(),
-        url: format!("http://{}{}", plan.listen, plan.path),
+        url: format!("{}://{}{}", plan.scheme(), plan.listen, plan.path),
         admin: plan.admin.map(|address| address.to_string()),
         callers: callers(&plan.auth),
     }
@@ -172,7 +172,11 @@ fn callers(auth: &AuthPlan) -> Vec<String> {
         let scopes = if scopes.is_empty() { "no scopes".to_owned() } else { scopes.join(" ") };
         format!("API key {} ({scopes})", key.identity.sub)
     });
-    keys.chain(known.issuers.iter().map(|issuer| format!("tokens of {}", issuer.issuer))).collect()
+    let certificates =
+        known.certificates.iter().map(|certificate| format!("certificate of {}", certificate.identity.sub));
+    keys.chain(certificates)
+        .chain(known.issuers.iter().map(|issuer| format!("tokens of {}", issuer.issuer)))
+        .collect()
 }
 
 fn source(name: &str, plan: &SourcePlan) -> ExposedSource {

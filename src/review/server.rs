@@ -116,7 +116,8 @@ fn auth(old: &AuthPlan, new: &AuthPlan, notes: &mut Notes) {
     if old.resource != new.resource {
         notes.breaking("the URI that it says of itself changed: tokens for the old one no longer count");
     }
-    keys(&value(&old.keys), &value(&new.keys), notes);
+    keys("key", &value(&old.keys), &value(&new.keys), notes);
+    keys("certificate", &value(&old.certificates), &value(&new.certificates), notes);
     for (before, after) in old.keys.iter().filter_map(|key| {
         let same = new.keys.iter().find(|other| other.identity.sub == key.identity.sub)?;
         Some((key, same))
@@ -138,23 +139,23 @@ fn texts(entry: &Value, pointer: &str) -> Vec<String> {
     entry.pointer(pointer).and_then(Value::as_array).into_iter().flatten().map(plain).collect()
 }
 
-fn keys(old: &Value, new: &Value, notes: &mut Notes) {
+fn keys(what: &str, old: &Value, new: &Value, notes: &mut Notes) {
     let (before, after) = (named(old, "/identity/sub"), named(new, "/identity/sub"));
     let names = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(|e| e.pointer("/identity/sub").map(plain)).collect()
     };
-    lists("keys", "count", &names(old), &names(new), notes);
+    lists(&format!("{what}s"), "count", &names(old), &names(new), notes);
     for name in names(new) {
         let (Some(old), Some(new)) = (before.get(&name), after.get(&name)) else { continue };
         let (gone, come) = apart_words(&texts(old, "/identity/scopes"), &texts(new, "/identity/scopes"));
         if let Some(scopes) = gone {
-            notes.breaking(format!("the key {} no longer has the scopes {scopes}", word(&name)));
+            notes.breaking(format!("the {what} {} no longer has the scopes {scopes}", word(&name)));
         }
         if let Some(scopes) = come {
-            notes.loosening(format!("the key {} has the scopes {scopes} now", word(&name)));
+            notes.loosening(format!("the {what} {} has the scopes {scopes} now", word(&name)));
         }
         if old.pointer("/identity/claims") != new.pointer("/identity/claims") {
-            notes.loosening(format!("what the key {} says of its holder changed", word(&name)));
+            notes.loosening(format!("what the {what} {} says of its holder changed", word(&name)));
         }
     }
 }
