@@ -1,4 +1,4 @@
-//! The accept loop: connection limits, time limits before and between requests, and the drain at the end.
+//! The accept loop: connections are let in, served at their client's pace within limits, and drained at the end.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,33 +7,30 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::body::Bodies;
 use super::http;
+use super::pace::{Connections, End, Entered, Exchange, Heard, Limits, Paced};
 use super::sessions::Sessions;
 use crate::live::LiveHandle;
 use crate::mcp::Peers;
 use crate::talk::{News, Places};
 use crate::telemetry::metrics::HttpMeter;
 
-/// Connections open at the same time.
-const MAX_CONNECTIONS: usize = 4096;
-/// How long a connection may be silent before its first byte, and a request's head may take.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bodies that are read beyond the number of calls.
-const MORE_BODIES: usize = 256;
+/// How long an idle connection may take to end in order.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What all connections share.
 #[derive(Debug)]
 pub struct Server {
     pub(super) live: LiveHandle,
     pub(super) calls: Places,
-    /// Bodies that are read at the same time: some more than calls, for the answers that running calls wait for.
-    pub(super) bodies: Semaphore,
+    pub(super) bodies: Bodies,
+    pub(super) limits: Limits,
     pub(super) peers: Arc<Peers>,
     pub(super) sessions: Sessions,
     pub(super) probes: super::health::Probes,
@@ -56,30 +53,25 @@ impl Server {
             replies: now.metrics.http(),
             live,
             calls: Places::new(calls),
-            bodies: Semaphore::new(calls + MORE_BODIES),
+            bodies: Bodies::default(),
+            limits: Limits::default(),
             peers: Arc::new(Peers::with(news)),
             sessions: Sessions::default(),
             probes: super::health::Probes::default(),
         }
     }
+
+    /// The same, with other limits for its clients.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
 }
 
 /// Serves until `shutdown` is done, then lets running requests end, at most `server.http.drain` long.
 pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(64 << 10)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
-        .max_header_list_size(32 << 10)
-        .keep_alive_interval(Some(Duration::from_secs(30)));
-    let builder = Arc::new(builder);
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+    let builder = Arc::new(builder());
+    let connections = Connections::new(server.limits.connections);
     let (stop, stopping) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
     // The first caller need not wait for them.
@@ -89,53 +81,90 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
             () = &mut shutdown => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else { continue };
+        let Some((stream, peer, entered)) = accepted else { continue };
         let _ = stream.set_nodelay(true);
-        let watcher = graceful.watcher();
-        let (builder, server, mut stopping) = (builder.clone(), server.clone(), stopping.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            // A connection that never spoke does not hold up the end.
-            let spoke = tokio::select! {
-                biased;
-                spoke = speaks(&stream) => spoke,
-                _ = stopping.wait_for(|stop| *stop) => false,
-            };
-            if !spoke {
-                return;
-            }
-            let service = service_fn(move |request| {
-                let server = server.clone();
-                async move {
-                    let reply = http::respond(request, peer, &server).await;
-                    server.replies.count(reply.status().as_u16());
-                    Ok::<_, std::convert::Infallible>(reply)
-                }
-            });
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
-                debug!(%error, "connection ended with an error");
-            }
-        });
+        let (builder, server, stopping) = (builder.clone(), server.clone(), stopping.clone());
+        tokio::spawn(async move { serve(stream, peer, &entered, &builder, server, stopping).await });
     }
     drop(listener);
     let _ = stop.send(true);
     server.peers.close();
     let drain = server.live.load().plan.server.drain.0;
     info!("stopping: running calls have {drain:?} to end");
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(drain, connections.ended(server.limits.connections)).await.is_err() {
         warn!("calls that were still running after {drain:?} were cut off");
     }
 }
 
-/// The next connection with its place among the open ones.
+/// How HTTP is spoken; how long heads may take is not its matter.
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(64 << 10)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(32 << 10)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    builder
+}
+
+/// Serves one connection to its end.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
+    entered: &Entered,
+    builder: &auto::Builder<TokioExecutor>,
+    server: Arc<Server>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let (pace, limits) = (&entered.pace, server.limits);
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+        let server = server.clone();
+        let exchange = Arc::new(Exchange::begin(pace, request.version()));
+        request.extensions_mut().insert(exchange.clone());
+        async move {
+            let reply = http::respond(request, peer, &server).await;
+            server.replies.count(reply.status().as_u16());
+            Ok::<_, std::convert::Infallible>(reply.map(|body| Paced::new(body, exchange)))
+        }
+    });
+    let heard = Heard { stream, pace: pace.clone() };
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(heard), service));
+    let mut drains = false;
+    let end = loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    debug!(%error, "connection ended with an error");
+                }
+                return;
+            }
+            _ = stopping.wait_for(|stop| *stop), if !drains => {
+                drains = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            end = pace.over(&limits) => break end,
+        }
+    };
+    debug!(?end, "connection is ended");
+    if end == End::Idle {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(GOODBYE, connection).await;
+    }
+}
+
+/// The next connection, with its place among the open ones.
 async fn accept(
     listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = connections.clone().acquire_owned().await.ok()?;
+    connections: &Arc<Connections>,
+) -> Option<(TcpStream, IpAddr, Entered)> {
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer.ip(), place)),
+        Ok((stream, peer)) => Some((stream, peer.ip(), connections.enter().await?)),
         Err(error) => {
             // Out of descriptors, mostly: a moment later there may be some.
             warn!(%error, "a connection could not be accepted");
@@ -143,10 +172,4 @@ async fn accept(
             None
         }
     }
-}
-
-/// Waits for the first byte; hyper's own time limits start only then.
-async fn speaks(stream: &TcpStream) -> bool {
-    let mut byte = [0];
-    matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut byte)).await, Ok(Ok(1)))
 }

@@ -3,16 +3,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
+use super::body::Unread;
 use super::http::{self, Reply, refuse};
+use super::pace::Exchange;
 use super::sessions::Sessions;
 use super::{Server, auth, cors, guard, stream};
 use crate::call::Caller;
@@ -22,8 +22,6 @@ use crate::net::{self, Network};
 use crate::talk::Place;
 use crate::telemetry::span::Trace;
 
-/// How long a request's body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest request to listen, which is kept as long as its stream.
 const MAX_LISTEN: usize = 64 << 10;
 /// The header that names a legacy session.
@@ -46,14 +44,15 @@ pub(super) async fn respond(
     if request.method() != Method::POST {
         return session_request(&request, &caller, server, &live);
     }
-    let Ok(reading) = server.bodies.try_acquire() else { return overloaded() };
     let max_body = plan.max_body.0;
-    let (parts, body) = request.into_parts();
-    let body = match read(body, max_body).await {
+    let (mut parts, body) = request.into_parts();
+    // Every connection gives one to each of its requests.
+    let Some(exchange) = parts.extensions.remove::<Arc<Exchange>>() else { return overloaded() };
+    let body = match server.bodies.read(body, max_body, server.limits.body, &exchange).await {
         Ok(body) => body,
-        Err(refusal) => return *refusal,
+        Err(unread) => return refusal(unread, max_body),
     };
-    drop(reading);
+    drop(exchange);
     let (uri, headers, peers) = (parts.uri, parts.headers, server.peers.clone());
     let ip = client(peer, &headers, &live.plan.server.trusted_proxies);
     let post = Post { live, caller, ip, uri, headers, body, place: None, peers, session: None };
@@ -142,12 +141,13 @@ fn accepted(headers: &HeaderMap) -> (bool, bool) {
     (json, stream)
 }
 
-async fn read(body: Incoming, max: usize) -> Result<Bytes, Box<Reply>> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Box::new(too_large(max))),
-        Ok(Err(_)) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32700, "the body broke off"))),
-        Err(_) => Err(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, -32700, "the body took too long"))),
+/// What a client hears whose body was not read.
+fn refusal(unread: Unread, max: usize) -> Reply {
+    match unread {
+        Unread::Overloaded => overloaded(),
+        Unread::TooLarge => too_large(max),
+        Unread::Broken => refuse(StatusCode::BAD_REQUEST, -32700, "the body broke off"),
+        Unread::Slow => refuse(StatusCode::REQUEST_TIMEOUT, -32700, "the body took too long"),
     }
 }
 

@@ -3,14 +3,17 @@
 mod accept;
 pub mod admin;
 mod auth;
+mod body;
 mod cors;
 mod endpoint;
 mod guard;
 mod health;
 mod http;
 mod metadata;
+mod pace;
 mod sessions;
 pub mod stdio;
 mod stream;
 
 pub use accept::{Server, run};
+pub use pace::Limits;
