@@ -91,9 +91,10 @@ impl State {
     /// Why the connection ends now, or when to ask again at the latest.
     fn look(&self, limits: &Limits, now: Instant) -> Result<Instant, End> {
         let (deadline, end) = if self.exchanges.is_empty() {
-            match self.head {
-                true => (self.since + limits.head, End::Slow),
-                false => (self.since + limits.idle, End::Idle),
+            if self.head {
+                (self.since + limits.head, End::Slow)
+            } else {
+                (self.since + limits.idle, End::Idle)
             }
         } else {
             let oldest = self.exchanges.values().flatten().min();

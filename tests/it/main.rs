@@ -74,6 +74,7 @@ mod rest_tokens;
 mod rest_xml;
 mod restart;
 mod rmcp_client;
+mod service;
 mod sessions;
 mod shutdown;
 mod slow_clients;
