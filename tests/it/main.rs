@@ -78,6 +78,7 @@ mod service;
 mod sessions;
 mod shutdown;
 mod slow_clients;
+mod soak;
 mod sql_pages;
 mod sqlite;
 mod sqlite_files;
