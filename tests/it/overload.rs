@@ -67,6 +67,7 @@ async fn load(address: SocketAddr, clients: usize, time: Duration) -> (f64, f64)
 }
 
 #[cfg(target_os = "linux")]
+#[allow(clippy::print_stderr, reason = "the figures of a run by hand")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_times_the_load_leaves_four_fifths_of_the_peak_and_passes() {
     let seconds = std::env::var("SIDEGATE_OVERLOAD").ok().and_then(|s| s.parse().ok()).unwrap_or(4);

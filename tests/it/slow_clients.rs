@@ -162,11 +162,8 @@ async fn reads_slowly(address: SocketAddr, nothing: bool) -> (Duration, Duration
     while begun.elapsed() < Duration::from_secs(60) {
         tokio::time::sleep(PAUSE).await;
         // Who does not read learns of the end by writing.
-        let more = match nothing {
-            true => stream.write(b" ").await.is_ok(),
-            false => stream.read(&mut byte).await.is_ok_and(|n| n > 0) && stream.write(b" ").await.is_ok(),
-        };
-        if !more {
+        let reads = nothing || stream.read(&mut byte).await.is_ok_and(|n| n > 0);
+        if !reads || stream.write(b" ").await.is_err() {
             break;
         }
     }

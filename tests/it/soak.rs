@@ -163,6 +163,7 @@ async fn everything_at_once_loses_nothing_and_leaves_nothing() {
 }
 
 /// Compares the third quarter of the run with the last one: by then everything is there that stays.
+#[allow(clippy::print_stderr, reason = "the figures of a run by hand")]
 fn report(process: &Process, seen: &[(u64, usize, usize)], calls: usize, time: Duration) {
     let quarter = seen.len() / 4;
     let middle = |part: &[(u64, usize, usize)]| {
