@@ -13,7 +13,7 @@ ci: check
     ./tests/run.sh
 
 # Everything CI runs but the tests; what is quick comes first.
-check: fmt shell dockerfile deny clippy schema doc
+check: fmt shell dockerfile deploy deny clippy schema doc
 
 # The formatting of the Rust code.
 fmt:
@@ -22,11 +22,15 @@ fmt:
 
 # Lints of the shell scripts.
 shell:
-    shellcheck --external-sources .ci/run tests/run.sh tests/*/*.sh fuzz/*.sh
+    shellcheck --external-sources .ci/run tests/*.sh tests/*/*.sh fuzz/*.sh
 
 # Lints of the Dockerfile.
 dockerfile:
     hadolint Dockerfile
+
+# The manifests, the unit and the compose file of deploy/.
+deploy:
+    tests/deploy.sh
 
 # Licences, sources and versions of the dependencies; known vulnerabilities where the advisory database can be had.
 deny:

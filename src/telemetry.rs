@@ -1,8 +1,9 @@
 //! The log: text or JSON lines to stderr or to a file that is rotated by size. stdout is never touched. Beside it the audit,
-//! what is counted, and traces.
+//! what is counted, traces, and what the service manager is told.
 
 pub mod audit;
 pub mod metrics;
+pub mod notify;
 pub mod otlp;
 pub mod span;
 pub mod trace;

@@ -9,11 +9,12 @@ use crate::app::{self, AppError};
 use crate::config::Environment;
 use crate::reload::{Edge, Reload};
 use crate::talk::News;
+use crate::telemetry::notify::Notify;
 
 /// Serve over HTTP.
 ///
 /// Prints one line with the address when it is ready. A change of the configuration, or of a file that it names, is put to use without
-/// a restart; SIGHUP looks for one at once. SIGTERM and Ctrl-C let running calls end first.
+/// a restart; SIGHUP looks for one at once. SIGTERM and Ctrl-C let running calls end first. Started by systemd, it says when it is ready.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: sidegate serve -c gateway.yaml --listen 127.0.0.1:0")]
 pub(super) struct Serve {
@@ -49,9 +50,16 @@ impl Serve {
         app::describe(&live).await?;
         let read = (self.config.path().to_owned(), environment);
         let reload = Reload::new(read, edge, (plan, checked.watched), live.clone(), news.clone());
-        let _following = app::follow(reload, app::hangups());
+        let manager = || Notify::to(std::env::var_os("NOTIFY_SOCKET").as_deref());
+        let _following = app::follow(reload.telling(manager()), app::hangups());
         say(&line);
-        app::serve_http(live, news, listener, admin, app::stop_signal()).await;
+        let notify = manager();
+        notify.ready(&line);
+        let stop = async {
+            app::stop_signal().await;
+            notify.stopping();
+        };
+        app::serve_http(live, news, listener, admin, stop).await;
         Ok(0)
     }
 }

@@ -23,6 +23,7 @@ use crate::plan::{Catalog, Changes, Checked, Member, Plan, ResourcePlan, STATUS_
 use crate::source::OpenError;
 use crate::talk::{Change, News};
 use crate::telemetry;
+use crate::telemetry::notify::Notify;
 use watch::Watch;
 
 /// How long a reload waits for the databases to describe the statements that are new.
@@ -80,6 +81,8 @@ pub struct Reload {
     edge: Edge,
     live: LiveHandle,
     news: News,
+    /// Hears of the begin and the end of each look.
+    manager: Notify,
     /// The plan in use as it was compiled, before the databases described it; without its lists.
     base: Plan,
     /// What the files held that are in use.
@@ -99,7 +102,24 @@ impl Reload {
         news: News,
     ) -> Self {
         plan.catalog = Catalog::default();
-        Self { path, environment, edge, live, news, base: plan, used: watched.clone(), seen: watched }
+        let manager = Notify::default();
+        Self {
+            path,
+            environment,
+            edge,
+            live,
+            news,
+            manager,
+            base: plan,
+            used: watched.clone(),
+            seen: watched,
+        }
+    }
+
+    /// The same, telling the service manager what happens.
+    #[must_use]
+    pub fn telling(self, manager: Notify) -> Self {
+        Self { manager, ..self }
     }
 
     /// Reloads at every change of a file, and when asked to, as long as it is polled.
@@ -121,15 +141,26 @@ impl Reload {
             } else {
                 fresh = false;
             }
+            self.manager.reloading();
             watch.quiet().await;
             let outcome = Box::pin(self.once()).await;
             self.log(&outcome, by_hand);
+            self.manager.ready(&self.state(&outcome));
         }
     }
 
     async fn is_current(&self) -> bool {
         let seen = self.seen.clone();
         tokio::task::spawn_blocking(move || seen.is_current()).await.unwrap_or(true)
+    }
+
+    /// In a few words.
+    fn state(&self, outcome: &Outcome) -> String {
+        let generation = self.live.load().generation;
+        match outcome {
+            Outcome::Refused(_) => format!("generation {generation}; a change was refused, see the log"),
+            _ => format!("generation {generation}"),
+        }
     }
 
     fn log(&self, outcome: &Outcome, by_hand: bool) {

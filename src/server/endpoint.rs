@@ -3,16 +3,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
+use super::body::Unread;
 use super::http::{self, Reply, refuse};
+use super::pace::Exchange;
 use super::peer::Peer;
 use super::sessions::Sessions;
 use super::{Server, auth, cors, guard, stream};
@@ -23,8 +23,6 @@ use crate::net::{self, Network};
 use crate::talk::Place;
 use crate::telemetry::span::Trace;
 
-/// How long a request's body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest request to listen, which is kept as long as its stream.
 const MAX_LISTEN: usize = 64 << 10;
 /// The header that names a legacy session.
@@ -47,14 +45,15 @@ pub(super) async fn respond(
     if request.method() != Method::POST {
         return session_request(&request, &caller, server, &live);
     }
-    let Ok(reading) = server.bodies.try_acquire() else { return overloaded() };
     let max_body = plan.max_body.0;
-    let (parts, body) = request.into_parts();
-    let body = match read(body, max_body).await {
+    let (mut parts, body) = request.into_parts();
+    // Every connection gives one to each of its requests.
+    let Some(exchange) = parts.extensions.remove::<Arc<Exchange>>() else { return overloaded() };
+    let body = match server.bodies.read(body, max_body, server.limits.body, &exchange).await {
         Ok(body) => body,
-        Err(refusal) => return *refusal,
+        Err(unread) => return refusal(unread, max_body),
     };
-    drop(reading);
+    drop(exchange);
     let (uri, headers, peers) = (parts.uri, parts.headers, server.peers.clone());
     let ip = client(peer.ip, &headers, &live.plan.server.trusted_proxies);
     let post = Post { live, caller, ip, uri, headers, body, place: None, peers, session: None };
@@ -143,30 +142,14 @@ fn accepted(headers: &HeaderMap) -> (bool, bool) {
     (json, stream)
 }
 
-async fn read(body: Incoming, max: usize) -> Result<Bytes, Box<Reply>> {
-    match tokio::time::timeout(BODY_TIMEOUT, whole(Limited::new(body, max))).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Box::new(too_large(max))),
-        Ok(Err(_)) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32700, "the body broke off"))),
-        Err(_) => Err(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, -32700, "the body took too long"))),
+/// What a client hears whose body was not read.
+fn refusal(unread: Unread, max: usize) -> Reply {
+    match unread {
+        Unread::Overloaded => overloaded(),
+        Unread::TooLarge => too_large(max),
+        Unread::Broken => refuse(StatusCode::BAD_REQUEST, -32700, "the body broke off"),
+        Unread::Slow => refuse(StatusCode::REQUEST_TIMEOUT, -32700, "the body took too long"),
     }
-}
-
-/// All of a body. Where it comes in pieces they are copied together: kept one by one, pieces of a byte would take many times as much
-/// as they hold.
-async fn whole(mut body: Limited<Incoming>) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if first.is_empty() && all.is_empty() {
-            first = data;
-        } else {
-            all.extend_from_slice(&std::mem::take(&mut first));
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 fn too_large(max: usize) -> Reply {

@@ -3,17 +3,19 @@
 mod accept;
 pub mod admin;
 mod auth;
+mod body;
 mod cors;
 mod endpoint;
 mod guard;
 mod health;
 mod http;
 mod metadata;
+mod pace;
 mod peer;
-mod punctual;
 mod sessions;
 mod status;
 pub mod stdio;
 mod stream;
 
 pub use accept::{Server, run};
+pub use pace::Limits;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::support::message::{modern, modern_headers};
+use crate::support::message::{initialize, modern, modern_headers, plain_headers};
 use crate::support::process::Process;
 use crate::support::{Connection, Gateway, Reply, Step, Upstream, upstream};
 
@@ -13,7 +13,9 @@ fn config(url: &str, drain: &str) -> String {
     format!(
         "server: {{ http: {{ drain: {drain} }} }}\n\
          sources: {{ s: {{ rest: {{ base_url: \"{url}\", timeout: 30s }} }} }}\n\
-         tools: {{ slow: {{ description: S., rest: {{ source: s, get: / }} }} }}"
+         tools:\n\
+         \x20 slow: {{ description: S., rest: {{ source: s, get: / }} }}\n\
+         \x20 tell: {{ description: T., static: {{ steps: [{{ announce: tools }}], text: told }} }}"
     )
 }
 
@@ -21,6 +23,18 @@ async fn ask(address: std::net::SocketAddr) -> std::io::Result<Reply> {
     let body = modern("tools/call", json!({ "name": "slow" })).to_string();
     let mut connection = Connection::open(address).await?;
     connection.send("POST", "/mcp", &modern_headers("tools/call", Some("slow")), body.as_bytes()).await
+}
+
+/// A legacy session's open stream.
+async fn session(address: std::net::SocketAddr) -> Connection {
+    let mut connection = Connection::open(address).await.unwrap();
+    let begin = initialize("2025-11-25").to_string();
+    let reply = connection.send("POST", "/mcp", &plain_headers(), begin.as_bytes()).await.unwrap();
+    let mut headers = plain_headers();
+    headers.push(("Mcp-Session-Id".to_owned(), reply.header("mcp-session-id").unwrap().to_owned()));
+    let head = connection.open_stream("GET", &headers, b"").await;
+    assert_eq!(head.status, 200);
+    connection
 }
 
 async fn all_arrived(upstream: &Upstream, count: usize) {
@@ -32,16 +46,31 @@ async fn all_arrived(upstream: &Upstream, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_calls_in_flight_are_answered_and_nobody_new_is_let_in() {
+async fn two_hundred_calls_in_flight_are_answered_and_nobody_new_is_let_in() {
     let slow =
-        Upstream::start(|_| [vec![Step::Wait(Duration::from_millis(1500))], upstream::json("{}")].concat())
-            .await;
+        Upstream::start(|_| [vec![Step::Wait(Duration::from_secs(4))], upstream::json("{}")].concat()).await;
     let folder = tempfile::tempdir().unwrap();
     let (mut process, address) = Process::serve(folder.path(), &config(&slow.url(), "10s")).await;
-    let calls: Vec<_> = (0..50).map(|_| tokio::spawn(ask(address))).collect();
-    all_arrived(&slow, 50).await;
+    // One listener of each era.
+    let mut listens = Connection::open(address).await.unwrap();
+    let listen = modern("subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } }));
+    let head = listens
+        .open_stream("POST", &modern_headers("subscriptions/listen", None), listen.to_string().as_bytes())
+        .await;
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    assert_eq!(listens.event().await.unwrap()["method"], "notifications/subscriptions/acknowledged");
+    let mut session = session(address).await;
+    let calls: Vec<_> = (0..200).map(|_| tokio::spawn(ask(address))).collect();
+    all_arrived(&slow, 200).await;
     process.signal("TERM");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Both ends are said at once, not after the calls.
+    let completion = listens.event().await.unwrap();
+    assert_eq!(
+        (&completion["id"], completion["result"]["resultType"].as_str()),
+        (&json!(1), Some("complete"))
+    );
+    assert_eq!((listens.event().await, session.event().await), (None, None));
+    assert!(calls.iter().all(|call| !call.is_finished()), "the calls had ended already");
     assert!(TcpStream::connect(address).await.is_err(), "a new connection was taken");
     for call in calls {
         let reply = call.await.unwrap().expect("a call was lost");

@@ -271,4 +271,37 @@ async fn a_client_that_does_not_read_is_not_read_from() {
     assert!(sent < 300, "everything was taken");
     let grown = memory(client.process.id()).saturating_sub(before);
     assert!(grown < 64, "{grown} MiB more for {sent}000 requests");
+    // Then it goes: everything that waits to be written is lost, and the process ends.
+    client.process.close_output();
+    client.process.close_input();
+    let status = client.process.end(Duration::from_secs(5)).await;
+    assert_eq!(status.code(), Some(0), "{}", client.process.log());
+    assert!(!client.process.log().contains("panicked"), "{}", client.process.log());
+}
+
+#[tokio::test]
+async fn notices_of_the_database_and_every_level_of_the_log_leave_the_output_alone() {
+    let Ok(url) = std::env::var("TEST_POSTGRES_URL") else { return };
+    let notice =
+        json!({ "source": "db", "query": "DROP TABLE IF EXISTS there_never_was_one", "write": true });
+    let tools = json!({
+        "hello": { "description": "H.", "static": { "text": "hello" } },
+        "notice": { "description": "N.", "sql": notice },
+    });
+    let yaml = json!({
+        "server": { "log": { "level": "trace" } },
+        "sources": { "db": { "sql": { "url": url, "read_only": false } } },
+        "tools": tools,
+    });
+    let mut client = Client::start(&yaml.to_string());
+    for _ in 0..3 {
+        let answer = client.ask(&modern("tools/call", json!({ "name": "notice" }))).await;
+        assert!(answer["result"].get("isError").is_none(), "{answer}");
+        client.assert_works().await;
+    }
+    client.process.close_input();
+    assert!(client.process.end(Duration::from_secs(5)).await.success());
+    assert_eq!(client.process.line().await, None, "nothing else was on the output");
+    let log = client.process.log();
+    assert!(log.contains("does not exist, skipping"), "the notice is in the log: {log}");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sidegate::config::{Environment, load_text};
 use sidegate::live::LiveHandle;
-use sidegate::server::{self, Server};
+use sidegate::server::{self, Limits, Server};
 use sidegate::{app, diag, plan};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -68,6 +68,15 @@ impl Gateway {
 
     /// Starts one in a folder that holds its files.
     pub async fn start_in(folder: TempDir, yaml: &str) -> Self {
+        Self::start_with(folder, yaml, Limits::default()).await
+    }
+
+    /// Starts one that gives its clients less, or more.
+    pub async fn start_limited(yaml: &str, limits: Limits) -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), yaml, limits).await
+    }
+
+    async fn start_with(folder: TempDir, yaml: &str, limits: Limits) -> Self {
         let plan = compile(folder.path(), yaml).unwrap_or_else(|rendered| panic!("{rendered}"));
         let admin = match plan.server.admin {
             Some(address) => Some(TcpListener::bind(address).await.unwrap()),
@@ -83,7 +92,7 @@ impl Gateway {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let server = Arc::new(Server::new(live.clone()));
+        let server = Arc::new(Server::new(live.clone()).with_limits(limits));
         if let Some(admin) = admin {
             tokio::spawn(server::admin::run(admin, server.clone()));
         }

@@ -1,5 +1,6 @@
 //! The gateway as a child process, ended by its id when the test is over.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -26,10 +27,16 @@ pub struct Process {
 impl Process {
     /// Starts the program; nothing of the environment reaches it.
     pub fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(folder, arguments, &[])
+    }
+
+    /// The same, with these variables.
+    pub fn start_with(folder: &Path, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let mut child = Command::new(PROGRAM)
             .args(arguments)
             .current_dir(folder)
             .env_clear()
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -128,6 +135,14 @@ impl Process {
             Ok(status) => status.unwrap(),
             Err(_) => panic!("it still runs after {within:?}; its log: {}", self.log()),
         }
+    }
+
+    /// Its resident memory in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() << 10
     }
 
     /// CPU time used so far, in seconds.
