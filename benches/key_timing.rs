@@ -135,13 +135,11 @@ fn welch(samples: &[(bool, f64)], crop: f64) -> f64 {
 }
 
 fn open(keys: &[Key]) -> Arc<Authentication> {
-    let listed: String = keys
-        .iter()
-        .enumerate()
-        .map(|(n, key)| format!("\n    - {{ name: k{n}, key: {:?} }}", text(key)))
-        .collect();
+    let listed =
+        keys.iter().enumerate().map(|(n, key)| format!("    - {{ name: k{n}, key: {:?} }}", text(key)));
+    let listed = listed.collect::<Vec<_>>().join("\n");
     let yaml =
-        format!("auth:\n  api_keys:{listed}\ntools:\n  t: {{ description: D., static: {{ text: x }} }}\n");
+        format!("auth:\n  api_keys:\n{listed}\ntools:\n  t: {{ description: D., static: {{ text: x }} }}\n");
     let mut loaded = load_text("g.yaml", &yaml, Path::new("."), &Environment::default());
     let plan = loaded.config.as_ref().and_then(|config| compile(config, &mut loaded.diagnostics));
     Authentication::open(&plan.expect("a plan").server.auth, None).expect("it opens")

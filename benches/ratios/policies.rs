@@ -95,12 +95,12 @@ pub fn write(folder: &Path, policed: Policed, upstream: SocketAddr) -> Result<&'
     } else {
         ("static", json!({ "text": TEXT }))
     };
-    let mut policy = json!({});
+    let mut policy = serde_json::Map::new();
     if has(Limit) {
-        policy["rate_limit"] = json!({ "rate": "1000000/s" });
+        policy.insert("rate_limit".to_owned(), json!({ "rate": "1000000/s" }));
     }
     if has(Hit) || has(Miss) {
-        policy["cache"] = json!({ "ttl": "1h" });
+        policy.insert("cache".to_owned(), json!({ "ttl": "1h" }));
     }
     if has(Watched) {
         put(&mut config, "server", "telemetry", json!({ "metrics": "/metrics" }));
@@ -116,7 +116,7 @@ pub fn write(folder: &Path, policed: Policed, upstream: SocketAddr) -> Result<&'
     }
     if let Some(tool) = config.pointer_mut("/tools/work").and_then(Value::as_object_mut) {
         tool.insert(kind.to_owned(), operation);
-        tool.insert("policy".to_owned(), policy);
+        tool.insert("policy".to_owned(), policy.into());
     }
     fs::write(folder.join("bench.yaml"), config.to_string())?;
     Ok("bench.yaml")

@@ -200,14 +200,23 @@ async fn routes_conditions_sessions_and_the_audit_know_the_holder() {
     for _ in 0..500 {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        if lines.len() >= 2 {
+        if lines.len() >= 3 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let noted: Vec<_> = lines.iter().map(|line| (&line["caller"], &line["proof"], &line["route"])).collect();
-    let noted = json!(noted);
-    assert_eq!(noted, json!([["billing", "certificate", "orders"], ["ops", "certificate", "who"]]));
+    let noted: Vec<_> = lines
+        .iter()
+        .map(|line| [&line["caller"], &line["proof"], &line["route"], &line["decision"]])
+        .collect();
+    assert_eq!(
+        json!(noted),
+        json!([
+            ["billing", "certificate", "orders", "allowed"],
+            ["ops", "certificate", "orders", "forbidden"],
+            ["ops", "certificate", "who", "allowed"]
+        ])
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Callers and arguments without end: what a limit remembers and what a cache keeps has a bound, and so has the memory of the process.
 //! `SIDEGATE_KEYS` says how many there are, by default few enough for every run: `SIDEGATE_KEYS=1000000 cargo test --test it many_keys`.
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "the figures of a run by hand")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
