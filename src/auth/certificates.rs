@@ -13,6 +13,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use super::config::ClientCertificateConfig;
 use crate::caller::Identity;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::pem::fingerprint;
 use crate::units::{from_hex, to_hex};
 
 /// A certificate that is known, and who holds it.
@@ -64,12 +65,6 @@ impl Mark {
             Self::Dns(text.to_ascii_lowercase())
         })
     }
-}
-
-/// The SHA-256 of a certificate in DER, in hexadecimal.
-#[must_use]
-pub fn fingerprint(der: &[u8]) -> String {
-    to_hex(digest::digest(&digest::SHA256, der).as_ref())
 }
 
 /// What a certificate says of its holder, read once when it is shown.

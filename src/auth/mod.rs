@@ -14,7 +14,7 @@ mod plan;
 mod resource;
 mod token;
 
-pub use certificates::{CertificatePlan, Mark, Shown, fingerprint};
+pub use certificates::{CertificatePlan, Mark, Shown};
 pub use config::{ApiKeyConfig, AuthConfig, ClientCertificateConfig, JwtConfig};
 pub use jwt::{JwtPlan, KeysPlan};
 pub use keys::KeyPlan;

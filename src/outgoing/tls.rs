@@ -1,6 +1,7 @@
 //! TLS of what we ask, whatever it is: whom we trust, and what we show of ourselves. PEM that was read and checked at load.
 
 use reqwest::{Certificate, ClientBuilder, Identity};
+use rustls::pki_types::CertificateDer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +33,9 @@ impl TlsConfig {
 /// The same, checked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TlsPlan {
-    /// PEM of the authorities.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca: Option<Secret>,
+    /// The authorities, in place of those of the platform where there are any. Written as their SHA-256.
+    #[serde(serialize_with = "pem::digests", skip_serializing_if = "Vec::is_empty")]
+    pub ca: Vec<CertificateDer<'static>>,
     /// PEM of our certificate and its key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Secret>,
@@ -43,8 +44,9 @@ pub struct TlsPlan {
 impl TlsPlan {
     /// Checks what is written.
     pub fn compile(written: &Spanned<TlsConfig>, diagnostics: &mut Diagnostics) -> Self {
-        let ca = written.ca.as_ref().and_then(|ca| authorities(ca, diagnostics));
-        Self { ca, identity: identity(written, diagnostics) }
+        // Without the authorities that are wanted nothing is made of it: there is an error.
+        let ca = written.ca.as_ref().and_then(|ca| pem::certificates(ca, diagnostics));
+        Self { ca: ca.unwrap_or_default(), identity: identity(written, diagnostics) }
     }
 
     /// A client that trusts and shows this.
@@ -53,20 +55,15 @@ impl TlsPlan {
     /// The TLS stack's reason if it does not take what was checked.
     pub fn put(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, String> {
         let plain = |e: reqwest::Error| e.to_string();
-        if let Some(ca) = &self.ca {
-            builder =
-                builder.tls_certs_only(Certificate::from_pem_bundle(ca.expose().as_bytes()).map_err(plain)?);
+        if !self.ca.is_empty() {
+            let all = self.ca.iter().map(|der| Certificate::from_der(der));
+            builder = builder.tls_certs_only(all.collect::<Result<Vec<_>, _>>().map_err(plain)?);
         }
         if let Some(identity) = &self.identity {
             builder = builder.identity(Identity::from_pem(identity.expose().as_bytes()).map_err(plain)?);
         }
         Ok(builder)
     }
-}
-
-fn authorities(file: &FileRef, diagnostics: &mut Diagnostics) -> Option<Secret> {
-    pem::certificates(file, diagnostics)?;
-    file.text().map(|pem| Secret::new(pem.to_owned()))
 }
 
 /// Our certificate with its key, one after the other.
@@ -81,6 +78,5 @@ fn identity(tls: &Spanned<TlsConfig>, diagnostics: &mut Diagnostics) -> Option<S
             return None;
         }
     };
-    pem::pair(cert, key, diagnostics)?;
-    Some(Secret::new(format!("{}\n{}", key.text()?, cert.text()?)))
+    Some(pem::pair(cert, key, diagnostics)?.text())
 }

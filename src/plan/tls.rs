@@ -1,9 +1,8 @@
 //! TLS of the listener after compile: its certificate with its key, and whose clients are believed.
 
 use rustls::pki_types::CertificateDer;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::auth;
 use crate::config::{ClientsConfig, Config, ServerTlsConfig};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::pem;
@@ -14,19 +13,15 @@ use crate::yaml::TextOr;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TlsPlan {
     /// The certificate of this server, and those between it and its authority. Written as their SHA-256.
-    #[serde(serialize_with = "digests")]
+    #[serde(serialize_with = "pem::digests")]
     pub cert: Vec<CertificateDer<'static>>,
     /// Its private key in PEM.
     pub key: Secret,
     /// The authorities whose clients are believed; without any, no client is asked. Written as their SHA-256.
-    #[serde(serialize_with = "digests", skip_serializing_if = "Vec::is_empty")]
+    #[serde(serialize_with = "pem::digests", skip_serializing_if = "Vec::is_empty")]
     pub client_ca: Vec<CertificateDer<'static>>,
     /// Whether a client has to show a certificate.
     pub clients: ClientsConfig,
-}
-
-fn digests<S: Serializer>(certificates: &[CertificateDer<'_>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(certificates.iter().map(|certificate| auth::fingerprint(certificate)))
 }
 
 /// Compiles `server.http.tls`, and what `auth` needs of it; `Err` if it is wrong.
@@ -35,14 +30,15 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Result<
     check_clients(config, written, diagnostics);
     let Some(written) = written else { return Ok(None) };
     let ServerTlsConfig { cert, key, client_ca, clients } = &written.value;
-    let chain = pem::pair(cert, key, diagnostics);
+    let pair = pem::pair(cert, key, diagnostics);
     let authorities = match client_ca {
         Some(file) => pem::certificates(file, diagnostics),
         None => Some(Vec::new()),
     };
+    let pem::Pair { chain, key } = pair.ok_or(())?;
     Ok(Some(TlsPlan {
-        cert: chain.ok_or(())?,
-        key: Secret::new(key.text().ok_or(())?.to_owned()),
+        cert: chain,
+        key,
         client_ca: authorities.ok_or(())?,
         clients: clients.as_ref().map(|clients| clients.value).unwrap_or_default(),
     }))

@@ -227,6 +227,7 @@ impl<'de> De<'de> {
             } else {
                 meant.extend(crate::name::nearest(name, known.iter().copied()));
                 self.complain_unknown(key, name, &known);
+                self.hide(value);
             }
         }
         let aside = kept.iter().filter(|(_, value)| self.state.aside.borrow().contains(&value.id));
@@ -242,6 +243,21 @@ impl<'de> De<'de> {
             }
             error
         })
+    }
+
+    /// Nobody knows what a block is whose key is wrong: a misspelt one may hold secrets.
+    fn hide(&self, block: &Node) {
+        let parts: Vec<&Node> = match &block.kind {
+            NodeKind::Scalar(_) => return,
+            NodeKind::List(items) => items.iter().collect(),
+            NodeKind::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
+        };
+        for part in parts {
+            match &part.kind {
+                NodeKind::Scalar(_) if !part.is_null() => self.state.secrets.borrow_mut().push(part.span),
+                _ => self.hide(part),
+            }
+        }
     }
 
     fn complain_unknown(&self, key: &Node, name: &str, known: &[&str]) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rcgen::string::Ia5String;
 use rcgen::{CertificateParams, DnType, SanType};
 use serde_json::{Value, json};
-use sidegate::auth::fingerprint;
+use sidegate::pem::fingerprint;
 use tempfile::TempDir;
 
 use crate::support::message::{self, modern, modern_headers, plain_headers};
