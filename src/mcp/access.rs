@@ -46,7 +46,8 @@ fn named<'a>(message: &Message<'_>, live: &'a Live) -> Option<Named<'a>> {
         method @ ("resources/read" | "resources/subscribe" | "resources/unsubscribe") => {
             let uri = jsonrpc::string(params.uri, "uri").ok()??;
             if let Some(rule) = status::rule(&uri, live) {
-                return Some(Named { rule, meter: None });
+                let meter = live.status_meter.as_deref().filter(|_| method == "resources/read");
+                return Some(Named { rule, meter });
             }
             let (resource, _) = live.resource(&uri)?;
             let meter: &RouteMeter = &resource.route.meter;

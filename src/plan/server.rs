@@ -194,6 +194,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let metrics = metrics_path(config, path.as_deref(), diagnostics);
     let admin = admin(config).map(|address| listen_at(address, config.auth.is_some(), diagnostics));
     let status = status::compile(config, auth.as_ref(), diagnostics);
+    check_admin(config, admin.flatten(), auth.as_ref(), diagnostics);
     let otlp = server.telemetry.otlp.as_ref().map(|written| otlp::compile(written, diagnostics));
     check_hosts(http, diagnostics);
     let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
@@ -289,6 +290,26 @@ const OWN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/status"];
 /// The address for those who run the server.
 fn admin(config: &Config) -> Option<&Spanned<String>> {
     config.server.admin.as_ref()?.listen.as_ref()
+}
+
+/// Warns of an address beyond loopback on which nobody can prove who they are.
+fn check_admin(
+    config: &Config,
+    at: Option<SocketAddr>,
+    auth: Option<&AuthPlan>,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(known) = auth.and_then(AuthPlan::known) else { return };
+    let headers = !known.keys.is_empty() || !known.issuers.is_empty();
+    if headers || at.is_none_or(|at| at.ip().is_loopback()) || config.losses.touch(&["auth"], &[]) {
+        return;
+    }
+    if let Some(written) = admin(config) {
+        let message =
+            "this address is plain HTTP, where no certificate can be shown: nobody may read what is there";
+        let help = "give a key in `auth.api_keys`, or an address on loopback";
+        diagnostics.push(Diagnostic::warning("nobody-may", message).at(written.span, "").help(help));
+    }
 }
 
 /// The path of the metrics; with an address of their own they always have one.

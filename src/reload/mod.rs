@@ -145,7 +145,7 @@ impl Reload {
             watch.quiet().await;
             let outcome = Box::pin(self.once()).await;
             self.log(&outcome, by_hand);
-            self.manager.ready(&self.state(&outcome));
+            self.manager.ready(&self.state());
         }
     }
 
@@ -155,18 +155,25 @@ impl Reload {
     }
 
     /// In a few words.
-    fn state(&self, outcome: &Outcome) -> String {
-        let generation = self.live.load().generation;
-        match outcome {
-            Outcome::Refused(_) => format!("generation {generation}; a change was refused, see the log"),
-            _ => format!("generation {generation}"),
+    fn state(&self) -> String {
+        let live = self.live.load();
+        let generation = live.generation;
+        // Of the files as they are now, whether or not this look was the first at them.
+        match live.history.load().refused {
+            Some(_) => format!("generation {generation}; a change was refused, see the log"),
+            None => format!("generation {generation}"),
         }
     }
 
     fn log(&self, outcome: &Outcome, by_hand: bool) {
         let generation = self.live.load().generation;
         match outcome {
-            Outcome::Unchanged if by_hand => info!("nothing to reload: no file has changed"),
+            Outcome::Unchanged if by_hand => match &self.live.load().history.load().refused {
+                Some((_, why)) => error!(
+                    "no file has changed since the last look: not reloaded, generation {generation} stays in use: {why}"
+                ),
+                None => info!("nothing to reload: no file has changed"),
+            },
             Outcome::Unchanged => {}
             Outcome::Same => info!("files have changed, and say what is in use (generation {generation})"),
             Outcome::Reloaded(changes) => {

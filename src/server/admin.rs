@@ -25,14 +25,25 @@ const MAX_CONNECTIONS: usize = 64;
 /// How long a request's head may take, also the next one of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The metrics, for whoever may call.
+/// Whoever may read what names every route: a caller who is known, with the scopes that `server.admin` wants.
+async fn reader(request: &Request<Incoming>, peer: Option<&Peer>, live: &Live) -> Result<(), Box<Reply>> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let caller = auth::proven(uri, headers, peer, live).await?;
+    let rule = &live.plan.server.status.auth;
+    match rule.admit(&caller) {
+        Err(denied) if rule.known => Err(Box::new(auth::denied(&denied, None, uri, headers, live))),
+        _ => Ok(()),
+    }
+}
+
+/// The metrics, for whoever may read them.
 pub(super) async fn beside(request: &Request<Incoming>, peer: &Peer, server: &Server, live: &Live) -> Reply {
     let plan = &live.plan.server;
     if let Err((status, why)) = guard::host(request.uri(), request.headers(), plan) {
         return refuse(status, -32600, why);
     }
-    match auth::proven(request.uri(), request.headers(), Some(peer), live).await {
-        Ok(_) => metrics(request.method(), server, live),
+    match reader(request, Some(peer), live).await {
+        Ok(()) => metrics(request.method(), server, live),
         Err(refusal) => *refusal,
     }
 }
@@ -105,7 +116,7 @@ async fn respond(request: Request<Incoming>, peer: IpAddr, local: bool, server: 
     let refused = if local {
         guard::host(uri, headers, plan).err().map(|(status, why)| refuse(status, -32600, why))
     } else {
-        auth::proven(uri, headers, None, &live).await.err().map(|refusal| *refusal)
+        reader(&request, None, &live).await.err().map(|refusal| *refusal)
     };
     refused.unwrap_or_else(|| metrics(request.method(), server, &live))
 }

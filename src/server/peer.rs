@@ -24,6 +24,8 @@ pub(super) struct Peer {
 struct Certificate {
     chain: Vec<CertificateDer<'static>>,
     shown: Shown,
+    /// When it, or one between it and its authority, is no longer good.
+    until: SystemTime,
     found: ArcSwapOption<Found>,
 }
 
@@ -41,8 +43,10 @@ impl Peer {
     pub(super) fn new(ip: IpAddr, chain: Option<&[CertificateDer<'_>]>) -> Self {
         let certificate = chain.and_then(|chain| {
             let shown = Shown::read(chain.first()?)?;
+            let ends = chain.iter().filter_map(|der| Some(Shown::read(der)?.times().1));
+            let until = ends.min().unwrap_or(SystemTime::UNIX_EPOCH);
             let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-            Some(Certificate { chain, shown, found: ArcSwapOption::empty() })
+            Some(Certificate { chain, shown, until, found: ArcSwapOption::empty() })
         });
         Self { ip, certificate }
     }
@@ -64,7 +68,8 @@ impl Peer {
 impl Certificate {
     /// Nothing once it has expired.
     fn found(&self, live: &Live) -> Option<Arc<Found>> {
-        let tls = live.tls.as_ref().filter(|_| self.shown.is_good_at(SystemTime::now()))?;
+        let now = SystemTime::now();
+        let tls = live.tls.as_ref().filter(|_| self.shown.is_good_at(now) && now <= self.until)?;
         let known = self.found.load_full();
         let same = |found: &Arc<Found>| Arc::ptr_eq(&found.tls, tls) && Arc::ptr_eq(&found.auth, &live.auth);
         if let Some(found) = known.filter(same) {

@@ -1,6 +1,10 @@
 //! What systemd is told of the service's state (sd_notify(3)): datagrams to the socket that `$NOTIFY_SOCKET` names, and nothing
 //! without one.
 
+/// How long the manager may leave its queue full.
+#[cfg(unix)]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The connection to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notify {
@@ -47,8 +51,8 @@ fn connect(name: &std::ffi::OsStr) -> std::io::Result<std::os::unix::net::UnixDa
     };
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&address)?;
-    // A manager that does not listen holds up nobody.
-    socket.set_nonblocking(true)?;
+    // A manager that is busy is waited for, as its own library does; one that never listens holds up nobody for long.
+    socket.set_write_timeout(Some(PATIENCE))?;
     Ok(socket)
 }
 
@@ -141,9 +145,37 @@ mod tests {
         }
         let socket = UnixDatagram::bind(&path).unwrap();
         let notify = Notify::to(Some(path.as_os_str()));
-        // More than its queue holds.
-        (0..1000).for_each(|_| notify.ready("up"));
+        fill(&path);
+        notify.ready("up");
         drop(socket);
         notify.stopping();
+    }
+    /// Sends until no more is taken.
+    fn fill(path: &std::path::Path) -> usize {
+        let other = UnixDatagram::unbound().unwrap();
+        other.set_nonblocking(true).unwrap();
+        (0..100_000).take_while(|_| other.send_to(b"X=1", path).is_ok()).count()
+    }
+
+    #[test]
+    fn a_manager_that_is_busy_hears_it_when_it_listens_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let notify = Notify::to(Some(path.as_os_str()));
+        let waiting = fill(&path);
+        assert!((1..100_000).contains(&waiting));
+        let manager = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let mut message = [0; 512];
+            let mut last = 0;
+            for _ in 0..=waiting {
+                last = socket.recv(&mut message).unwrap();
+            }
+            String::from_utf8_lossy(&message[..last]).into_owned()
+        });
+        notify.ready("up");
+        assert_eq!(manager.join().unwrap(), "READY=1\nSTATUS=up");
     }
 }

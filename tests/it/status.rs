@@ -161,7 +161,7 @@ async fn where_callers_prove_nothing_it_is_for_the_machine_itself() {
 
 fn guarded(admin: &Value) -> Value {
     json!({
-        "server": { "admin": admin },
+        "server": { "admin": admin, "telemetry": { "metrics": "/metrics" } },
         "auth": { "api_keys": [
             { "name": "ops", "key": OPS, "scopes": ["ops", "secret.read"] }, { "name": "ci", "key": CI },
         ] },
@@ -183,6 +183,7 @@ async fn callers_prove_who_they_are_and_see_what_is_theirs_unless_scopes_say_who
     assert_eq!(get(gateway.address, "/status", &[("X-API-Key", "wrong")]).await.status, 401);
     let own = status(gateway.address, &[("X-API-Key", CI)]).await;
     assert_eq!(names(&own), ["hello", "mine"]);
+    assert_eq!(get(gateway.address, "/metrics", &[("X-API-Key", CI)]).await.status, 200);
     assert_eq!(names(&status(gateway.address, &[("X-API-Key", OPS)]).await), ["hello", "mine", "hidden"]);
 
     let gateway = Gateway::start(&guarded(&json!({ "scopes": ["ops"] })).to_string()).await;
@@ -191,6 +192,11 @@ async fn callers_prove_who_they_are_and_see_what_is_theirs_unless_scopes_say_who
     assert_eq!(refused.status, 403);
     assert!(refused.header("www-authenticate").unwrap().contains("insufficient_scope"));
     assert_eq!(names(&status(gateway.address, &[("X-API-Key", OPS)]).await), ["hello", "mine", "hidden"]);
+    // Metrics name every route.
+    for (key, code) in [(CI, 403), (OPS, 200)] {
+        let read = get(gateway.address, "/metrics", &[("X-API-Key", key)]).await;
+        assert_eq!((read.status, read.text().contains("hidden")), (code, code == 200));
+    }
 }
 
 #[tokio::test]

@@ -120,6 +120,18 @@ async fn a_collector_that_asks_for_time_gets_it_and_then_the_same_spans() {
 }
 
 #[tokio::test]
+async fn what_a_collector_has_taken_is_not_sent_again_however_long_the_rest_of_its_answer_takes() {
+    let collector = Collector::scripted(|_| {
+        vec![Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n".to_vec()), Step::Hang]
+    })
+    .await;
+    let live = app::open(compile(&config(&collector.url()))).unwrap();
+    calls(&live, 512).await;
+    until("the batch was not taken", || counted(&live) == (512, 0)).await;
+    assert_eq!(collector.0.take().len(), 1);
+}
+
+#[tokio::test]
 async fn spans_leave_by_themselves_a_while_after_the_first() {
     let collector = Collector::start().await;
     let live = app::open(compile(&config(&collector.url()))).unwrap();

@@ -25,6 +25,8 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 /// How much of an answer is read.
 const ANSWER: usize = 16 << 10;
+/// How long the rest of an answer may take.
+const REST: Duration = Duration::from_secs(2);
 
 /// What sending needs.
 pub(super) struct Sending {
@@ -111,10 +113,9 @@ impl Sending {
     async fn tries(&mut self, body: Bytes) -> Result<u64, Refusal> {
         let mut tried = 1;
         loop {
-            let refusal = match timeout(DEADLINE, self.once(body.clone())).await {
-                Ok(Ok(rejected)) => return Ok(rejected),
-                Ok(Err(refusal)) => refusal,
-                Err(_) => Refusal::passing(format!("no answer within {DEADLINE:?}")),
+            let refusal = match self.once(body.clone()).await {
+                Ok(rejected) => return Ok(rejected),
+                Err(refusal) => refusal,
             };
             let ends = *self.hurried.borrow();
             if !refusal.again || tried >= TRIES || ends {
@@ -139,20 +140,29 @@ impl Sending {
     /// One request (OTLP 1.9, section "OTLP/HTTP").
     async fn once(&self, body: Bytes) -> Result<u64, Refusal> {
         let request = self.client.post(&self.url).headers(self.headers.clone()).body(body);
-        let mut response = request.send().await.map_err(|e| Refusal::passing(reason(e)))?;
+        let mut response = match timeout(DEADLINE, request.send()).await {
+            Ok(sent) => sent.map_err(|e| Refusal::passing(reason(e)))?,
+            Err(_) => return Err(Refusal::passing(format!("no answer within {DEADLINE:?}"))),
+        };
         let status = response.status();
         if !status.is_success() {
             let again = matches!(status.as_u16(), 429 | 502 | 503 | 504);
             let after = outgoing::retry_after(response.headers(), SystemTime::now());
             return Err(Refusal { why: format!("status {}", status.as_u16()), again, after });
         }
+        // Taken is taken, whatever becomes of the rest of the answer and however long it takes.
         let mut answer = Vec::new();
-        // Taken is taken, whatever becomes of the rest of the answer.
-        while let Ok(Some(chunk)) = response.chunk().await {
-            answer.extend_from_slice(&chunk);
-            if answer.len() > ANSWER {
-                return Ok(0);
+        let reading = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                answer.extend_from_slice(&chunk);
+                if answer.len() > ANSWER {
+                    answer.clear();
+                    break;
+                }
             }
+        };
+        if timeout(REST, reading).await.is_err() {
+            return Ok(0);
         }
         Ok(json::rejected(&answer))
     }
