@@ -152,8 +152,10 @@ mod tests {
     }
     /// Sends until no more is taken.
     fn fill(path: &std::path::Path) -> usize {
-        let other = UnixDatagram::unbound().unwrap();
-        other.set_nonblocking(true).unwrap();
+        let Ok(other) = UnixDatagram::unbound() else { return 0 };
+        if other.set_nonblocking(true).is_err() {
+            return 0;
+        }
         (0..100_000).take_while(|_| other.send_to(b"X=1", path).is_ok()).count()
     }
 
