@@ -42,7 +42,7 @@ pub struct Server {
     pub(super) bodies: Bodies,
     pub(super) limits: Limits,
     pub(super) peers: Arc<Peers>,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) probes: super::health::Probes,
     replies: HttpMeter,
     connections: Gauge,
@@ -83,7 +83,7 @@ impl Server {
             bodies: Bodies::default(),
             limits: Limits::default(),
             peers: Arc::new(Peers::with(news)),
-            sessions: Sessions::counted(now.metrics.sessions.clone()),
+            sessions: Arc::new(Sessions::counted(now.metrics.sessions.clone())),
             connections: now.metrics.connections.clone(),
             probes: super::health::Probes::default(),
         }

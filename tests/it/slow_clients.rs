@@ -28,6 +28,7 @@ const LIMITS: Limits = Limits {
     idle: Duration::from_secs(6),
     body: Duration::from_secs(4),
     stall: Duration::from_secs(5),
+    proof: Duration::from_secs(10),
     connections: 4096,
 };
 
@@ -240,7 +241,7 @@ async fn idle_connections_end_and_those_that_listen_or_wait_for_a_call_do_not() 
         slow.url()
     );
     let short = Duration::from_millis(800);
-    let limits = Limits { head: short, idle: short, stall: short, body: short, connections: 100 };
+    let limits = Limits { head: short, idle: short, stall: short, body: short, proof: short, connections: 100 };
     let gateway = Gateway::start_limited(&yaml, limits).await;
     let mut listens = gateway.connect().await;
     let listen = modern("subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } }));
