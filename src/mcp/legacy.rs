@@ -41,7 +41,7 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
 
 /// Whether there is such a resource, and this caller may read it.
 fn readable(uri: &str, cx: &Context<'_>) -> bool {
-    resources::readable(uri, cx) == Some(true)
+    resources::readable(uri, &cx.caller, cx.local, &cx.live) == Some(true)
 }
 
 /// The version asked for if we speak it, else our newest of this era.

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Answer, Context, Message, Outlet, RpcError, jsonrpc, news, resources};
+use super::news::{self, Listener};
+use super::{Answer, Context, Message, Outlet, RpcError, jsonrpc, resources};
 use crate::talk::{Change, Listening};
 
 /// Resources that one request may name.
@@ -95,7 +96,7 @@ pub(super) fn begin(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, R
         return Err(RpcError::internal("there is no stream to listen on"));
     };
     // What it may not read it does not hear of. What is not there yet may come.
-    let hidden = |uri: &String| resources::readable(uri, cx) == Some(false);
+    let hidden = |uri: &String| resources::readable(uri, &cx.caller, cx.local, &cx.live) == Some(false);
     let wanted = Wanted {
         resource_subscriptions: wanted
             .resource_subscriptions
@@ -119,25 +120,29 @@ pub(super) fn begin(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, R
 }
 
 impl Listen {
-    /// Acknowledges, then passes on what was asked for until this server stops; the answer is the end of the stream. A client that
-    /// goes away or cancels drops this future.
-    pub async fn run(self, outlet: &Outlet) -> Answer {
+    /// Acknowledges, then passes on what was asked for until this server stops or `who` is not let in any more; the answer is the end
+    /// of the stream. A client that goes away or cancels drops this future.
+    pub async fn run(self, outlet: &Outlet, mut who: impl Listener) -> Answer {
         let Self { id, acknowledged, result, filter, mut listening, mut closing } = self;
         let mut open = outlet.send(acknowledged.into_bytes()).await.is_ok();
         let mut ready = VecDeque::new();
         while open {
-            tokio::select! {
+            let heard = tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => break,
-                place = outlet.reserve(), if !ready.is_empty() => match (place, ready.pop_front()) {
-                    (Ok(place), Some(change)) => place.send(news::notification(&change, Some(&id))),
-                    _ => open = false,
-                },
-                heard = listening.next(), if ready.is_empty() => match heard {
-                    Some(heard) => ready.extend(news::changes(&heard, &filter.lists, &filter.resources)),
-                    None => break,
-                },
-            }
+                () = who.lapsed() => break,
+                place = outlet.reserve(), if !ready.is_empty() => {
+                    match (place, ready.pop_front()) {
+                        (Ok(place), Some(change)) => place.send(news::notification(&change, Some(&id))),
+                        _ => open = false,
+                    }
+                    continue;
+                }
+                heard = listening.next(), if ready.is_empty() => heard,
+            };
+            let Some(heard) = heard else { break };
+            let Some(hearer) = who.now().await else { break };
+            ready.extend(news::changes(&heard, &filter.lists, &filter.resources, &hearer));
         }
         Answer::Reply { status: 200, body: jsonrpc::response(&id, result.as_bytes()), retry_after: None }
     }

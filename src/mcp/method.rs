@@ -68,7 +68,8 @@ pub(super) async fn shared(
     };
     let whole = lists.whole(member)?;
     Some(admit_list(cx).and_then(|()| {
-        let seen = catalog.seen(member, era == Era::Modern, &cx.caller, status::admit(cx).is_ok());
+        let status = status::admit(&cx.caller, cx.local, &cx.live).is_ok();
+        let seen = catalog.seen(member, era == Era::Modern, &cx.caller, status);
         let page = page(seen.as_ref().unwrap_or(whole), params)?;
         let brief = era == Era::Modern && cx.live.has_just_changed();
         Ok(if brief { catalog.briefly(&page) } else { page.to_vec() })

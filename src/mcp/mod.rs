@@ -29,6 +29,7 @@ pub use error::RpcError;
 pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, is_batch, parse};
 pub use listen::Listen;
+pub use news::{Hearer, Listener};
 pub use session::{Begin, Session, SessionStream};
 pub use states::random_text;
 pub use talking::{Outlet, may_talk};

@@ -1,10 +1,47 @@
 //! News as one client hears them: what can be heard here, which of the changes are meant for it, and the notifications that tell.
+//! Who hears them is asked again each time: a stream outlives the request that opened it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::resources;
+use crate::call::Caller;
+use crate::live::Live;
 use crate::talk::{Change, Heard};
+
+/// Who listens to a stream that outlives its request.
+pub trait Listener: Send {
+    /// Who it is by the configuration in use now; `None` once it would not be let in any more.
+    fn now(&mut self) -> impl Future<Output = Option<Hearer>> + Send;
+
+    /// Done once it would not be let in any more. Giving up in between loses nothing.
+    fn lapsed(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Who hears of a change, and by which configuration.
+#[derive(Debug)]
+pub struct Hearer {
+    /// The configuration in use.
+    pub live: Arc<Live>,
+    /// Who it is.
+    pub caller: Caller,
+    /// Whether it comes from this machine itself, as in [`Context`](super::Context).
+    pub local: bool,
+}
+
+impl Hearer {
+    /// Whether it may be told of a change: of a resource, if it may read that now.
+    fn may_hear(&self, change: &Change) -> bool {
+        match change {
+            Change::Resource(uri) => {
+                resources::readable(uri, &self.caller, self.local, &self.live) == Some(true)
+            }
+            Change::Tools | Change::Prompts | Change::Resources => true,
+        }
+    }
+}
 
 /// Whether this server has said that it can do something with a list.
 pub(super) fn can(capabilities: &Value, list: &str, what: &str) -> bool {
@@ -20,9 +57,14 @@ pub(super) fn lists(capabilities: &Value) -> Vec<Change> {
         .collect()
 }
 
-/// What has changed, of these lists and resources.
-pub(super) fn changes(heard: &Heard, lists: &[Change], resources: &HashSet<String>) -> Vec<Change> {
-    match heard {
+/// What has changed, of these lists and resources, and of what this one may hear.
+pub(super) fn changes(
+    heard: &Heard,
+    lists: &[Change],
+    resources: &HashSet<String>,
+    hearer: &Hearer,
+) -> Vec<Change> {
+    let mut changes = match heard {
         Heard::Change(change) => {
             let wanted = match change {
                 Change::Resource(uri) => resources.contains(uri),
@@ -34,7 +76,9 @@ pub(super) fn changes(heard: &Heard, lists: &[Change], resources: &HashSet<Strin
             let resources = resources.iter().cloned().map(Change::Resource);
             lists.iter().cloned().chain(resources).collect()
         }
-    }
+    };
+    changes.retain(|change| hearer.may_hear(change));
+    changes
 }
 
 /// The notification that tells of a change; `subscription` is the JSON text of the id of the request that listens.

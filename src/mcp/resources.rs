@@ -2,16 +2,17 @@
 
 use super::method::{origin, push_string, required};
 use super::{Context, Era, Params, RpcError, status};
-use crate::call::{self, Code, Content, Input, RequestId, Talk};
+use crate::call::{self, Caller, Code, Content, Input, RequestId, Talk};
+use crate::live::Live;
 
 /// Whether this caller may read a resource; `None` if there is none.
-pub(super) fn readable(uri: &str, cx: &Context<'_>) -> Option<bool> {
-    if status::rule(uri, &cx.live).is_some() {
-        return Some(status::admit(cx).is_ok());
+pub(super) fn readable(uri: &str, caller: &Caller, local: bool, live: &Live) -> Option<bool> {
+    if status::rule(uri, live).is_some() {
+        return Some(status::admit(caller, local, live).is_ok());
     }
-    let (resource, _) = cx.live.resource(uri)?;
+    let (resource, _) = live.resource(uri)?;
     let plan = &resource.route.plan;
-    Some(plan.policy.auth.before(&cx.caller, &plan.name).is_ok())
+    Some(plan.policy.auth.before(caller, &plan.name).is_ok())
 }
 
 pub(super) async fn read(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {

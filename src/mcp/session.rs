@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::{Message, RpcError, news};
+use super::news::{self, Hearer};
+use super::{Message, RpcError};
 use crate::call::Caller;
 use crate::talk::{Ask, Capabilities, Heard, Level};
 
@@ -221,11 +222,12 @@ impl Session {
 
     /// The notifications for what was heard, of what this client may hear.
     #[must_use]
-    pub fn notifications(&self, heard: &Heard, capabilities: &Value) -> Vec<Vec<u8>> {
+    pub fn notifications(&self, heard: &Heard, hearer: &Hearer) -> Vec<Vec<u8>> {
+        let capabilities = &hearer.live.plan.catalog.capabilities;
         let watched = lock(&self.watched);
         let none = HashSet::new();
         let watched = if news::can(capabilities, "resources", "subscribe") { &*watched } else { &none };
-        let changes = news::changes(heard, &news::lists(capabilities), watched);
+        let changes = news::changes(heard, &news::lists(capabilities), watched, hearer);
         changes.iter().map(|c| news::notification(c, None)).collect()
     }
 }

@@ -17,11 +17,11 @@ pub(super) fn rule<'a>(uri: &str, live: &'a Live) -> Option<&'a RouteAuthPlan> {
 ///
 /// # Errors
 /// [`Denied`].
-pub(super) fn admit(cx: &Context<'_>) -> Result<(), Denied> {
-    cx.live.plan.server.status.auth.admit(&cx.caller)?;
-    match cx.caller {
+pub(super) fn admit(caller: &Caller, local: bool, live: &Live) -> Result<(), Denied> {
+    live.plan.server.status.auth.admit(caller)?;
+    match caller {
         // Where callers prove nothing it is for this machine itself.
-        Caller::Anonymous if !cx.local => Err(Denied::Condition),
+        Caller::Anonymous if !local => Err(Denied::Condition),
         _ => Ok(()),
     }
 }
@@ -33,7 +33,7 @@ pub(super) fn read(uri: &str, era: Era, cx: &Context<'_>) -> Option<Result<Vec<u
     let id = RequestId::fresh();
     let this = cx.call(id, era, Talk::silent());
     let record = Record::begin(meter, &cx.live.audit, &this);
-    let admitted = admit(cx).map_err(|denied| CallError::denied(&denied));
+    let admitted = admit(&cx.caller, cx.local, &cx.live).map_err(|denied| CallError::denied(&denied));
     // It costs what a list costs.
     if let Err(error) = admitted.and_then(|()| call::admit(cx.live.lists_limit.as_deref(), &this)) {
         record.finish(Err(&error));

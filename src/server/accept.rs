@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -16,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::body::Bodies;
-use super::http;
+use super::http::{self, Reply};
 use super::pace::{Connections, End, Entered, Exchange, Heard, Limits, Paced};
 use super::peer::Peer;
 use super::sessions::Sessions;
@@ -42,7 +44,7 @@ pub struct Server {
     pub(super) bodies: Bodies,
     pub(super) limits: Limits,
     pub(super) peers: Arc<Peers>,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) probes: super::health::Probes,
     replies: HttpMeter,
     connections: Gauge,
@@ -83,7 +85,7 @@ impl Server {
             bodies: Bodies::default(),
             limits: Limits::default(),
             peers: Arc::new(Peers::with(news)),
-            sessions: Sessions::counted(now.metrics.sessions.clone()),
+            sessions: Arc::new(Sessions::counted(now.metrics.sessions.clone())),
             connections: now.metrics.connections.clone(),
             probes: super::health::Probes::default(),
         }
@@ -136,7 +138,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
 }
 
 /// How HTTP is spoken; how long heads may take is not its matter.
-fn builder() -> auto::Builder<TokioExecutor> {
+pub(super) fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -178,25 +180,42 @@ async fn handshake(
     done.map(Box::new).inspect_err(|error| debug!(%error, "a TLS handshake failed")).ok()
 }
 
-/// Serves one connection to its end.
+/// Serves one connection of the listener to its end.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     entered: &Entered,
     builder: &auto::Builder<TokioExecutor>,
     server: Arc<Server>,
-    mut stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
 ) {
-    let (pace, limits, peer) = (&entered.pace, server.limits, Arc::new(peer));
-    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+    let (limits, peer) = (server.limits, Arc::new(peer));
+    let respond = |request| {
         let (server, peer) = (server.clone(), peer.clone());
-        let exchange = Arc::new(Exchange::begin(pace, request.version()));
-        request.extensions_mut().insert(exchange.clone());
         async move {
             let reply = http::respond(request, &peer, &server).await;
             server.replies.count(reply.status().as_u16());
-            Ok::<_, std::convert::Infallible>(reply.map(|body| Paced::new(body, exchange)))
+            reply
         }
+    };
+    Box::pin(converse(stream, entered, builder, &limits, stopping, respond)).await;
+}
+
+/// Answers the requests of one connection at its client's pace, until it ends or has to.
+pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    entered: &Entered,
+    builder: &auto::Builder<TokioExecutor>,
+    limits: &Limits,
+    mut stopping: watch::Receiver<bool>,
+    respond: impl Fn(Request<Incoming>) -> R,
+) {
+    let pace = &entered.pace;
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let exchange = Arc::new(Exchange::begin(pace, request.version()));
+        request.extensions_mut().insert(exchange.clone());
+        let reply = respond(request);
+        async move { Ok::<_, std::convert::Infallible>(reply.await.map(|body| Paced::new(body, exchange))) }
     });
     let heard = Heard { stream, pace: pace.clone() };
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(heard), service));
@@ -214,7 +233,7 @@ async fn serve(
                 drains = true;
                 connection.as_mut().graceful_shutdown();
             }
-            end = pace.over(&limits) => break end,
+            end = pace.over(limits) => break end,
         }
     };
     debug!(?end, "connection is ended");
@@ -225,7 +244,7 @@ async fn serve(
 }
 
 /// The next connection, with its place among the open ones.
-async fn accept(
+pub(super) async fn accept(
     listener: &TcpListener,
     connections: &Arc<Connections>,
 ) -> Option<(TcpStream, IpAddr, Entered)> {

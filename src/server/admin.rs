@@ -3,27 +3,22 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tokio::sync::watch;
 
 use super::http::{self, Reply, refuse};
+use super::pace::Connections;
 use super::peer::Peer;
-use super::{Server, auth, guard, status};
+use super::{Server, accept, auth, guard, status};
 use crate::live::Live;
 use crate::telemetry::metrics::MEDIA_TYPE;
 
-/// Connections open at the same time.
+/// Connections open at the same time; beyond, the one goes whose client has kept it waiting longest.
 const MAX_CONNECTIONS: usize = 64;
-/// How long a request's head may take, also the next one of a connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whoever may read what names every route: a caller who is known, with the scopes that `server.admin` wants.
 async fn reader(request: &Request<Incoming>, peer: Option<&Peer>, live: &Live) -> Result<(), Box<Reply>> {
@@ -59,35 +54,25 @@ fn metrics(method: &Method, server: &Server, live: &Live) -> Reply {
     reply
 }
 
-/// Serves the address of those who run the server, for as long as it is polled.
+/// Serves the address of those who run the server, for as long as it is polled. Its clients have the limits of all others.
 pub async fn run(listener: TcpListener, server: Arc<Server>) {
     let local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // Dropped with this future, and the connections with it.
+    let builder = Arc::new(accept::builder().http1_only());
+    let places = Connections::new(MAX_CONNECTIONS);
+    // Nobody stops it: it is dropped, and the connections with it.
+    let (_running, stopping) = watch::channel(false);
     let mut connections = tokio::task::JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let (stream, peer) = match listener.accept().await {
-            Ok((stream, peer)) => (stream, peer.ip()),
-            Err(error) => {
-                warn!(%error, "a connection to the admin address could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let server = server.clone();
+        let Some((stream, peer, entered)) = accept::accept(&listener, &places).await else { continue };
+        let (builder, server, stopping) = (builder.clone(), server.clone(), stopping.clone());
         connections.spawn(async move {
-            let _place = place;
-            let service = service_fn(move |request| {
+            let limits = server.limits;
+            let respond = |request| {
                 let server = server.clone();
-                async move { Ok::<_, std::convert::Infallible>(respond(request, peer, local, &server).await) }
-            });
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(64 << 10);
-            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-                debug!(%error, "connection ended with an error");
-            }
+                async move { respond(request, peer, local, &server).await }
+            };
+            accept::converse(stream, &entered, &builder, &limits, stopping, respond).await;
         });
     }
 }

@@ -13,6 +13,7 @@ use crate::caller::Caller;
 use crate::live::Live;
 use crate::mcp::{Headers as _, RpcError};
 use crate::policy::Denied;
+use crate::secret::Secret;
 
 /// The header of a key by itself.
 const API_KEY: &str = "x-api-key";
@@ -28,6 +29,72 @@ enum Given<'a> {
     Malformed,
 }
 
+/// What somebody proved who they are with, kept for a stream that outlives its request. Nothing, where a certificate did or nobody asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Proof {
+    /// Nothing in a header.
+    #[default]
+    Nothing,
+    /// A key.
+    Key(Secret),
+    /// A key or a token.
+    Bearer(Secret),
+}
+
+impl Proof {
+    /// What these headers, which were let in, prove it with.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        match given(headers) {
+            Given::Key(key) => Self::Key(Secret::new(key.to_owned())),
+            Given::Bearer(text) => Self::Bearer(Secret::new(text.to_owned())),
+            Given::Nothing | Given::Foreign | Given::Malformed => Self::Nothing,
+        }
+    }
+
+    /// Whom it proves now, over a connection that may say something too.
+    ///
+    /// # Errors
+    /// [`Unproven`].
+    pub(super) async fn holder(&self, peer: &Peer, live: &Live) -> Result<Caller, Unproven> {
+        let given = match self {
+            Self::Nothing => Given::Nothing,
+            Self::Key(key) => Given::Key(key.expose()),
+            Self::Bearer(text) => Given::Bearer(text.expose()),
+        };
+        identify(&given, Some(peer), live).await
+    }
+}
+
+/// Why it is not known who calls.
+pub(super) enum Unproven {
+    /// Nothing was given, and something has to be.
+    Missing,
+    /// What was given cannot be read.
+    Malformed,
+    /// What was given lets nobody in.
+    Refused(Refusal),
+}
+
+/// Who gives this, over a connection to this peer if it may say something of them.
+async fn identify(given: &Given<'_>, peer: Option<&Peer>, live: &Live) -> Result<Caller, Unproven> {
+    if live.auth.known().is_none() {
+        return Ok(Caller::Anonymous);
+    }
+    let identity = match given {
+        // A key or a token says more of who calls than the connection does, which a proxy may share among many.
+        Given::Nothing => match peer.and_then(|peer| peer.identity(live)) {
+            Some(identity) => Ok(identity),
+            None if live.plan.catalog.public => return Ok(Caller::Anonymous),
+            None => return Err(Unproven::Missing),
+        },
+        Given::Bearer(text) => live.auth.bearer(text).await,
+        Given::Key(key) => live.auth.key(key).await,
+        Given::Foreign => Err(Refusal::Bad("credentials of this kind are not taken here")),
+        Given::Malformed => return Err(Unproven::Malformed),
+    };
+    identity.map(Caller::Known).map_err(Unproven::Refused)
+}
+
 /// Who sent these headers, over a connection to this peer if it may say something of them.
 ///
 /// # Errors
@@ -39,36 +106,19 @@ pub(super) async fn caller(
     peer: Option<&Peer>,
     live: &Live,
 ) -> Result<Caller, Box<Reply>> {
-    if live.auth.known().is_none() {
-        return Ok(Caller::Anonymous);
-    }
-    // A key or a token says more of who calls than the connection does, which a proxy may share among many.
-    if matches!(given(headers), Given::Nothing)
-        && let Some(identity) = peer.and_then(|peer| peer.identity(live))
-    {
-        return Ok(Caller::Known(identity));
-    }
     let refuse = |status, error, why: &str| Err(Box::new(challenge(status, error, why, uri, headers, live)));
-    let identity = match given(headers) {
-        Given::Bearer(text) => live.auth.bearer(text).await,
-        Given::Key(key) => live.auth.key(key).await,
-        Given::Nothing if live.plan.catalog.public => return Ok(Caller::Anonymous),
-        Given::Nothing => {
-            return refuse(StatusCode::UNAUTHORIZED, None, &needs("calls need", live));
-        }
-        Given::Foreign => Err(Refusal::Bad("credentials of this kind are not taken here")),
-        Given::Malformed => {
+    match identify(&given(headers), peer, live).await {
+        Ok(caller) => Ok(caller),
+        Err(Unproven::Missing) => refuse(StatusCode::UNAUTHORIZED, None, &needs("calls need", live)),
+        Err(Unproven::Malformed) => {
             let why = "a call has one key or token, in one header";
-            return refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why);
+            refuse(StatusCode::BAD_REQUEST, Some("invalid_request"), why)
         }
-    };
-    match identity {
-        Ok(identity) => Ok(Caller::Known(identity)),
-        Err(Refusal::Bad(why)) => {
+        Err(Unproven::Refused(Refusal::Bad(why))) => {
             tracing::debug!(why, "a caller was not let in");
             refuse(StatusCode::UNAUTHORIZED, Some("invalid_token"), why)
         }
-        Err(Refusal::Unavailable) => Err(Box::new(unavailable())),
+        Err(Unproven::Refused(Refusal::Unavailable)) => Err(Box::new(unavailable())),
     }
 }
 

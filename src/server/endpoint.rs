@@ -10,11 +10,13 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use tokio::sync::mpsc;
 
+use super::auth::Proof;
 use super::body::Unread;
 use super::http::{self, Reply, refuse};
 use super::pace::Exchange;
 use super::peer::Peer;
 use super::sessions::Sessions;
+use super::standing::Standing;
 use super::{Server, auth, cors, guard, stream};
 use crate::call::Caller;
 use crate::live::Live;
@@ -33,7 +35,7 @@ const ID_LENGTH: usize = 24;
 /// Answers one request.
 pub(super) async fn respond(
     request: Request<Incoming>,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     server: &Server,
     live: Arc<Live>,
 ) -> Reply {
@@ -43,7 +45,7 @@ pub(super) async fn respond(
         Err(refusal) => return *refusal,
     };
     if request.method() != Method::POST {
-        return session_request(&request, &caller, server, &live);
+        return session_request(&request, peer, caller, server, &live);
     }
     let max_body = plan.max_body.0;
     let (mut parts, body) = request.into_parts();
@@ -54,9 +56,9 @@ pub(super) async fn respond(
         Err(unread) => return refusal(unread, max_body),
     };
     drop(exchange);
-    let (uri, headers, peers) = (parts.uri, parts.headers, server.peers.clone());
+    let (uri, headers, peer, peers) = (parts.uri, parts.headers, peer.clone(), server.peers.clone());
     let ip = client(peer.ip, &headers, &live.plan.server.trusted_proxies);
-    let post = Post { live, caller, ip, uri, headers, body, place: None, peers, session: None };
+    let post = Post { live, caller, peer, ip, uri, headers, body, place: None, peers, session: None };
     post.answer(server).await
 }
 
@@ -157,7 +159,13 @@ fn too_large(max: usize) -> Reply {
 }
 
 /// GET and DELETE of a legacy session: its stream of news, and its end.
-fn session_request(request: &Request<Incoming>, caller: &Caller, server: &Server, live: &Arc<Live>) -> Reply {
+fn session_request(
+    request: &Request<Incoming>,
+    peer: &Arc<Peer>,
+    caller: Caller,
+    server: &Server,
+    live: &Live,
+) -> Reply {
     match request.headers().one("mcp-protocol-version") {
         Ok(None) => {}
         Ok(Some(version)) if mcp::LEGACY.contains(&version) => {}
@@ -166,7 +174,7 @@ fn session_request(request: &Request<Incoming>, caller: &Caller, server: &Server
             return refuse(StatusCode::BAD_REQUEST, -32600, "this `MCP-Protocol-Version` is not spoken here");
         }
     }
-    let session = match session(request.headers(), caller, &server.sessions, live) {
+    let session = match session(request.headers(), &caller, &server.sessions, live) {
         Ok(session) => session,
         Err(refusal) => return *refusal,
     };
@@ -180,10 +188,26 @@ fn session_request(request: &Request<Incoming>, caller: &Caller, server: &Server
         return refuse(StatusCode::NOT_ACCEPTABLE, -32600, "`Accept` lists text/event-stream");
     }
     let Some(listening) = server.peers.news.listen() else { return overloaded() };
+    let (uri, headers) = (request.uri(), request.headers());
+    let ip = client(peer.ip, headers, &live.plan.server.trusted_proxies);
+    let who = (caller, guard::is_local(ip, uri, headers));
+    let who = standing(who, headers, peer, server, live.generation);
     match session.stream() {
-        Some(stream) => stream::news(session, stream, listening, &server.peers, server.live.clone()),
+        Some(stream) => stream::news((session, stream), listening, who, server),
         None => unknown_session(),
     }
+}
+
+/// Who was let in by these headers, for a stream that outlives their request; `who` is a caller, and whether it is on this machine.
+fn standing(
+    who: (Caller, bool),
+    headers: &HeaderMap,
+    peer: &Arc<Peer>,
+    server: &Server,
+    generation: u64,
+) -> Standing {
+    let proof = (Proof::of(headers), peer.clone());
+    Standing::new(proof, who, (server.live.clone(), generation), server.limits.proof)
 }
 
 fn unknown_session() -> Reply {
@@ -201,13 +225,14 @@ fn session(
         return Err(Box::new(refuse(StatusCode::BAD_REQUEST, -32600, "`Mcp-Session-Id` is given once")));
     };
     let idle = live.plan.server.session_idle.0;
-    sessions.find(id, caller, idle).ok_or_else(|| Box::new(unknown_session()))
+    sessions.find(id, (caller, Proof::of(headers)), idle).ok_or_else(|| Box::new(unknown_session()))
 }
 
 /// One POST with its body.
 struct Post {
     live: Arc<Live>,
     caller: Caller,
+    peer: Arc<Peer>,
     ip: IpAddr,
     uri: Uri,
     headers: HeaderMap,
@@ -304,10 +329,12 @@ impl Post {
         let (outlet, messages) = mpsc::channel(16);
         if kind.way == Way::Listens {
             let begun = self.listen();
+            let who = (self.caller.clone(), guard::is_local(self.ip, &self.uri, &self.headers));
+            let who = standing(who, &self.headers, &self.peer, server, self.live.generation);
             // Nothing of this request is needed any more, least of all its configuration.
             drop(self);
             let task = match begun {
-                Ok(listen) => tokio::spawn(async move { listen.run(&outlet).await }),
+                Ok(listen) => tokio::spawn(async move { listen.run(&outlet, who).await }),
                 Err(refusal) => return http::reply(refusal),
             };
             return stream::respond(stream::attached(task), messages).await;

@@ -1,5 +1,7 @@
 //! One HTTP request: its path, and the forms of replies.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -33,7 +35,7 @@ impl Headers for HeaderMap {
 }
 
 /// Answers one request.
-pub(super) async fn respond(request: Request<Incoming>, peer: &Peer, server: &Server) -> Reply {
+pub(super) async fn respond(request: Request<Incoming>, peer: &Arc<Peer>, server: &Server) -> Reply {
     let live = server.live.load();
     if !peer.holds(&live) {
         return misdirected(request.version());

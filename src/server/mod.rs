@@ -13,6 +13,7 @@ mod metadata;
 mod pace;
 mod peer;
 mod sessions;
+mod standing;
 mod status;
 pub mod stdio;
 mod stream;

@@ -31,6 +31,8 @@ pub struct Limits {
     pub body: Duration,
     /// Until the next 16 KiB of a reply are read.
     pub stall: Duration,
+    /// How long the proof of who listens to a stream counts, before it is looked at again.
+    pub proof: Duration,
     /// Connections open at the same time.
     pub connections: usize,
 }
@@ -42,6 +44,7 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             body: Duration::from_secs(30),
             stall: Duration::from_secs(40),
+            proof: Duration::from_secs(10),
             connections: 4096,
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::auth::Proof;
 use crate::call::Caller;
 use crate::mcp::Session;
 
@@ -23,6 +24,8 @@ pub(super) struct Sessions {
 struct Entry {
     session: Arc<Session>,
     seen: Instant,
+    /// What its latest request proved its caller with.
+    proof: Proof,
     /// Whether it came back after `initialize`.
     used: bool,
 }
@@ -70,18 +73,32 @@ impl Sessions {
             table.remove(&id).as_ref().map(end);
         }
         if max > 0 {
-            table.insert(session.id().to_owned(), Entry { session, seen: now, used: false });
+            table.insert(
+                session.id().to_owned(),
+                Entry { session, seen: now, proof: Proof::Nothing, used: false },
+            );
         }
         self.tell(&table);
         max > 0
     }
 
     /// The session of an id, if it is this caller's: the same one, whatever token they come with by now.
-    pub(super) fn find(&self, id: &str, caller: &Caller, idle: Duration) -> Option<Arc<Session>> {
-        self.find_at(Instant::now(), id, caller, idle)
+    pub(super) fn find(
+        &self,
+        id: &str,
+        (caller, proof): (&Caller, Proof),
+        idle: Duration,
+    ) -> Option<Arc<Session>> {
+        self.find_at(Instant::now(), id, (caller, proof), idle)
     }
 
-    fn find_at(&self, now: Instant, id: &str, caller: &Caller, idle: Duration) -> Option<Arc<Session>> {
+    fn find_at(
+        &self,
+        now: Instant,
+        id: &str,
+        (caller, proof): (&Caller, Proof),
+        idle: Duration,
+    ) -> Option<Arc<Session>> {
         let mut table = self.lock();
         let entry = table.get_mut(id).filter(|e| e.session.caller().key() == caller.key())?;
         if now.duration_since(entry.seen) >= idle && !entry.in_use() {
@@ -90,8 +107,18 @@ impl Sessions {
             return None;
         }
         entry.seen = now;
+        entry.proof = proof;
         entry.used = true;
         Some(entry.session.clone())
+    }
+
+    /// Ends a session whose caller does not come in any more with this proof, unless they have come with another one since.
+    pub(super) fn lapse(&self, id: &str, proof: &Proof) {
+        let mut table = self.lock();
+        if table.get(id).is_some_and(|entry| entry.proof == *proof) {
+            table.remove(id).as_ref().map(end);
+            self.tell(&table);
+        }
     }
 
     /// Ends a session.
@@ -110,6 +137,7 @@ fn end(entry: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     const IDLE: Duration = Duration::from_secs(1800);
 
@@ -118,7 +146,7 @@ mod tests {
     }
 
     fn find(table: &Sessions, id: &str) -> bool {
-        table.find(id, &Caller::Anonymous, IDLE).is_some()
+        table.find(id, (&Caller::Anonymous, Proof::Nothing), IDLE).is_some()
     }
 
     #[test]
@@ -137,6 +165,20 @@ mod tests {
     }
 
     #[test]
+    fn a_session_ends_with_its_proof_unless_its_caller_has_come_with_another() {
+        let table = Sessions::default();
+        let proof = |key: &str| Proof::Key(Secret::new(key.to_owned()));
+        let find = |key| table.find("a", (&Caller::Anonymous, proof(key)), IDLE).is_some();
+        assert!(table.insert(session("a"), 4, IDLE));
+        assert!(find("old") && find("new"));
+        table.lapse("a", &proof("old"));
+        assert!(find("new"), "the caller has another key by now");
+        table.lapse("a", &proof("new"));
+        assert!(!find("new"));
+        assert_eq!(table.number.get(), 0);
+    }
+
+    #[test]
     fn a_session_in_use_keeps_its_place_and_a_quiet_one_does_not() {
         let table = Sessions::default();
         let start = Instant::now();
@@ -144,7 +186,7 @@ mod tests {
         assert!(table.insert_at(start, running.clone(), 1, IDLE));
         assert!(!table.insert_at(start, session("b"), 1, IDLE), "in use");
         drop(running);
-        assert!(table.find_at(start, "a", &Caller::Anonymous, IDLE).is_some());
+        assert!(table.find_at(start, "a", (&Caller::Anonymous, Proof::Nothing), IDLE).is_some());
         assert!(!table.insert_at(start + QUIET / 2, session("b"), 1, IDLE), "came back a moment ago");
         assert!(table.insert_at(start + QUIET, session("b"), 1, IDLE));
         assert!(!find(&table, "a"));
@@ -154,7 +196,8 @@ mod tests {
     fn a_session_ends_when_it_is_idle_and_one_of_another_caller_is_none() {
         let table = Sessions::default();
         let start = Instant::now();
-        let find = |after, caller| table.find_at(start + after, "a", &caller, IDLE).is_some();
+        let find =
+            |after, caller| table.find_at(start + after, "a", (&caller, Proof::Nothing), IDLE).is_some();
         assert!(table.insert_at(start, session("a"), 4, IDLE));
         assert!(!find(Duration::ZERO, Caller::Local));
         assert!(find(IDLE / 2, Caller::Anonymous));

@@ -11,7 +11,7 @@ use tracing::{debug, info};
 
 use crate::call::Caller;
 use crate::live::LiveHandle;
-use crate::mcp::{self, Answer, Context, Peers, RpcError, Session};
+use crate::mcp::{self, Answer, Context, Hearer, Listener, Peers, RpcError, Session};
 use crate::talk::News;
 use crate::telemetry::span::Trace;
 
@@ -106,7 +106,7 @@ impl Client {
                 // In a statement of its own: the stream outlives the configuration that granted it.
                 let begun = mcp::listen(&message, &self.context());
                 match begun {
-                    Ok(listen) => listen.run(&self.answers).await,
+                    Ok(listen) => listen.run(&self.answers, Owner(self.live.clone())).await,
                     Err(refusal) => refusal,
                 }
             }
@@ -134,13 +134,32 @@ impl Client {
     }
 }
 
+/// The person who started the program, who stays who they are.
+struct Owner(LiveHandle);
+
+impl Owner {
+    fn hearer(&self) -> Hearer {
+        Hearer { live: self.0.load(), caller: Caller::Local, local: true }
+    }
+}
+
+impl Listener for Owner {
+    async fn now(&mut self) -> Option<Hearer> {
+        Some(self.hearer())
+    }
+
+    async fn lapsed(&mut self) {
+        std::future::pending().await
+    }
+}
+
 /// Tells a legacy client what has changed; a modern one listens by a request of its own.
 async fn tell(client: Arc<Client>) {
     let Some(mut listening) = client.peers.news.listen() else { return };
     while let Some(heard) = listening.next().await {
         if client.session.version().is_some() {
-            let live = client.live.load();
-            for notification in client.session.notifications(&heard, &live.plan.catalog.capabilities) {
+            let hearer = Owner(client.live.clone()).hearer();
+            for notification in client.session.notifications(&heard, &hearer) {
                 let _ = client.answers.send(notification).await;
             }
         }

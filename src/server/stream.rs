@@ -15,9 +15,11 @@ use hyper::{Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::Server;
 use super::http::{self, Reply};
-use crate::live::LiveHandle;
-use crate::mcp::{Answer, Peers, RpcError, Session, SessionStream};
+use super::sessions::Sessions;
+use super::standing::Standing;
+use crate::mcp::{Answer, Listener as _, RpcError, Session, SessionStream};
 use crate::talk::Listening;
 
 /// How long a stream may be silent before a comment shows that it lives.
@@ -63,15 +65,15 @@ pub(super) fn detached(task: JoinHandle<Answer>) -> Running {
 }
 
 /// The stream of news of a legacy session (MCP 2025-11-25, basic/transports): until the session ends, a later stream takes its
-/// place, the client goes away, or this server stops.
+/// place, the client goes away or is not let in any more, or this server stops.
 pub(super) fn news(
-    session: Arc<Session>,
-    own: SessionStream,
+    (session, own): (Arc<Session>, SessionStream),
     listening: Listening,
-    peers: &Peers,
-    live: LiveHandle,
+    standing: Standing,
+    server: &Server,
 ) -> Reply {
-    let state = News { session, own, listening, closing: peers.closing(), live, ready: VecDeque::new() };
+    let (closing, sessions) = (server.peers.closing(), server.sessions.clone());
+    let state = News { session, own, listening, standing, closing, sessions, ready: VecDeque::new() };
     let events = stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         Some((Ok(Frame::data(event)), state))
@@ -108,8 +110,9 @@ struct News {
     session: Arc<Session>,
     own: SessionStream,
     listening: Listening,
+    standing: Standing,
     closing: watch::Receiver<bool>,
-    live: LiveHandle,
+    sessions: Arc<Sessions>,
     ready: VecDeque<Vec<u8>>,
 }
 
@@ -122,13 +125,19 @@ impl News {
             }
             let heard = tokio::select! {
                 biased;
-                _ = self.closing.wait_for(|closing| *closing) => None,
-                () = self.own.ended() => None,
-                heard = self.listening.next() => heard,
+                _ = self.closing.wait_for(|closing| *closing) => return None,
+                () = self.own.ended() => return None,
+                () = self.standing.lapsed() => None,
+                heard = self.listening.next() => Some(heard?),
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(ALIVE)),
             };
-            self.ready
-                .extend(self.session.notifications(&heard?, &self.live.load().plan.catalog.capabilities));
+            let hearer = if heard.is_some() { self.standing.now().await } else { None };
+            let (Some(heard), Some(hearer)) = (heard, hearer) else {
+                // It holds no place for somebody who does not come in.
+                self.sessions.lapse(self.session.id(), self.standing.proof());
+                return None;
+            };
+            self.ready.extend(self.session.notifications(&heard, &hearer));
         }
     }
 }

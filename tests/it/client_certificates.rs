@@ -288,12 +288,19 @@ async fn what_a_reload_takes_away_is_gone_for_connections_that_are_open() {
     let mut second = Connection::over(open(&ops).await.unwrap());
     assert_eq!(who(&mut first, &[]).await, Ok("billing".to_owned()));
     assert_eq!(who(&mut second, &[]).await, Ok("ops".to_owned()));
+    let mut stream = Connection::over(open(&billing).await.unwrap());
+    let listen = modern("subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } }));
+    let headers = modern_headers("subscriptions/listen", None);
+    let head = stream.open_stream("POST", &headers, listen.to_string().as_bytes()).await;
+    assert_eq!((head.status, stream.event().await.is_some()), (200, true));
     // One entry goes.
     let mut fewer = whole.clone();
     fewer["auth"]["client_certificates"].as_array_mut().unwrap().remove(0);
     rig.change("gateway.yaml", &fewer.to_string()).await;
     assert_eq!(who(&mut first, &[]).await, Err(401));
     assert_eq!(who(&mut second, &[]).await, Ok("ops".to_owned()));
+    assert_eq!(stream.event().await.unwrap()["result"]["resultType"], "complete", "it listens on");
+    assert_eq!(stream.event().await, None);
     // It comes back, and then its authority goes.
     rig.change("gateway.yaml", &whole.to_string()).await;
     assert_eq!(who(&mut first, &[]).await, Ok("billing".to_owned()));

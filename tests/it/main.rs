@@ -43,6 +43,7 @@ mod include;
 mod injection;
 mod issuers;
 mod issuers_tls;
+mod lapsing;
 mod layers;
 mod legacy;
 mod listening;

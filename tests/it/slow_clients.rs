@@ -28,6 +28,7 @@ const LIMITS: Limits = Limits {
     idle: Duration::from_secs(6),
     body: Duration::from_secs(4),
     stall: Duration::from_secs(5),
+    proof: Duration::from_secs(10),
     connections: 4096,
 };
 
@@ -240,7 +241,8 @@ async fn idle_connections_end_and_those_that_listen_or_wait_for_a_call_do_not() 
         slow.url()
     );
     let short = Duration::from_millis(800);
-    let limits = Limits { head: short, idle: short, stall: short, body: short, connections: 100 };
+    let limits =
+        Limits { head: short, idle: short, stall: short, body: short, proof: short, connections: 100 };
     let gateway = Gateway::start_limited(&yaml, limits).await;
     let mut listens = gateway.connect().await;
     let listen = modern("subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } }));
@@ -298,4 +300,57 @@ async fn where_there_are_too_many_the_one_that_keeps_it_waiting_longest_goes() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(calls.reply().await.expect("a call was sacrificed").status, 200);
+}
+
+/// Asks for more and more, and reads nothing, until the other side takes no more.
+async fn never_reads(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let many = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+    for _ in 0..1000 {
+        match tokio::time::timeout(PAUSE, stream.write_all(&many)).await {
+            Ok(Ok(())) => {}
+            // It is full, or was ended already.
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    stream
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_never_shut_the_admin_address() {
+    let yaml = json!({
+        "server": { "admin": { "listen": "127.0.0.1:0" } },
+        "tools": { "hello": { "description": "H.", "static": { "text": "hello" } } },
+    });
+    let gateway = Gateway::start(&yaml.to_string()).await;
+    let admin = gateway.admin.unwrap();
+    let deaf = join_all((0..64).map(|_| never_reads(admin))).await;
+    let headers = crate::support::message::headers(&[("Host", "localhost")]);
+    for path in ["/healthz", "/metrics", "/status"] {
+        let mut probe = Connection::open(admin).await.unwrap();
+        let reply = probe.send("GET", path, &headers, b"").await.expect("shut out");
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    }
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn the_admin_address_ends_clients_at_the_limits_of_all() {
+    let yaml = json!({
+        "server": { "admin": { "listen": "127.0.0.1:0" } },
+        "tools": { "hello": { "description": "H.", "static": { "text": "hello" } } },
+    });
+    let short = Duration::from_millis(300);
+    let limits = Limits { head: short, idle: short, stall: short, ..Limits::default() };
+    let gateway = Gateway::start_limited(&yaml.to_string(), limits).await;
+    for first in ["", "GET /healthz HTTP/1.1\r\nHost: lo", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+    {
+        let mut client = TcpStream::connect(gateway.admin.unwrap()).await.unwrap();
+        client.write_all(first.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        let ended = tokio::time::timeout(LATE, client.read_to_end(&mut heard)).await;
+        assert!(ended.is_ok(), "{first:?} is still open");
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sidegate::config::{Environment, load_text};
-use sidegate::live::LiveHandle;
+use sidegate::live::{Live, LiveHandle};
 use sidegate::server::{self, Limits, Server};
 use sidegate::{app, diag, plan};
 use tempfile::TempDir;
@@ -108,6 +108,13 @@ impl Gateway {
     pub async fn stop(self) {
         let _ = self.stop.send(());
         self.server.await.unwrap();
+    }
+
+    /// Puts another text to use, as a reload does.
+    pub fn reload(&self, yaml: &str) {
+        let plan = compile(self.folder.path(), yaml).unwrap_or_else(|rendered| panic!("{rendered}"));
+        let current = self.live.load();
+        self.live.store(Live::open(plan, Some(&current)).unwrap());
     }
 
     pub async fn connect(&self) -> Connection {
