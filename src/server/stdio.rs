@@ -149,7 +149,7 @@ impl Listener for Owner {
     }
 
     async fn lapsed(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
