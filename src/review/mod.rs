@@ -2,6 +2,7 @@
 //! those who use the server. Opens no connection; secrets are masked.
 
 mod access;
+mod callers;
 mod compare;
 mod exposed;
 mod markdown;

@@ -68,6 +68,10 @@ impl Notes {
         self.add(Effect::Invisible, sentence);
     }
 
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
