@@ -20,6 +20,7 @@ pub(super) fn servers(old: &ServerPlan, new: &ServerPlan, notes: &mut Notes) {
         return;
     }
     reached(old, new, notes);
+    let_in(old, new, notes);
     settings(old, new, notes);
     if notes.is_empty() {
         notes.invisible("lists of it are written in another order");
@@ -110,7 +111,23 @@ impl Told<'_> {
     }
 }
 
-/// All but where it is reached. A new setting has its place here.
+/// Whose requests pass, by names and addresses.
+fn let_in(old: &ServerPlan, new: &ServerPlan, notes: &mut Notes) {
+    lists("host names", "pass", &old.allowed_hosts, &new.allowed_hosts, notes);
+    lists("origins", "pass", &old.allowed_origins, &new.allowed_origins, notes);
+    let (before, after) = (value(&old.trusted_proxies), value(&new.trusted_proxies));
+    let networks =
+        |list: &Value| -> Vec<String> { list.as_array().into_iter().flatten().map(plain).collect() };
+    let (gone, come) = apart_words(&networks(&before), &networks(&after));
+    if let Some(networks) = come {
+        notes.loosening(format!("proxies of {networks} are believed now"));
+    }
+    if let Some(networks) = gone {
+        notes.invisible(format!("proxies of {networks} are no longer believed"));
+    }
+}
+
+/// All that is not told by [`reached`] and [`let_in`]. A new setting has its place here.
 fn settings(old: &ServerPlan, new: &ServerPlan, notes: &mut Notes) {
     use Effect::{Breaking, Compatible, Invisible};
     let ServerPlan {
@@ -123,8 +140,8 @@ fn settings(old: &ServerPlan, new: &ServerPlan, notes: &mut Notes) {
         instructions,
         listen: _,
         path: _,
-        allowed_hosts,
-        allowed_origins,
+        allowed_hosts: _,
+        allowed_origins: _,
         max_body,
         max_concurrent_calls,
         drain,
@@ -135,7 +152,7 @@ fn settings(old: &ServerPlan, new: &ServerPlan, notes: &mut Notes) {
         lists_frozen,
         lists_limit,
         cache_max,
-        trusted_proxies,
+        trusted_proxies: _,
         log,
         audit,
         metrics,
@@ -146,18 +163,6 @@ fn settings(old: &ServerPlan, new: &ServerPlan, notes: &mut Notes) {
         auth,
         reloads: _,
     } = old;
-    lists("host names", "pass", allowed_hosts, &new.allowed_hosts, notes);
-    lists("origins", "pass", allowed_origins, &new.allowed_origins, notes);
-    let (before, after) = (value(trusted_proxies), value(&new.trusted_proxies));
-    let networks =
-        |list: &Value| -> Vec<String> { list.as_array().into_iter().flatten().map(plain).collect() };
-    let (gone, come) = apart_words(&networks(&before), &networks(&after));
-    if let Some(networks) = come {
-        notes.loosening(format!("proxies of {networks} are believed now"));
-    }
-    if let Some(networks) = gone {
-        notes.invisible(format!("proxies of {networks} are no longer believed"));
-    }
     limits("requests for lists", lists_limit.as_ref(), new.lists_limit.as_ref(), notes);
     if audit.is_some() && new.audit.is_none() {
         notes.loosening("calls are no longer recorded");
@@ -166,7 +171,7 @@ fn settings(old: &ServerPlan, new: &ServerPlan, notes: &mut Notes) {
     seen(status, &new.status, metrics.as_deref(), new.metrics.as_deref(), notes);
     match (lists_frozen, new.lists_frozen) {
         (true, false) => {
-            notes.breaking("its list of tools names all of them, and no longer two that reach the others")
+            notes.breaking("its list of tools names all of them, and no longer two that reach the others");
         }
         (false, true) => notes.compatible("its list of tools holds two that reach the others"),
         _ => {}

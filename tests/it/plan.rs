@@ -2,6 +2,8 @@
 
 mod git;
 mod kinds;
+mod routes;
+mod secrets;
 mod server;
 
 use std::fs;
@@ -53,6 +55,22 @@ pub fn compared_with(old: &str, old_files: &[(&str, &str)], new: &str, files: &[
         fs::write(folder.path().join("gateway.yaml"), text).unwrap();
     }
     compared_at(&was.path().join("gateway.yaml"), &is.path().join("gateway.yaml"))
+}
+
+/// Every wanted sentence has its effect.
+pub fn says(comparison: &Comparison, wanted: &[(Effect, &str)]) {
+    let said: Vec<_> = comparison.items.iter().flat_map(|item| &item.differences).collect();
+    for (effect, sentence) in wanted {
+        let found = said.iter().any(|d| d.effect == *effect && d.sentence.to_string().contains(sentence));
+        assert!(found, "not said: {effect:?} {sentence}\n{comparison}");
+    }
+}
+
+/// As [`says`], and there is nothing else.
+pub fn says_only(comparison: &Comparison, wanted: &[(Effect, &str)]) {
+    says(comparison, wanted);
+    let said = comparison.items.iter().map(|item| item.differences.len()).sum::<usize>();
+    assert_eq!(said, wanted.len(), "{comparison}");
 }
 
 fn compared_at(against: &Path, path: &Path) -> Comparison {

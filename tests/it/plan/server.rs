@@ -1,28 +1,12 @@
 //! Changes of a server's own settings: where it is reached, by whom, and what it says of itself.
 
 use rcgen::{CertificateParams, KeyPair};
-use sidegate::review::{Comparison, Effect};
+use sidegate::review::Effect;
 
-use super::{compared, compared_with};
+use super::{compared, compared_with, says_only};
 use Effect::{Breaking, Compatible, Invisible, Loosening};
 
 const TOOL: &str = "tools: { a: { description: A., static: { text: a } } }\n";
-
-/// Every wanted sentence has its effect.
-fn says(comparison: &Comparison, wanted: &[(Effect, &str)]) {
-    let said: Vec<_> = comparison.items.iter().flat_map(|item| &item.differences).collect();
-    for (effect, sentence) in wanted {
-        let found = said.iter().any(|d| d.effect == *effect && d.sentence.to_string().contains(sentence));
-        assert!(found, "not said: {effect:?} {sentence}\n{comparison}");
-    }
-}
-
-/// As [`says`], and there is nothing else.
-fn says_only(comparison: &Comparison, wanted: &[(Effect, &str)]) {
-    says(comparison, wanted);
-    let said = comparison.items.iter().map(|item| item.differences.len()).sum::<usize>();
-    assert_eq!(said, wanted.len(), "{comparison}");
-}
 
 fn with_auth(auth: &str) -> String {
     format!("auth: {{ {auth} }}\n{TOOL}")
