@@ -65,7 +65,7 @@ fn a_variable_that_is_set_is_not_shown_either() {
     assert_eq!(same, (Some(0), "no change against same\n".to_owned(), String::new()));
     // Whoever serves it takes what is there.
     let checked = look(&["check", "-c", "new"]);
-    assert!(checked.0 == Some(2) && checked.2.contains("Argon2id"), "{checked:?}");
+    assert!(checked.0 == Some(2) && checked.1.contains("Argon2id"), "{checked:?}");
 }
 
 #[test]
