@@ -36,6 +36,14 @@ enum Proof {
     Argon2(Arc<str>),
 }
 
+impl KeyPlan {
+    /// Whether the same key is told by both, whoever holds it.
+    #[must_use]
+    pub fn same_key(&self, other: &Self) -> bool {
+        self.proof == other.proof
+    }
+}
+
 impl fmt::Debug for KeyPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.identity.fmt(f)

@@ -14,8 +14,8 @@ const VERSION: u32 = 1;
 
 /// Show what a configuration exposes, or what a change of it adds, removes and breaks.
 ///
-/// Opens no connection and shows no secret. Something stands in for variables and `${file:…}` that are not there, so that it runs in a
-/// pipeline without its secrets; which ones is told on stderr. Each difference is one of: `breaking` (what worked before may fail),
+/// Opens no connection and shows no secret. Something stands in for variables and `${file:…}`, so that it runs in a pipeline without its
+/// secrets and shows none that are there; which ones are not there is told on stderr. Each difference is one of: `breaking` (what worked before may fail),
 /// `loosening` (more is allowed, or to more callers), `compatible` (clients may notice it), `invisible` (they do not).
 #[derive(Debug, Args)]
 #[command(

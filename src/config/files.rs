@@ -75,9 +75,20 @@ pub struct Elsewhere {
     pub there: PathBuf,
 }
 
+/// What is left of a path after a folder that it begins with, however the two are written.
+pub(crate) fn beneath(path: &Path, folder: &Path) -> Option<PathBuf> {
+    if let Ok(rest) = path.strip_prefix(folder)
+        && rest.is_relative()
+    {
+        return Some(rest.to_owned());
+    }
+    let (path, folder) = (std::path::absolute(path).ok()?, std::path::absolute(folder).ok()?);
+    path.strip_prefix(folder).ok().map(Path::to_owned)
+}
+
 impl Elsewhere {
     fn path(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.here).map_or_else(|_| path.to_owned(), |rest| self.there.join(rest))
+        beneath(path, &self.here).map_or_else(|| path.to_owned(), |rest| self.there.join(rest))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::files::{Disk, Files};
-use super::stand_in::stand_in;
+use super::stand_in::{is_shown, stand_in};
 use super::{Config, Watched, hide, include};
 use crate::diag::{Diagnostic, Diagnostics, SourceMap};
 use crate::yaml;
@@ -33,8 +33,8 @@ pub struct Origin<'a> {
     pub environment: &'a Environment,
     /// Where files stand.
     pub files: &'a dyn Files,
-    /// Whether something stands in for variables that are not set and for files of `${file:…}` that are not there: to look at a
-    /// configuration away from where it runs.
+    /// Whether something stands in for variables and for files of `${file:…}`, there or not: to look at a configuration away from
+    /// where it runs, and to show it without anything of where one looks.
     pub stand_ins: bool,
 }
 
@@ -83,14 +83,18 @@ impl yaml::Environment for Reader<'_> {
         Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
     }
 
-    fn stand_in(&mut self, whole: &str, place: yaml::Slot<'_>) -> Option<String> {
+    fn takes(&self, value: &str, place: yaml::Slot<'_>) -> bool {
+        !self.origin.stand_ins || is_shown(value, place)
+    }
+
+    fn stand_in(&mut self, whole: &str, place: yaml::Slot<'_>, value: Option<&str>) -> Option<String> {
         if !self.origin.stand_ins {
             return None;
         }
-        if !self.unset.iter().any(|known| known == whole) {
+        if value.is_none() && !self.unset.iter().any(|known| known == whole) {
             self.unset.push(whole.to_owned());
         }
-        Some(stand_in(whole, place))
+        Some(stand_in(whole, place, value))
     }
 
     fn names(&self) -> Vec<String> {
@@ -203,12 +207,22 @@ pub(super) fn tree_of(
 }
 
 pub(super) fn read_files(config: &mut Config, base: &Path, files: &dyn Files, loaded: &mut Loaded) {
+    let tls = config.server.http.tls.as_ref();
+    let pairs: Vec<_> =
+        tls.map(|tls| [tls.cert.path.span, tls.key.path.span]).into_iter().flatten().collect();
     for file in config.files() {
         match loaded.watched.read(&base.join(&file.path.value), files) {
             Ok(bytes) => file.content = Arc::from(bytes),
             Err(why) => {
                 let message = format!("cannot read `{}`: {why}", file.path.value);
                 let help = format!("paths start from the folder of this file: `{}`", base.display());
+                let help = if pairs.contains(&file.path.span) {
+                    format!(
+                        "{help}; where the real one is not, any certificate with its key does to check or to look"
+                    )
+                } else {
+                    help
+                };
                 let problem = Diagnostic::error("file-unreadable", message).at(file.path.span, "");
                 loaded.diagnostics.push(problem.help(help));
             }

@@ -12,6 +12,7 @@ mod stand_in;
 mod tls;
 mod watched;
 
+pub(crate) use files::beneath;
 pub use files::{Disk, Elsewhere, Files, MAX_FILE};
 pub(crate) use include::is_like;
 pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeConfig};

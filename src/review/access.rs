@@ -2,7 +2,7 @@
 
 use super::notes::Notes;
 use super::tree::apart_words;
-use super::words::word;
+use super::words::{apart, word};
 use crate::policy::cache::{CachePlan, Vary};
 use crate::policy::rate_limit::{Per, RateLimitPlan};
 use crate::policy::{PolicyPlan, RouteAuthPlan};
@@ -33,7 +33,8 @@ pub(super) fn access(old: &RouteAuthPlan, new: &RouteAuthPlan, notes: &mut Notes
         (None, Some(when)) => notes.breaking(format!("a condition decides who may use it: {}", word(when))),
         (Some(when), None) => notes.loosening(format!("the condition {} is gone", word(when))),
         (Some(old), Some(new)) if old != new => {
-            let change = format!("from {} to {}", word(old), word(new));
+            let (old, new) = apart(&old, &new);
+            let change = format!("from {old} to {new}");
             notes.breaking(format!("the condition changed {change}: it may let in fewer callers"));
             notes.loosening(format!("the condition changed {change}: it may let in other callers"));
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::notes::{Difference, Effect, Notes};
 use super::routes::{self, value};
 use super::words::{Sentence, word};
-use super::{server, tree};
+use super::{server, sources};
 use crate::plan::{Changes, Plan, PromptPlan, ResourcePlan, ToolPlan};
 use crate::policy::RouteAuthPlan;
 use crate::source::SourcePlan;
@@ -245,7 +245,7 @@ fn sources(old: &[(String, SourcePlan)], new: &[(String, SourcePlan)], items: &m
                 Change::Added
             }
             Some(old) => {
-                source(old, plan, &mut notes);
+                sources::source(old, plan, &mut notes);
                 Change::Changed
             }
         };
@@ -257,22 +257,4 @@ fn sources(old: &[(String, SourcePlan)], new: &[(String, SourcePlan)], items: &m
         notes.invisible("it is gone");
         push(items, "source", name, Change::Removed, None, notes);
     }
-}
-
-fn source(old: &SourcePlan, new: &SourcePlan, notes: &mut Notes) {
-    if old == new {
-        return;
-    }
-    if old.kind() != new.kind() {
-        return notes.invisible(format!("it is {} instead of {}", word(new.kind()), word(old.kind())));
-    }
-    let inner = |plan: &SourcePlan| {
-        value(plan).as_object().and_then(|map| map.values().next().cloned()).unwrap_or_default()
-    };
-    let (before, after) = (inner(old), inner(new));
-    let read_only = |plan: &Value| plan.get("read_only").and_then(Value::as_bool);
-    if let (Some(true), Some(false)) = (read_only(&before), read_only(&after)) {
-        notes.loosening("it is no longer read only");
-    }
-    notes.invisible(tree::told(&before, &after));
 }

@@ -2,6 +2,7 @@
 //! those who use the server. Opens no connection; secrets are masked.
 
 mod access;
+mod callers;
 mod compare;
 mod exposed;
 mod markdown;
@@ -10,6 +11,7 @@ mod revision;
 mod routes;
 mod schema;
 mod server;
+mod sources;
 mod text;
 mod tree;
 mod words;
@@ -28,7 +30,7 @@ use revision::Revision;
 /// What `git:` stands before.
 const GIT: &str = "git:";
 
-/// Loads and compiles what is looked at; something stands in for variables that are not set here.
+/// Loads and compiles what is looked at; something stands in for variables, whether they are set here or not.
 #[must_use]
 pub fn look(path: &Path, environment: &Environment) -> Checked {
     check_from(path, Origin { environment, files: &Disk, stand_ins: true })

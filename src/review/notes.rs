@@ -68,6 +68,16 @@ impl Notes {
         self.add(Effect::Invisible, sentence);
     }
 
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// What was found of a part, which `before` names, and not of the whole.
+    pub(super) fn append_of(&mut self, before: &str, part: Self) {
+        let more: Vec<_> = part.0.into_iter().filter(|found| !self.0.contains(found)).collect();
+        self.0.extend(more.into_iter().map(|d| Difference { sentence: d.sentence.after(before), ..d }));
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

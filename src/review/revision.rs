@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Disk, Files, MAX_FILE};
+use crate::config::{Disk, Files, MAX_FILE, beneath};
 use crate::telemetry::one_line;
 
 /// How long `git` may take for everything that is asked of one revision.
@@ -41,6 +41,15 @@ enum Object {
     Other,
     Large,
 }
+
+/// What stands at a path.
+enum Kind {
+    File,
+    Folder,
+}
+
+/// The mode of a link in a folder's list.
+const LINK: &str = "120000 ";
 
 impl Revision {
     /// Finds a revision in the repository that `here` is in.
@@ -88,10 +97,7 @@ impl Revision {
 
     /// The path in the repository; nothing if it is not of this configuration's folder.
     fn path(&self, path: &Path) -> Option<PathBuf> {
-        path.strip_prefix(&self.here)
-            .ok()
-            .filter(|rest| !rest.is_absolute())
-            .map(|rest| self.there.join(rest))
+        beneath(path, &self.here).map(|rest| self.there.join(rest))
     }
 
     fn object(&self, path: &str) -> Result<Object, String> {
@@ -117,6 +123,40 @@ impl Revision {
             (Some("symlink"), Some(_)) => Object::Other,
             _ => Object::Missing,
         })
+    }
+
+    /// What stands at each of these paths behind all links, and its id; nothing where nothing does that is of the repository.
+    fn kinds(&self, paths: &[&str]) -> Result<Vec<Option<(Kind, String)>>, String> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut asked = String::new();
+        for path in paths {
+            // No path of the repository has a line break that could be asked for.
+            let path = if path.contains(['\n', '\0']) { "\u{1}" } else { path };
+            asked.push_str(&format!("{}:{path}\n", self.commit));
+        }
+        let arguments = ["cat-file", "--batch-check", "--follow-symlinks"].map(OsStr::new);
+        let answer = self.git(&arguments, asked.as_bytes(), MAX_LIST)?;
+        let (mut rest, mut found) = (answer.as_slice(), Vec::new());
+        for _ in paths {
+            let end = rest.iter().position(|byte| *byte == b'\n').ok_or("git broke off")?;
+            let (line, after) = rest.split_at(end);
+            rest = after.get(1..).unwrap_or_default();
+            let line = String::from_utf8_lossy(line);
+            found.push(match line.split(' ').collect::<Vec<_>>().as_slice() {
+                [id, "tree", _] if !id.contains(':') => Some((Kind::Folder, (*id).to_owned())),
+                [id, "blob", _] if !id.contains(':') => Some((Kind::File, (*id).to_owned())),
+                ["symlink" | "dangling" | "loop" | "notdir", size] => {
+                    // What it leads to follows on lines of its own.
+                    let size = size.parse::<usize>().map_err(|_| "git broke off")?;
+                    rest = rest.get(size.saturating_add(1)..).unwrap_or_default();
+                    None
+                }
+                _ => None,
+            });
+        }
+        Ok(found)
     }
 
     /// Runs git with these arguments, never through a shell.
@@ -155,8 +195,9 @@ impl Revision {
     /// What it answers and what it complains of.
     fn talk(&self, child: &mut Child, input: &[u8], limit: u64) -> Result<(Vec<u8>, Vec<u8>), String> {
         if let Some(mut stdin) = child.stdin.take() {
+            let input = input.to_vec();
             // One that does not read fails below.
-            let _ = stdin.write_all(input);
+            std::thread::spawn(move || stdin.write_all(&input));
         }
         let (sender, answers) = mpsc::channel();
         let out = child.stdout.take().map(|out| Box::new(out.take(limit + 1)) as Box<dyn Read + Send>);
@@ -205,16 +246,31 @@ impl Files for Revision {
     fn list(&self, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<(String, bool)>, String> {
         let Some(path) = self.path(folder) else { return Disk.list(folder, wanted) };
         let path = inside(&path).ok_or("it is outside of the repository")?;
-        let tree = format!("{}:{path}", self.commit);
+        let tree = match self.kinds(&[&path])?.pop().flatten() {
+            Some((Kind::Folder, tree)) => tree,
+            Some((Kind::File, _)) => return Err("it is not a folder".to_owned()),
+            None => return Err("there is no such folder in this revision".to_owned()),
+        };
         let listed = self.git(&["ls-tree", "-z", "--full-tree", &tree].map(OsStr::new), b"", MAX_LIST)?;
         if listed.len() as u64 > MAX_LIST {
             return Err("it has too many entries".to_owned());
         }
-        let entries = listed.split(|byte| *byte == 0).filter_map(|entry| {
-            let (about, name) = std::str::from_utf8(entry).ok()?.split_once('\t')?;
-            Some((name.to_owned(), about.split(' ').nth(1) == Some("tree")))
-        });
-        Ok(entries.filter(|(name, _)| wanted(name)).collect())
+        let mut links = Vec::new();
+        let mut entries = Vec::new();
+        for entry in listed.split(|byte| *byte == 0) {
+            let told = std::str::from_utf8(entry).ok().and_then(|entry| entry.split_once('\t'));
+            let Some((about, name)) = told.filter(|(_, name)| wanted(name)) else { continue };
+            if about.starts_with(LINK) {
+                links.push((name.to_owned(), format!("{path}/{name}")));
+            } else {
+                entries.push((name.to_owned(), about.split(' ').nth(1) == Some("tree")));
+            }
+        }
+        let paths: Vec<&str> = links.iter().map(|(_, path)| path.trim_start_matches('/')).collect();
+        for (kind, (name, _)) in self.kinds(&paths)?.into_iter().zip(&links) {
+            entries.push((name.clone(), matches!(kind, Some((Kind::Folder, _)))));
+        }
+        Ok(entries)
     }
 
     fn name(&self, path: &Path) -> String {

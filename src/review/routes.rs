@@ -9,7 +9,7 @@ use super::schema::{Comparing, Way};
 use super::tree;
 use super::words::{word, words};
 use crate::output::OutputPlan;
-use crate::params::ParamsPlan;
+use crate::params::{Param, ParamsPlan};
 use crate::plan::{ListedPlan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
 use crate::source::OpPlan;
 
@@ -101,6 +101,13 @@ pub(super) fn prompts(old: &PromptPlan, new: &PromptPlan, notes: &mut Notes) {
     if writes(new) && !writes(old) {
         notes.loosening("fetching its values may change something");
     }
+    for (name, after) in &new.data {
+        let Some((_, before)) = old.data.iter().find(|(other, _)| other == name) else { continue };
+        let mut own = Notes::default();
+        outputs(&before.output, &after.output, &mut own);
+        policies(&before.policy, &after.policy, &mut own);
+        notes.append_of(&format!("of {}, which is fetched for it: ", word(name)), own);
+    }
     if old.data != new.data {
         notes.invisible("what is fetched for it changed");
     }
@@ -154,12 +161,26 @@ fn params(old: &ParamsPlan, new: &ParamsPlan, whole: &'static str, notes: &mut N
         let name = word(&after.name);
         match (before, &after.from) {
             (Some(before), _) if before == after => {}
+            (Some(before), None) if before.from.is_none() && before.fixed == after.fixed => {
+                notes.invisible(format!("what is said of {name}, which is pinned, changed"));
+            }
             (Some(before), None) if before.from.is_none() => {
-                notes.invisible(format!("what {name} is pinned to changed"));
+                notes.loosening(format!("what {name} is pinned to changed: calls may reach something else"));
             }
-            (_, Some(from)) => {
-                notes.invisible(format!("{name} is {} of the caller's identity now", word(&from.field)));
+            (Some(Param { from: Some(before), .. }), Some(from)) => {
+                let change = if before.field == from.field {
+                    format!("what {name} may be of the caller's identity changed")
+                } else {
+                    let (old, new) = (word(&before.field), word(&from.field));
+                    format!("{name} is {new} of the caller's identity instead of {old}")
+                };
+                notes.breaking(format!("{change}: callers may be refused, or see less"));
+                notes.loosening(format!("{change}: callers may see something else"));
             }
+            (_, Some(from)) => notes.breaking(format!(
+                "{name} is {} of the caller's identity now: who has none is refused",
+                word(&from.field)
+            )),
             (Some(before), None) => {
                 let from = before.from.as_ref().map(|from| word(&from.field)).unwrap_or_default();
                 notes.loosening(format!("{name} is pinned, and no longer {from} of the caller's identity"));
@@ -196,6 +217,10 @@ fn operations(old: &OpPlan, new: &OpPlan, notes: &mut Notes) {
     if old.reads_only() && !new.reads_only() {
         notes.loosening("it may change something: it only read before");
     }
+    asked(old, new, notes);
+    if let (OpPlan::Fixed(_), OpPlan::Fixed(_)) = (old, new) {
+        return notes.compatible("its content changed");
+    }
     let (before, after) = (super::exposed::kind(old), super::exposed::kind(new));
     match (old.source(), new.source()) {
         (Some(one), Some(other)) if one != other => {
@@ -222,6 +247,29 @@ fn operations(old: &OpPlan, new: &OpPlan, notes: &mut Notes) {
         [] if old.source() == new.source() => notes.invisible("a secret of its operation changed"),
         [] => {}
         keys => notes.invisible(format!("its operation changed: {}", words(keys))),
+    }
+}
+
+/// What clients have to be able to do before it answers.
+fn asked(old: &OpPlan, new: &OpPlan, notes: &mut Notes) {
+    let fixed = |op: &OpPlan| -> (Vec<String>, Vec<String>) {
+        let OpPlan::Fixed(fixed) = op else { return Default::default() };
+        (fixed.questions().map(str::to_owned).collect(), fixed.requires().map(ToString::to_string).collect())
+    };
+    let ((questions, needs), (asks, requires)) = (fixed(old), fixed(new));
+    let (gone, come) = tree::apart_words(&questions, &asks);
+    if let Some(names) = come {
+        notes.breaking(format!("clients are asked for {names}: those that cannot ask are refused"));
+    }
+    if let Some(names) = gone {
+        notes.compatible(format!("clients are no longer asked for {names}"));
+    }
+    let (gone, come) = tree::apart_words(&needs, &requires);
+    if let Some(names) = come {
+        notes.breaking(format!("clients have to be capable of {names} now"));
+    }
+    if let Some(names) = gone {
+        notes.compatible(format!("clients no longer have to be capable of {names}"));
     }
 }
 

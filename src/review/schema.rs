@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value};
 
 use super::notes::{Effect, Notes};
-use super::words::{word, words};
+use super::words::{apart, word, words};
 
 /// Which way values go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ const UPPER: [(&str, &str); 5] = [
     ("maxProperties", "the greatest number of members"),
 ];
 /// What nobody can compare: another one is taken for a narrower one.
-const OPAQUE: [&str; 23] = [
+const OPAQUE: [&str; 31] = [
     "pattern",
     "format",
     "multipleOf",
@@ -55,6 +55,14 @@ const OPAQUE: [&str; 23] = [
     "else",
     "$ref",
     "$defs",
+    "definitions",
+    "$dynamicRef",
+    "$recursiveRef",
+    "$anchor",
+    "$dynamicAnchor",
+    "$id",
+    "dependencies",
+    "additionalItems",
     "const",
 ];
 /// What is compared by name below.
@@ -274,7 +282,9 @@ impl Comparing<'_> {
                 matches!(lists, (Some(before), Some(after)) if before.iter().all(|b| after.contains(b)));
             let effect = match (key.as_str(), self.way) {
                 ("anyOf", Way::In) if more || after.is_none() => Effect::Compatible,
-                ("anyOf" | "$defs", _) => Effect::Breaking,
+                ("anyOf" | "$defs" | "definitions", _) => Effect::Breaking,
+                // Clients have to send a header besides.
+                ("x-mcp-header", Way::In) if after.is_some() => Effect::Breaking,
                 (key, Way::In) if OPAQUE.contains(&key) && after.is_none() => Effect::Compatible,
                 (key, Way::Out) if OPAQUE.contains(&key) && before.is_none() => Effect::Compatible,
                 (key, _) if OPAQUE.contains(&key) => Effect::Breaking,
@@ -292,10 +302,12 @@ fn keyword(key: &str, what: &str, before: Option<&Value>, after: Option<&Value>)
     };
     let long = matches!(key, "description" | "title")
         || !matches!(before.or(after), Some(Value::String(_) | Value::Number(_) | Value::Bool(_)));
-    let text = |value: &Value| word(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &Value| word(plain(value));
     match (before, after) {
         (Some(before), Some(after)) if !long => {
-            format!("{name} of {what} changed from {} to {}", text(before), text(after))
+            let (before, after) = apart(&plain(before), &plain(after));
+            format!("{name} of {what} changed from {before} to {after}")
         }
         (None, Some(after)) if !long => format!("{name} of {what} is {} now", text(after)),
         (Some(_), None) => format!("{name} of {what} is gone"),

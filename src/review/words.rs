@@ -12,6 +12,8 @@ const OPEN: char = '\u{2}';
 const CLOSE: char = '\u{3}';
 /// The longest word that is shown, in characters.
 const MAX_WORD: usize = 120;
+/// How much of what two long words share is shown before the first difference, in characters.
+const LED_BY: usize = 20;
 
 /// A sentence. As text its foreign words stand between backticks.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +32,11 @@ impl From<&str> for Sentence {
 }
 
 impl Sentence {
+    /// With something before it.
+    pub(super) fn after(&self, before: &str) -> Self {
+        Self(format!("{before}{}", self.0))
+    }
+
     /// For a cell of a markdown table.
     pub(super) fn markdown(&self) -> String {
         let mut out = String::with_capacity(self.0.len());
@@ -66,6 +73,23 @@ impl Serialize for Sentence {
 /// A word of the configuration for a sentence.
 pub(super) fn word(text: impl fmt::Display) -> String {
     format!("{OPEN}{}{CLOSE}", shown(&text.to_string()))
+}
+
+/// Two words that differ, both cut around the first difference where they are long.
+pub(super) fn apart(old: &str, new: &str) -> (String, String) {
+    let lines = [one_line(old.trim()), one_line(new.trim())];
+    let [before, after] = &lines;
+    let same = before.chars().zip(after.chars()).take_while(|(one, other)| one == other).count();
+    if same < MAX_WORD / 2 || lines.iter().all(|line| line.chars().count() <= MAX_WORD) {
+        return (word(old), word(new));
+    }
+    let cut = |line: &str| {
+        let mut rest = line.chars().skip(same - LED_BY);
+        let shown: String = rest.by_ref().take(MAX_WORD - LED_BY).collect();
+        let more = if rest.next().is_some() { "…" } else { "" };
+        format!("{OPEN}…{shown}{more}{CLOSE}")
+    };
+    (cut(before), cut(after))
 }
 
 /// Several of them.
@@ -110,6 +134,24 @@ mod tests {
         let markdown = sentence.markdown();
         let inner = markdown.strip_prefix("<code>").and_then(|m| m.strip_suffix("</code> is new")).unwrap();
         assert!(!inner.contains(['|', '`', '<', '>', '\n', '[', '(', '@', '\\', '*']), "{inner}");
+    }
+
+    #[test]
+    fn two_long_words_are_cut_around_what_differs() {
+        let of = |end: &str| format!("{}{end}{}", "é".repeat(500), "z".repeat(300));
+        let (old, new) = apart(&of("a"), &of("b"));
+        let led = "é".repeat(LED_BY);
+        assert!(
+            old.starts_with(&format!("{OPEN}…{led}azz")) && old.ends_with(&format!("z…{CLOSE}")),
+            "{old}"
+        );
+        assert!(new.starts_with(&format!("{OPEN}…{led}bzz")), "{new}");
+        assert!(old.chars().count() <= MAX_WORD + 4);
+        assert_eq!(apart("a", "b"), (word("a"), word("b")));
+        let (short, long) = apart(&"a".repeat(130), &"a".repeat(140));
+        assert_ne!(short, long);
+        let (first, second) = apart(&format!("b{}", "a".repeat(500)), &"a".repeat(500));
+        assert_ne!(first, second);
     }
 
     #[test]

@@ -16,8 +16,12 @@ pub trait Environment {
     fn file(&mut self, path: &str) -> Result<String, String>;
     /// Names that are set, for "did you mean".
     fn names(&self) -> Vec<String>;
-    /// What stands in for a `${…}` whose value is not there; nothing if that is a mistake.
-    fn stand_in(&mut self, _whole: &str, _place: Slot<'_>) -> Option<String> {
+    /// Whether a value that is there may be taken; where not, the default or what stands in for it is.
+    fn takes(&self, _value: &str, _place: Slot<'_>) -> bool {
+        true
+    }
+    /// What stands in for a `${…}` whose value is not there, or is not taken; nothing if that is a mistake.
+    fn stand_in(&mut self, _whole: &str, _place: Slot<'_>, _value: Option<&str>) -> Option<String> {
         None
     }
 }
@@ -129,14 +133,18 @@ fn resolve(
 ) -> Result<String, Box<Diagnostic>> {
     let whole = format!("${{{inner}}}");
     if let Some(path) = inner.strip_prefix("file:") {
-        return environment.file(path).or_else(|why| environment.stand_in(&whole, slot).ok_or(why)).map_err(
-            |why| {
-                Box::new(
-                    Diagnostic::error("file-unreadable", format!("cannot read the file of `{whole}`: {why}"))
-                        .within(span, whole, ""),
-                )
-            },
-        );
+        let read = environment.file(path);
+        if !read.as_ref().is_ok_and(|value| environment.takes(value, slot))
+            && let Some(value) = environment.stand_in(&whole, slot, read.as_deref().ok())
+        {
+            return Ok(value);
+        }
+        return read.map_err(|why| {
+            Box::new(
+                Diagnostic::error("file-unreadable", format!("cannot read the file of `{whole}`: {why}"))
+                    .within(span, whole, ""),
+            )
+        });
     }
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -153,12 +161,12 @@ fn resolve(
         ));
     }
     // As in a shell, `:-` also covers a variable that is set but empty.
-    match (environment.variable(name), default) {
-        (Some(value), None) => Ok(value),
-        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+    let set = environment.variable(name).filter(|value| default.is_none() || !value.is_empty());
+    match (set, default) {
+        (Some(value), _) if environment.takes(&value, slot) => Ok(value),
         (_, Some(default)) => Ok(default.to_owned()),
-        (None, None) => {
-            if let Some(value) = environment.stand_in(&whole, slot) {
+        (set, None) => {
+            if let Some(value) = environment.stand_in(&whole, slot, set.as_deref()) {
                 return Ok(value);
             }
             let names = environment.names();

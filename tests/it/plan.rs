@@ -2,6 +2,9 @@
 
 mod git;
 mod kinds;
+mod routes;
+mod secrets;
+mod server;
 
 use std::fs;
 use std::path::Path;
@@ -42,13 +45,41 @@ pub fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 /// What a look at two texts finds, each in a file of its own.
 pub fn compared(old: &str, new: &str) -> Comparison {
     let folder = folder(&[("old.yaml", old), ("new.yaml", new)]);
-    let (path, against) = (folder.path().join("new.yaml"), folder.path().join("old.yaml"));
+    compared_at(&folder.path().join("old.yaml"), &folder.path().join("new.yaml"))
+}
+
+/// What a look at two texts finds, each in a folder with its own files beside it.
+pub fn compared_with(old: &str, old_files: &[(&str, &str)], new: &str, files: &[(&str, &str)]) -> Comparison {
+    let (was, is) = (folder(old_files), folder(files));
+    for (folder, text) in [(&was, old), (&is, new)] {
+        fs::write(folder.path().join("gateway.yaml"), text).unwrap();
+    }
+    compared_at(&was.path().join("gateway.yaml"), &is.path().join("gateway.yaml"))
+}
+
+/// Every wanted sentence has its effect.
+pub fn says(comparison: &Comparison, wanted: &[(Effect, &str)]) {
+    let said: Vec<_> = comparison.items.iter().flat_map(|item| &item.differences).collect();
+    for (effect, sentence) in wanted {
+        let found = said.iter().any(|d| d.effect == *effect && d.sentence.to_string().contains(sentence));
+        assert!(found, "not said: {effect:?} {sentence}\n{comparison}");
+    }
+}
+
+/// As [`says`], and there is nothing else.
+pub fn says_only(comparison: &Comparison, wanted: &[(Effect, &str)]) {
+    says(comparison, wanted);
+    let said = comparison.items.iter().map(|item| item.differences.len()).sum::<usize>();
+    assert_eq!(said, wanted.len(), "{comparison}");
+}
+
+fn compared_at(against: &Path, path: &Path) -> Comparison {
     let plan = |checked: sidegate::plan::Checked| {
         let said = format!("{:?}", checked.diagnostics);
         checked.plan.unwrap_or_else(|| panic!("{said}"))
     };
-    let new = plan(review::look(&path, &environment()));
-    let old = plan(review::look_at_old(against.to_str().unwrap(), &path, &environment()).unwrap());
+    let new = plan(review::look(path, &environment()));
+    let old = plan(review::look_at_old(against.to_str().unwrap(), path, &environment()).unwrap());
     review::compare("old.yaml", &old, &new)
 }
 

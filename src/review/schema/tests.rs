@@ -44,6 +44,20 @@ fn what_narrows_arguments_breaks_and_what_widens_them_does_not() {
         (json!({ "items": {} }), json!({ "items": { "type": "string" } }), "the type of `a[]`", "`a[]`"),
         (json!({ "anyOf": [{}, { "type": "null" }] }), json!({ "anyOf": [{}] }), "`anyOf` of `a`", "`anyOf`"),
         (json!({}), json!({ "not": {} }), "`a` has `not` now", "`not` of `a` is gone"),
+        (
+            json!({}),
+            json!({ "$dynamicRef": "#x" }),
+            "`$dynamicRef` of `a` is `#x` now",
+            "`$dynamicRef` of `a` is gone",
+        ),
+        (json!({}), json!({ "dependencies": { "x": ["y"] } }), "`a` has `dependencies` now", "is gone"),
+        (
+            json!({}),
+            json!({ "additionalItems": false }),
+            "`additionalItems` of `a` is `false` now",
+            "is gone",
+        ),
+        (json!({}), json!({ "x-mcp-header": "A" }), "`x-mcp-header` of `a` is `A` now", "is gone"),
         (json!({}), member(&json!({})), "anything", "anything"),
     ] {
         let (effect, sentence) = compare(Way::In, &member(&old), &member(&new)).unwrap();
@@ -53,6 +67,22 @@ fn what_narrows_arguments_breaks_and_what_widens_them_does_not() {
         assert_eq!(effect, Effect::Compatible, "{sentence}");
         assert!(sentence.contains(widens), "{sentence}");
     }
+}
+
+#[test]
+fn definitions_that_change_break_and_long_texts_are_told_apart() {
+    for key in ["$defs", "definitions"] {
+        let of = |schema: Value| {
+            member(&json!({ "$ref": format!("#/properties/a/{key}/x"), key: { "x": schema } }))
+        };
+        for (old, new) in [(json!({}), json!(false)), (json!(false), json!({}))] {
+            let (effect, sentence) = compare(Way::In, &of(old), &of(new)).unwrap();
+            assert_eq!((effect, sentence.contains(key)), (Effect::Breaking, true), "{sentence}");
+        }
+    }
+    let of = |end: &str| member(&json!({ "pattern": format!("^{}{end}$", "x".repeat(200)) }));
+    let (_, sentence) = compare(Way::In, &of("one"), &of("two")).unwrap();
+    assert!(sentence.contains("xone$`") && sentence.contains("xtwo$`"), "{sentence}");
 }
 
 #[test]

@@ -151,6 +151,11 @@ impl Fixed {
         self.steps.iter().any(Step::repeats)
     }
 
+    /// What a client has to be capable of, as it is written.
+    pub fn requires(&self) -> impl Iterator<Item = &Value> {
+        self.steps.iter().filter_map(|s| if let Step::Require(needs) = s { Some(needs) } else { None })
+    }
+
     /// Whether it writes log lines to the client.
     #[must_use]
     pub fn logs(&self) -> bool {

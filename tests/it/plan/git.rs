@@ -119,6 +119,60 @@ fn links_inside_a_revision_are_followed_and_those_out_of_it_are_not() {
     assert!(err.contains("link out of the repository"), "{err}");
 }
 
+#[cfg(unix)]
+#[test]
+fn folders_behind_links_are_listed_in_a_revision() {
+    let tool = |name: &str| format!("tools: {{ {name}: {{ description: A., static: {{ text: a }} }} }}\n");
+    let folder = folder(&[
+        ("g/gateway.yaml", "include: ['linked/*.yaml', 'shop*/r/*.yaml']\n"),
+        ("routes/a.yaml", &tool("a")),
+        ("parts/r/b.yaml", &tool("b")),
+    ]);
+    let root = folder.path();
+    for (to, link) in
+        [("../routes", "g/linked"), ("../parts", "g/shop"), ("none", "g/shop-gone"), ("/", "g/shop-out")]
+    {
+        std::os::unix::fs::symlink(to, root.join(link)).unwrap();
+    }
+    git(root, &["init", "-q", "-b", "main"]);
+    git(root, &["add", "."]);
+    git(root, &["commit", "-q", "-m", "one"]);
+    let against = ["plan", "-c", "g", "--against", "git:main:g"];
+    let same = run(root, &against);
+    assert_eq!(same.1, "no change against git:main:g\n", "{same:?}");
+    std::fs::remove_file(root.join("routes/a.yaml")).unwrap();
+    std::fs::write(root.join("parts/r/b.yaml"), tool("b").replace("A.", "B.")).unwrap();
+    let (code, out, err) = run(root, &against);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(out.contains("tool a: removed") && out.contains("tool b: changed"), "{out}");
+}
+
+#[test]
+fn files_named_by_whole_paths_are_those_of_the_revision_and_of_the_other_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let tool = |said: &str| format!("tools: {{ a: {{ description: {said}, static: {{ text: a }} }} }}\n");
+    let config = format!("include: ['{0}/g/parts/*.yaml', '{0}/g/more.yaml']\n", root.display());
+    for place in ["g", "old"] {
+        std::fs::create_dir_all(root.join(place).join("parts")).unwrap();
+        std::fs::write(root.join(place).join("gateway.yaml"), &config).unwrap();
+        std::fs::write(root.join(place).join("parts/a.yaml"), tool("Old.")).unwrap();
+        std::fs::write(root.join(place).join("more.yaml"), tool("Old.").replace(" a:", " b:")).unwrap();
+    }
+    git(&root, &["init", "-q", "-b", "main"]);
+    git(&root, &["add", "."]);
+    git(&root, &["commit", "-q", "-m", "one"]);
+    std::fs::write(root.join("g/parts/a.yaml"), tool("New.")).unwrap();
+    std::fs::write(root.join("g/more.yaml"), tool("New.").replace(" a:", " b:")).unwrap();
+    for (place, config, against) in
+        [(&root, "g", "git:main:g"), (&root.join("g"), "gateway.yaml", "git:main:g"), (&root, "g", "old")]
+    {
+        let (code, out, err) = run(place, &["plan", "-c", config, "--against", against]);
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(out.contains("tool a: changed") && out.contains("tool b: changed"), "{against}: {out}{err}");
+    }
+}
+
 #[test]
 fn what_is_not_there_is_said_and_nothing_is_run() {
     let repository = repository();
