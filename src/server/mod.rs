@@ -11,6 +11,7 @@ mod health;
 mod http;
 mod metadata;
 mod pace;
+mod paced;
 mod peer;
 mod sessions;
 mod standing;
