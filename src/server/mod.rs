@@ -18,6 +18,7 @@ mod standing;
 mod status;
 pub mod stdio;
 mod stream;
+mod turns;
 
 pub use accept::{Server, run};
 pub use pace::Limits;

@@ -161,8 +161,8 @@ async fn read_evenly(stream: &mut TcpStream, time: Duration, ends: impl Fn(usize
     let (begun, mut came) = (Instant::now(), 0);
     let mut buffer = vec![0; 16 << 10];
     while !ends(came) {
-        let due = begun.elapsed().as_secs_f64() / time.as_secs_f64();
-        if (came as f64) < due * LARGE as f64 {
+        let due = LARGE as u128 * begun.elapsed().as_millis() / time.as_millis();
+        if (came as u128) < due {
             match tokio::time::timeout(LATE, stream.read(&mut buffer)).await.expect("nothing comes") {
                 Ok(length) if length > 0 => came += length,
                 _ => break,
