@@ -33,6 +33,8 @@ const MAX_STREAMS: u32 = 128;
 const MAX_RESET: usize = 20;
 /// Streams of a connection that were reset for what the client did wrong on them; beyond, it ends.
 const MAX_FAULTS: usize = 100;
+/// How long an answer to PING may take: it waits behind all that a slow reader has not read yet.
+const ANSWER: Duration = Duration::from_secs(300);
 /// What the system may hold of a connection that it has not sent yet: more would hide for long that a client does not read.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 32 << 10;
@@ -168,7 +170,8 @@ pub(super) fn builder() -> auto::Builder<TokioExecutor> {
         .max_send_buf_size(64 << 10)
         .max_pending_accept_reset_streams(MAX_RESET)
         .max_local_error_reset_streams(MAX_FAULTS)
-        .keep_alive_interval(Some(Duration::from_secs(30)));
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(ANSWER);
     builder
 }
 
