@@ -179,6 +179,7 @@ const READING: Limits = Limits {
     idle: Duration::from_secs(30),
     body: Duration::from_secs(4),
     stall: Duration::from_secs(2),
+    proof: Duration::from_secs(4),
     connections: 100,
 };
 
