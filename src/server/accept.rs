@@ -33,8 +33,11 @@ const MAX_STREAMS: u32 = 128;
 const MAX_RESET: usize = 20;
 /// Streams of a connection that were reset for what the client did wrong on them; beyond, it ends.
 const MAX_FAULTS: usize = 100;
-/// How long an idle connection may take to end in order.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long an answer to PING may take: it waits behind all that a slow reader has not read yet.
+const ANSWER: Duration = Duration::from_secs(300);
+/// What the system may hold of a connection that it has not sent yet: more would hide for long that a client does not read.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 << 10;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -100,6 +103,7 @@ impl Server {
 
 /// Serves until `shutdown` is done, then lets running requests end, at most `server.http.drain` long.
 pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
+    keep_little(&listener);
     let builder = Arc::new(builder());
     let connections = Connections::new(server.limits.connections);
     let (stop, stopping) = watch::channel(false);
@@ -132,9 +136,20 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
     server.peers.close();
     let drain = server.live.load().plan.server.drain.0;
     info!("stopping: running calls have {drain:?} to end");
-    if tokio::time::timeout(drain, connections.ended(server.limits.connections)).await.is_err() {
+    let ended = tokio::time::timeout(drain, connections.ended(server.limits.connections)).await;
+    if ended.is_err() && connections.busy() {
         warn!("calls that were still running after {drain:?} were cut off");
     }
+}
+
+/// Lets the system show soon whether clients read; connections have it from their listener.
+fn keep_little(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT) {
+        debug!(%error, "the system does not bound what it has not sent");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
 }
 
 /// How HTTP is spoken; how long heads may take is not its matter.
@@ -155,7 +170,8 @@ pub(super) fn builder() -> auto::Builder<TokioExecutor> {
         .max_send_buf_size(64 << 10)
         .max_pending_accept_reset_streams(MAX_RESET)
         .max_local_error_reset_streams(MAX_FAULTS)
-        .keep_alive_interval(Some(Duration::from_secs(30)));
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(ANSWER);
     builder
 }
 
@@ -217,10 +233,10 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
         let reply = respond(request);
         async move { Ok::<_, std::convert::Infallible>(reply.await.map(|body| Paced::new(body, exchange))) }
     });
-    let heard = Heard { stream, pace: pace.clone() };
+    let heard = Heard::new(stream, pace.clone());
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(heard), service));
-    let mut drains = false;
-    let end = loop {
+    let mut stops = false;
+    loop {
         tokio::select! {
             biased;
             ended = &mut connection => {
@@ -229,17 +245,22 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
                 }
                 return;
             }
-            _ = stopping.wait_for(|stop| *stop), if !drains => {
-                drains = true;
-                connection.as_mut().graceful_shutdown();
+            _ = stopping.wait_for(|stop| *stop), if !stops => {
+                stops = true;
+                if pace.drain() {
+                    connection.as_mut().graceful_shutdown();
+                }
             }
-            end = pace.over(limits) => break end,
+            end = pace.over(limits) => {
+                debug!(?end, "connection is ended");
+                match end {
+                    End::Idle | End::Part if pace.drain() => connection.as_mut().graceful_shutdown(),
+                    // What still works may end.
+                    End::Part => {}
+                    End::Idle | End::Slow | End::Crowded => return,
+                }
+            }
         }
-    };
-    debug!(?end, "connection is ended");
-    if end == End::Idle {
-        connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(GOODBYE, connection).await;
     }
 }
 

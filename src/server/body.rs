@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::pace::Exchange;
 
-/// Bodies that are read at the same time.
-const MAX_BODIES: usize = 16 << 10;
-/// What each of them may take without asking: more than most need.
-const FREE: usize = 16 << 10;
-/// What all of them together may take beyond that.
+/// The first bytes of each body have room of their own: most need no more, so that large ones cannot use it up for others.
+const FIRST: usize = 16 << 10;
+/// The least that is counted for a body of which anything came.
+const LEAST: usize = 1 << 10;
+/// What the first bytes of all bodies together may take, and what all may take beyond them.
 const MEMORY: usize = 256 << 20;
 /// The most that is asked for one body, so that no setting makes one impossible.
 const MOST: usize = MEMORY / 4;
@@ -34,13 +34,20 @@ pub(super) enum Unread {
 /// Room for the bodies that are being read.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    places: Semaphore,
+    first: Semaphore,
     memory: Semaphore,
+}
+
+/// What is counted for one body, as long as it is being read.
+#[derive(Debug, Default)]
+struct Charged<'a> {
+    first: Option<SemaphorePermit<'a>>,
+    memory: Option<SemaphorePermit<'a>>,
 }
 
 impl Default for Bodies {
     fn default() -> Self {
-        Self { places: Semaphore::new(MAX_BODIES), memory: Semaphore::new(MEMORY) }
+        Self { first: Semaphore::new(MEMORY), memory: Semaphore::new(MEMORY) }
     }
 }
 
@@ -54,8 +61,8 @@ impl Bodies {
         exchange: &Exchange,
     ) -> Result<Bytes, Unread> {
         let begun = Instant::now();
-        let _place = self.places.try_acquire().map_err(|_| Unread::Overloaded)?;
-        let mut memory = None;
+        // As long as nothing came, it costs only its stream.
+        let mut charged = Charged::default();
         let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
         loop {
             let length = first.len() + whole.len();
@@ -71,11 +78,12 @@ impl Bodies {
             if length + data.len() > max {
                 return Err(Unread::TooLarge);
             }
-            self.charge(&mut memory, length + data.len())?;
-            if length == 0 {
+            self.charge(&mut charged, length + data.len())?;
+            if length == 0 && body.is_end_stream() {
+                // Most have no second piece.
                 first = data;
             } else {
-                // Not before there is a second piece: most have none.
+                // A piece that waits for others may keep much more in memory than it is.
                 whole.extend_from_slice(&std::mem::take(&mut first));
                 whole.extend_from_slice(&data);
             }
@@ -85,18 +93,27 @@ impl Bodies {
     }
 
     /// Makes what was charged for a body that of `length` bytes.
-    fn charge<'a>(&'a self, memory: &mut Option<SemaphorePermit<'a>>, length: usize) -> Result<(), Unread> {
-        let held = memory.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let due = length.saturating_sub(FREE).min(MOST).saturating_sub(held);
-        if due == 0 {
-            return Ok(());
-        }
-        let due = u32::try_from(due).unwrap_or(u32::MAX);
-        let more = self.memory.try_acquire_many(due).map_err(|_| Unread::Overloaded)?;
-        match memory {
-            Some(held) => held.merge(more),
-            None => *memory = Some(more),
-        }
-        Ok(())
+    fn charge<'a>(&'a self, charged: &mut Charged<'a>, length: usize) -> Result<(), Unread> {
+        take(&self.first, &mut charged.first, length.clamp(LEAST, FIRST))?;
+        take(&self.memory, &mut charged.memory, length.saturating_sub(FIRST).min(MOST))
     }
+}
+
+/// Makes what is held of `room` so much.
+fn take<'a>(
+    room: &'a Semaphore,
+    held: &mut Option<SemaphorePermit<'a>>,
+    length: usize,
+) -> Result<(), Unread> {
+    let due = length.saturating_sub(held.as_ref().map_or(0, SemaphorePermit::num_permits));
+    if due == 0 {
+        return Ok(());
+    }
+    let due = u32::try_from(due).unwrap_or(u32::MAX);
+    let more = room.try_acquire_many(due).map_err(|_| Unread::Overloaded)?;
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+    Ok(())
 }

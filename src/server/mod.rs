@@ -11,12 +11,14 @@ mod health;
 mod http;
 mod metadata;
 mod pace;
+mod paced;
 mod peer;
 mod sessions;
 mod standing;
 mod status;
 pub mod stdio;
 mod stream;
+mod turns;
 
 pub use accept::{Server, run};
 pub use pace::Limits;

@@ -2,21 +2,18 @@
 //! ends in order, and where there are too many connections, the one goes whose client has kept it waiting longest.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::stream::Body;
+pub(super) use super::paced::{Heard, Paced};
+use super::turns::{State, Turn};
 
 /// What of a reply is handed over at once: a client shows with each piece that it reads.
-const PIECE: usize = 16 << 10;
+pub(super) const PIECE: usize = 16 << 10;
 /// How long a new connection waits for another one to go, before another one is chosen.
 const MAKING_ROOM: Duration = Duration::from_millis(100);
 
@@ -29,7 +26,7 @@ pub struct Limits {
     pub idle: Duration,
     /// For the body of a request; each 64 KiB give a second more.
     pub body: Duration,
-    /// Until the next 16 KiB of a reply are read.
+    /// Until the next 16 KiB of a reply are taken; who took more at once has a second more for each 32 KiB.
     pub stall: Duration,
     /// How long the proof of who listens to a stream counts, before it is looked at again.
     pub proof: Duration,
@@ -57,6 +54,8 @@ pub(super) enum End {
     Idle,
     /// The client is too slow with what it began.
     Slow,
+    /// It is too slow with some of it; the rest may end.
+    Part,
     /// Others want its place.
     Crowded,
 }
@@ -65,61 +64,15 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Pace {
     state: Mutex<State>,
+    /// All bytes that the system took for the client.
+    written: AtomicU64,
     crowded: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Since when there is no request; with `head`, since when a head is awaited.
-    since: Instant,
-    head: bool,
-    /// HTTP/2, where bytes come that belong to no request.
-    multiplexed: bool,
-    chosen: bool,
-    next: u64,
-    /// The requests, each with the time since which it waits for the client; none while the gateway works on it.
-    exchanges: BTreeMap<u64, Option<Instant>>,
-}
-
-impl State {
-    /// Since when everything here waits for the client.
-    fn waits_since(&self) -> Option<Instant> {
-        let mut since = self.exchanges.values().copied();
-        match since.next() {
-            None => Some(self.since),
-            Some(first) => since.try_fold(first?, |oldest, next| Some(oldest.min(next?))),
-        }
-    }
-
-    /// Why the connection ends now, or when to ask again at the latest.
-    fn look(&self, limits: &Limits, now: Instant) -> Result<Instant, End> {
-        let (deadline, end) = if self.exchanges.is_empty() {
-            if self.head {
-                (self.since + limits.head, End::Slow)
-            } else {
-                (self.since + limits.idle, End::Idle)
-            }
-        } else {
-            let oldest = self.exchanges.values().flatten().min();
-            (*oldest.unwrap_or(&now) + limits.stall, End::Slow)
-        };
-        // What begins after this look has none of these limits behind it.
-        let soonest = limits.head.min(limits.idle).min(limits.stall);
-        if deadline <= now { Err(end) } else { Ok(deadline.min(now + soonest)) }
-    }
 }
 
 impl Pace {
     fn new() -> Self {
-        let state = State {
-            since: Instant::now(),
-            head: true,
-            multiplexed: false,
-            chosen: false,
-            next: 0,
-            exchanges: BTreeMap::new(),
-        };
-        Self { state: Mutex::new(state), crowded: Notify::new() }
+        let state = Mutex::new(State::new(Instant::now()));
+        Self { state, written: AtomicU64::new(0), crowded: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -129,24 +82,50 @@ impl Pace {
     /// Done when the connection has to end.
     pub(super) async fn over(&self, limits: &Limits) -> End {
         loop {
-            let look = self.state().look(limits, Instant::now());
+            let look = self.state().look(self.written.load(Ordering::Relaxed), limits, Instant::now());
             let again = match look {
                 Ok(again) => again,
                 Err(end) => return end,
             };
             tokio::select! {
-                () = self.crowded.notified() => return End::Crowded,
+                () = self.crowded.notified() => {
+                    let mut state = self.state();
+                    if state.waits_since().is_some() {
+                        return End::Crowded;
+                    }
+                    // A request came in the meantime.
+                    state.chosen = false;
+                }
                 () = tokio::time::sleep_until(again) => {}
             }
         }
     }
 
+    /// From now on it ends in order; false if it did so before.
+    pub(super) fn drain(&self) -> bool {
+        let mut state = self.state();
+        let before = state.drains;
+        state.drains.get_or_insert_with(Instant::now);
+        before.is_none()
+    }
+
     /// Bytes came; between two requests of HTTP/1 they begin a head.
-    fn heard(&self) {
+    pub(super) fn heard(&self) {
         let mut state = self.state();
         if !state.head && !state.multiplexed && state.exchanges.is_empty() {
             (state.head, state.since) = (true, Instant::now());
         }
+    }
+
+    /// It speaks HTTP/2, and there is no request yet.
+    pub(super) fn multiplexes(&self) {
+        let mut state = self.state();
+        (state.multiplexed, state.head, state.since) = (true, false, Instant::now());
+    }
+
+    /// The system took bytes for the client.
+    pub(super) fn wrote(&self, length: usize) {
+        self.written.fetch_add(length as u64, Ordering::Relaxed);
     }
 }
 
@@ -164,134 +143,27 @@ impl Exchange {
         state.next += 1;
         state.head = false;
         state.multiplexed = version == hyper::Version::HTTP_2;
-        state.exchanges.insert(number, None);
+        state.exchanges.push(Turn { number, waits: None, lost: false });
         drop(state);
         Self { pace: pace.clone(), number }
     }
 
     /// From now on it is the client's turn.
     pub(super) fn waits(&self) {
-        self.pace.state().exchanges.insert(self.number, Some(Instant::now()));
+        self.pace.state().turn(self.number, Some(Instant::now()));
     }
 
     /// From now on it is the gateway's turn.
     pub(super) fn works(&self) {
-        self.pace.state().exchanges.insert(self.number, None);
+        self.pace.state().turn(self.number, None);
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         let mut state = self.pace.state();
-        state.exchanges.remove(&self.number);
+        state.exchanges.retain(|turn| turn.number != self.number);
         state.since = Instant::now();
-    }
-}
-
-/// The body of a reply, which knows whether its client reads.
-pub(super) struct Paced {
-    body: Body,
-    rest: Bytes,
-    exchange: Arc<Exchange>,
-}
-
-impl Paced {
-    pub(super) fn new(body: Body, exchange: Arc<Exchange>) -> Self {
-        exchange.waits();
-        Self { body, rest: Bytes::new(), exchange }
-    }
-}
-
-impl hyper::body::Body for Paced {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if self.rest.is_empty() {
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => {
-                    self.exchange.works();
-                    return Poll::Pending;
-                }
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
-                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
-                },
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => return Poll::Ready(None),
-            }
-        }
-        self.exchange.waits();
-        let piece = self.rest.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (inner, rest) = (self.body.size_hint(), self.rest.len() as u64);
-        let mut hint = SizeHint::new();
-        if let Some(upper) = inner.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint.set_lower(inner.lower() + rest);
-        hint
-    }
-}
-
-/// The bytes of a connection.
-pub(super) struct Heard<S> {
-    pub(super) stream: S,
-    pub(super) pace: Arc<Pace>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.pace.heard();
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 
@@ -344,6 +216,11 @@ impl Connections {
         }
     }
 
+    /// Whether one of them has a request.
+    pub(super) fn busy(&self) -> bool {
+        self.open().1.values().any(|pace| !pace.state().exchanges.is_empty())
+    }
+
     /// Done when the last one has ended. Nobody may come any more.
     pub(super) async fn ended(&self, most: usize) {
         let _all = self.places.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await;
@@ -362,5 +239,25 @@ pub(super) struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         self.connections.open().1.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_begins_after_its_connection_was_chosen_to_go_is_not_cut() {
+        let connections = Connections::new(1);
+        let entered = connections.enter().await.unwrap();
+        let limits = Limits::default();
+        connections.make_room();
+        let call = Exchange::begin(&entered.pace, hyper::Version::HTTP_11);
+        let over = tokio::time::timeout(MAKING_ROOM, entered.pace.over(&limits)).await;
+        assert!(over.is_err(), "{over:?}");
+        // It can be chosen again.
+        drop(call);
+        connections.make_room();
+        assert_eq!(entered.pace.over(&limits).await, End::Crowded);
     }
 }

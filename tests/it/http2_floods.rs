@@ -19,16 +19,16 @@ const ROOM: u64 = 48 << 20;
 /// How long a flood may go on.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 
 /// RFC 9113, section 4.1.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -40,7 +40,7 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// The header block of a call that is right in everything.
-fn block() -> Vec<u8> {
+pub fn block(tool: &str) -> Vec<u8> {
     let mut block = [
         field(":method", "POST"),
         field(":scheme", "http"),
@@ -48,7 +48,7 @@ fn block() -> Vec<u8> {
         field(":authority", "localhost"),
     ]
     .concat();
-    for (name, value) in modern_headers("tools/call", Some("hello")) {
+    for (name, value) in modern_headers("tools/call", Some(tool)) {
         if name != "Host" {
             block.extend(field(&name.to_ascii_lowercase(), &value));
         }
@@ -128,14 +128,14 @@ fn odd(n: u32) -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_call_is_answered() {
     let body = modern("tools/call", json!({ "name": "hello" })).to_string();
-    let call = [frame(HEADERS, 4, 1, &block()), frame(DATA, 1, 1, body.as_bytes())].concat();
+    let call = [frame(HEADERS, 4, 1, &block("hello")), frame(DATA, 1, 1, body.as_bytes())].concat();
     let end = stands(std::iter::once(call)).await;
     assert!(end.sent && end.goaway.is_none() && end.replies == 1, "{end:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_are_taken_back_at_once_end_the_connection() {
-    let block = block();
+    let block = block("hello");
     // A hundred in one piece, so that many are taken back before anybody looks at them.
     let pieces = (0..1000).map(move |n| {
         let one =
@@ -152,7 +152,7 @@ async fn headers_without_end_end_the_connection() {
     let filler: Vec<u8> =
         std::iter::repeat_with(|| field("x-filler", "0123456789abcdef")).take(500).flatten().collect();
     for junk in [filler, Vec::new()] {
-        let first = frame(HEADERS, 0, 1, &block());
+        let first = frame(HEADERS, 0, 1, &block("hello"));
         let more = std::iter::repeat_n(frame(CONTINUATION, 0, 1, &junk), 200_000);
         let end = stands(std::iter::once(first).chain(more)).await;
         assert!(!end.sent && end.replies == 0, "{end:?}");
@@ -162,7 +162,8 @@ async fn headers_without_end_end_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_of_nothing_takes_nothing() {
     let empty = frame(DATA, 0, 1, &[]).repeat(1000);
-    let pieces = std::iter::once(frame(HEADERS, 4, 1, &block())).chain(std::iter::repeat_n(empty, 1000));
+    let pieces =
+        std::iter::once(frame(HEADERS, 4, 1, &block("hello"))).chain(std::iter::repeat_n(empty, 1000));
     let end = stands(pieces).await;
     assert!(end.replies <= 1, "{end:?}");
 }
@@ -173,7 +174,7 @@ async fn a_body_in_crumbs_takes_little_more_than_it_holds() {
     let crumbs = frame(DATA, 0, 1, b" ").repeat(1000);
     let body = modern("tools/call", json!({ "name": "hello" })).to_string();
     let last = frame(DATA, 1, 1, body.as_bytes());
-    let pieces = std::iter::once(frame(HEADERS, 4, 1, &block()))
+    let pieces = std::iter::once(frame(HEADERS, 4, 1, &block("hello")))
         .chain(std::iter::repeat_n(crumbs, 2000))
         .chain(std::iter::once(last));
     let end = stands(pieces).await;
@@ -189,7 +190,7 @@ async fn frames_that_the_connection_itself_answers_pile_up_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_of_streams_that_are_wrong_end_the_connection_or_leave_no_trace() {
-    let block = block();
+    let block = block("hello");
     // A reply is on its way, and the client goes on with the body of a stream that is no more.
     let closed = frame(DATA, 0, 1, &[b' '; 1000]);
     let refused = frame(HEADERS, 5, 1, &block);

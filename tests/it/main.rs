@@ -89,6 +89,7 @@ mod service;
 mod sessions;
 mod shutdown;
 mod slow_clients;
+mod slow_streams;
 mod soak;
 mod sql_pages;
 mod sqlite;
