@@ -1,8 +1,9 @@
 //! jq programs, compiled at load. Functions that reach out of the value (`env`, `halt`, `input`, the clock) are not there. A
 //! program that goes on too long ends by itself: a short one runs where it is called, any other on a thread of its own.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use jaq_core::data::JustLut;
 use jaq_core::load::parse::Def;
@@ -78,8 +79,8 @@ impl Serialize for Jq {
 impl Jq {
     /// Compiles a program; what is wrong with it is recorded.
     pub fn compile(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        match build(&text.value) {
-            Ok(filter) => Some(Self { text: text.value.clone(), filter: Arc::new(filter) }),
+        match shared(&text.value) {
+            Ok(filter) => Some(Self { text: text.value.clone(), filter }),
             Err((near, why)) => {
                 let mut problem =
                     Diagnostic::error("bad-jq", format!("this jq program does not compile: {why}"));
@@ -201,6 +202,26 @@ impl Drop for Leaving {
 type Modules<'s> = jaq_core::load::Modules<&'s str, ()>;
 type Failure = (Option<String>, String);
 
+/// Programs in use, by their text. Each holds the whole library that it was linked with: routes that say the same share one, and so
+/// does the configuration after a reload with the one before it.
+static IN_USE: Mutex<BTreeMap<String, Weak<Filter<JustLut<Held>>>>> = Mutex::new(BTreeMap::new());
+
+fn shared(text: &str) -> Result<Arc<Filter<JustLut<Held>>>, Failure> {
+    // Each change of it is one operation.
+    let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(filter) = lock().get(text).and_then(Weak::upgrade) {
+        return Ok(filter);
+    }
+    let filter = Arc::new(build(text)?);
+    let mut in_use = lock();
+    // Now and then is enough, so that many programs do not cost the square of their number.
+    if in_use.len().is_power_of_two() {
+        in_use.retain(|_, filter| filter.strong_count() > 0);
+    }
+    in_use.insert(text.to_owned(), Arc::downgrade(&filter));
+    Ok(filter)
+}
+
 fn build(text: &str) -> Result<Filter<JustLut<Held>>, Failure> {
     let arena = Arena::default();
     // As it is written, for what is wrong with it.
@@ -293,6 +314,18 @@ mod tests {
         let program = jq(program).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async { program.run(input, Instant::now() + limit).await })
+    }
+
+    #[test]
+    fn equal_programs_share_what_they_were_linked_with_for_as_long_as_one_is_there() {
+        const TEXT: &str = ".shared_by | length";
+        let (one, two) = (jq(TEXT).unwrap(), jq(TEXT).unwrap());
+        assert!(Arc::ptr_eq(&one.filter, &two.filter));
+        assert!(!Arc::ptr_eq(&one.filter, &jq(".shared_by").unwrap().filter));
+        let filter = Arc::downgrade(&one.filter);
+        drop((one, two));
+        assert!(filter.upgrade().is_none(), "nobody uses it, and it is kept");
+        assert!(jq(TEXT).is_ok());
     }
 
     #[test]
