@@ -54,16 +54,9 @@ pub fn hold(headers: Option<&HeaderMap>, body: &[u8]) {
     let tree = json::read(body).expect("a message is JSON");
     let (outlet, mut notifications) = tokio::sync::mpsc::channel(OUTLET);
     let cx = Context {
-        live: live(),
-        caller: Caller::Anonymous,
-        ip: None,
-        local: true,
         headers: headers.map(|h| -> &dyn mcp::Headers { h }),
         outlet: Some(&outlet),
-        place: None,
-        trace: sidegate::telemetry::span::Trace::default(),
-        session: None,
-        peers: peers(),
+        ..Context::local(live(), Caller::Anonymous, peers())
     };
     let era = mcp::era(&message, cx.headers);
     let answer = RUNTIME.with(|runtime| runtime.block_on(mcp::answer(&message, &cx)));

@@ -10,7 +10,6 @@ use crate::config::Environment;
 use crate::mcp::{self, Answer, Context, Peers};
 use crate::params::ParamsPlan;
 use crate::plan::CONFIRM;
-use crate::telemetry::span::Trace;
 
 /// Call one tool from the shell, through the same path as a client.
 ///
@@ -48,18 +47,7 @@ impl Call {
         let live = app::open(plan)?;
         app::install_audit(&live)?;
         let peers = Peers::default();
-        let cx = Context {
-            live: live.load(),
-            caller: Caller::Local,
-            ip: None,
-            local: true,
-            headers: None,
-            outlet: None,
-            session: None,
-            place: None,
-            trace: Trace::default(),
-            peers: &peers,
-        };
+        let cx = Context::local(live.load(), Caller::Local, &peers);
         let mut answers = None;
         // A confirmation is the only thing that is asked here, and it is asked once.
         for _ in 0..2 {

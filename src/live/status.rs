@@ -143,6 +143,15 @@ struct Kept {
 }
 
 impl Live {
+    /// What somebody sees who may read it: a caller who is known, where no scopes say who runs the server, what is theirs.
+    #[must_use]
+    pub fn sight<'a>(&self, caller: &'a Caller) -> Sight<'a> {
+        match caller {
+            Caller::Known(_) if self.plan.server.status.auth.scopes.is_empty() => Sight::Of(caller),
+            _ => Sight::Whole,
+        }
+    }
+
     /// What there is to say now; `streams` is how many clients listen.
     #[must_use]
     pub fn status<'a>(&'a self, sight: Sight<'_>, streams: usize) -> Status<'a> {

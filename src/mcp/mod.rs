@@ -120,7 +120,8 @@ pub struct Context<'a> {
     pub caller: Caller,
     /// From where; nowhere over stdio.
     pub ip: Option<IpAddr>,
-    /// Whether it comes from this machine itself: over stdio, or from loopback to a loopback name and not by way of a proxy.
+    /// Whether it comes from this machine itself: over stdio, or from loopback to a loopback name and not by way of a proxy. Over HTTP it
+    /// is looked at only where the status is a resource, which alone asks for it.
     pub local: bool,
     /// The HTTP headers; `None` over stdio, where the header rules do not apply.
     pub headers: Option<&'a dyn Headers>,
@@ -137,6 +138,23 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// A message from this machine itself, by which nothing else is known and beside whose answer nothing can be said.
+    #[must_use]
+    pub fn local(live: Arc<Live>, caller: Caller, peers: &'a Peers) -> Self {
+        Self {
+            live,
+            caller,
+            ip: None,
+            local: true,
+            headers: None,
+            outlet: None,
+            session: None,
+            place: None,
+            trace: Trace::default(),
+            peers,
+        }
+    }
+
     /// A call of this message.
     fn call(&'a self, id: RequestId, era: Era, talk: Talk) -> Call<'a> {
         let transport = if self.headers.is_some() { "http" } else { "local" };

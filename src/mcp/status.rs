@@ -3,7 +3,7 @@
 use super::method::push_string;
 use super::{Context, Era, RpcError};
 use crate::call::{self, CallError, Caller, Record, RequestId, Talk};
-use crate::live::{Live, Sight};
+use crate::live::Live;
 use crate::plan::STATUS_URI;
 use crate::policy::{Denied, RouteAuthPlan};
 
@@ -28,7 +28,7 @@ pub(super) fn admit(caller: &Caller, local: bool, live: &Live) -> Result<(), Den
 
 /// The answer to who reads it; `None` if the URI names something else.
 pub(super) fn read(uri: &str, era: Era, cx: &Context<'_>) -> Option<Result<Vec<u8>, RpcError>> {
-    let rule = rule(uri, &cx.live)?;
+    rule(uri, &cx.live)?;
     let meter = cx.live.status_meter.as_ref()?;
     let id = RequestId::fresh();
     let this = cx.call(id, era, Talk::silent());
@@ -39,11 +39,7 @@ pub(super) fn read(uri: &str, era: Era, cx: &Context<'_>) -> Option<Result<Vec<u
         record.finish(Err(&error));
         return Some(Err(RpcError::from_call(&error, id)));
     }
-    let sight = match &cx.caller {
-        caller @ Caller::Known(_) if rule.scopes.is_empty() => Sight::Of(caller),
-        _ => Sight::Whole,
-    };
-    let status = cx.live.status(sight, cx.peers.news.listening());
+    let status = cx.live.status(cx.live.sight(&cx.caller), cx.peers.news.listening());
     let text = serde_json::to_string(&status).unwrap_or_default();
     record.succeed();
     let mut out = b"{\"contents\":[{\"uri\":".to_vec();

@@ -233,9 +233,12 @@ impl Catalog {
         let seen = |entry: &&Entry| {
             (operates || !entry.operators) && entry.auth.before_viewer(&viewer, &entry.name).is_ok()
         };
-        let texts: Vec<String> = entries.iter().filter(seen).map(|entry| entry.text.clone()).collect();
-        let tail = if modern { format!(",{},{}", self.cache, self.introduction) } else { String::new() };
-        (texts.len() < entries.len()).then(|| List::new(member.name(), &texts, self.per_page, &tail))
+        let kept: Vec<&Entry> = entries.iter().filter(seen).collect();
+        (kept.len() < entries.len()).then(|| {
+            let texts: Vec<String> = kept.iter().map(|entry| entry.text.clone()).collect();
+            let tail = if modern { format!(",{},{}", self.cache, self.introduction) } else { String::new() };
+            List::new(member.name(), &texts, self.per_page, &tail)
+        })
     }
 }
 

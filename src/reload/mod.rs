@@ -19,7 +19,7 @@ use crate::config::{Environment, Watched};
 use crate::diag::{self, Diagnostic, Format, Severity};
 use crate::live::{Live, LiveHandle, Refused, Resource};
 use crate::online;
-use crate::plan::{Catalog, Changes, Checked, Member, Plan, ResourcePlan, STATUS_URI, check};
+use crate::plan::{Catalog, Changes, Checked, Member, Plan, STATUS_URI, check};
 use crate::source::OpenError;
 use crate::talk::{Change, News};
 use crate::telemetry;
@@ -334,16 +334,14 @@ async fn build(plan: Plan, old: Arc<Live>) -> Result<Live, OpenError> {
 /// The resources whose content stands in the configuration and is another one, or is there for the first time.
 fn contents(old: &Live, new: &Live) -> Vec<Change> {
     let fixed = |resource: &Resource| resource.route.plan.op.source().is_none();
-    let content = |resource: &Resource| {
-        let ResourcePlan { route, mime_type, .. } = &resource.plan;
-        (route.clone(), mime_type.clone())
-    };
     let differs = |resource: &&Resource| match old.exactly(&resource.plan.uri) {
         None => fixed(resource),
         Some(before) => {
-            let (was, is) = (content(before), content(resource));
+            let (was, is) = (&before.plan, &resource.plan);
             (fixed(before) || fixed(resource))
-                && (was.0.op != is.0.op || was.0.output != is.0.output || was.1 != is.1)
+                && (was.route.op != is.route.op
+                    || was.route.output != is.route.output
+                    || was.mime_type != is.mime_type)
         }
     };
     let plain = new.plan.resources.iter().filter(|resource| !resource.is_template());

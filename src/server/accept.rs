@@ -50,23 +50,8 @@ pub struct Server {
     pub(super) sessions: Arc<Sessions>,
     pub(super) probes: super::health::Probes,
     replies: HttpMeter,
+    /// How many connections are open, for whoever asks.
     connections: Gauge,
-}
-
-/// A connection that is counted as long as it is there.
-struct Counted(Gauge);
-
-impl Counted {
-    fn new(number: &Gauge) -> Self {
-        number.inc();
-        Self(number.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 impl Server {
@@ -105,7 +90,7 @@ impl Server {
 pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
     keep_little(&listener);
     let builder = Arc::new(builder());
-    let connections = Connections::new(server.limits.connections);
+    let connections = Connections::new(server.limits.connections, server.connections.clone());
     let (stop, stopping) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
     // The first caller need not wait for them.
@@ -118,9 +103,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         let Some((stream, peer, entered)) = accepted else { continue };
         let _ = stream.set_nodelay(true);
         let (builder, server, stopping) = (builder.clone(), server.clone(), stopping.clone());
-        let counted = Counted::new(&server.connections);
         tokio::spawn(async move {
-            let _counted = counted;
             let Some(tls) = server.live.load().tls.clone() else {
                 return serve(stream, Peer::new(peer, None), &entered, &builder, server, stopping).await;
             };

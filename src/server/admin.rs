@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -20,25 +21,14 @@ use crate::telemetry::metrics::MEDIA_TYPE;
 /// Connections open at the same time; beyond, the one goes whose client has kept it waiting longest.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Whoever may read what names every route: a caller who is known, with the scopes that `server.admin` wants.
-async fn reader(request: &Request<Incoming>, peer: Option<&Peer>, live: &Live) -> Result<(), Box<Reply>> {
-    let (uri, headers) = (request.uri(), request.headers());
-    let caller = auth::proven(uri, headers, peer, live).await?;
-    let rule = &live.plan.server.status.auth;
-    match rule.admit(&caller) {
-        Err(denied) if rule.known => Err(Box::new(auth::denied(&denied, None, uri, headers, live))),
-        _ => Ok(()),
-    }
-}
-
 /// The metrics, for whoever may read them.
 pub(super) async fn beside(request: &Request<Incoming>, peer: &Peer, server: &Server, live: &Live) -> Reply {
     let plan = &live.plan.server;
     if let Err((status, why)) = guard::host(request.uri(), request.headers(), plan) {
         return refuse(status, -32600, why);
     }
-    match reader(request, Some(peer), live).await {
-        Ok(()) => metrics(request.method(), server, live),
+    match auth::operator(request.uri(), request.headers(), Some(peer), live).await {
+        Ok(_) => metrics(request.method(), server, live),
         Err(refusal) => *refusal,
     }
 }
@@ -58,7 +48,7 @@ fn metrics(method: &Method, server: &Server, live: &Live) -> Reply {
 pub async fn run(listener: TcpListener, server: Arc<Server>) {
     let local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let builder = Arc::new(accept::builder().http1_only());
-    let places = Connections::new(MAX_CONNECTIONS);
+    let places = Connections::new(MAX_CONNECTIONS, Gauge::default());
     // Nobody stops it: it is dropped, and the connections with it.
     let (_running, stopping) = watch::channel(false);
     let mut connections = tokio::task::JoinSet::new();
@@ -101,7 +91,7 @@ async fn respond(request: Request<Incoming>, peer: IpAddr, local: bool, server: 
     let refused = if local {
         guard::host(uri, headers, plan).err().map(|(status, why)| refuse(status, -32600, why))
     } else {
-        reader(&request, None, &live).await.err().map(|refusal| *refusal)
+        auth::operator(uri, headers, None, &live).await.err().map(|refusal| *refusal)
     };
     refused.unwrap_or_else(|| metrics(request.method(), server, &live))
 }

@@ -1,5 +1,6 @@
-//! Who calls, by the certificate of the connection, or by the key or the token in a header, which stands above it: `Authorization: Bearer …` (RFC 6750, section 2.1) or, for keys, `X-API-Key: …`.
-//! Never by the URL. And what is said to whoever is not let in.
+//! Who calls, by the certificate of the connection, or by the key or the token in a header, which stands above it:
+//! `Authorization: Bearer …` (RFC 6750, section 2.1) or, for keys, `X-API-Key: …`. Never by the URL. And what is said to whoever is not
+//! let in.
 
 use std::borrow::Cow;
 
@@ -139,6 +140,24 @@ pub(super) async fn proven(
         return Err(Box::new(challenge(StatusCode::UNAUTHORIZED, None, &why, uri, headers, live)));
     }
     Ok(caller)
+}
+
+/// Who may read what the server says of itself: [`proven`], and with the scopes that `server.admin` wants.
+///
+/// # Errors
+/// As [`caller`]; 403 without the scopes.
+pub(super) async fn operator(
+    uri: &Uri,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+    live: &Live,
+) -> Result<Caller, Box<Reply>> {
+    let caller = proven(uri, headers, peer, live).await?;
+    let rule = &live.plan.server.status.auth;
+    match rule.admit(&caller) {
+        Err(denied) if rule.known => Err(Box::new(self::denied(&denied, None, uri, headers, live))),
+        _ => Ok(caller),
+    }
 }
 
 /// What is missing from a request of nobody.

@@ -23,7 +23,6 @@ use crate::live::Live;
 use crate::mcp::{self, Answer, Context, Era, Headers as _, Listen, Message, Peers, RpcError, Session};
 use crate::net::{self, Network};
 use crate::talk::Place;
-use crate::telemetry::span::Trace;
 
 /// The longest request to listen, which is kept as long as its stream.
 const MAX_LISTEN: usize = 64 << 10;
@@ -383,17 +382,16 @@ impl Post {
     }
 
     fn context<'a>(&'a self, outlet: Option<&'a mcp::Outlet>) -> Context<'a> {
+        // Only the status asks for it, and only where it is a resource.
+        let asked = self.live.plan.server.status.resource;
         Context {
-            live: self.live.clone(),
-            caller: self.caller.clone(),
             ip: Some(self.ip),
-            local: guard::is_local(self.ip, &self.uri, &self.headers),
+            local: asked && guard::is_local(self.ip, &self.uri, &self.headers),
             headers: Some(&self.headers),
             outlet,
             session: self.session.as_deref(),
             place: self.place.clone(),
-            trace: Trace::default(),
-            peers: &self.peers,
+            ..Context::local(self.live.clone(), self.caller.clone(), &self.peers)
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -172,11 +173,14 @@ impl Drop for Exchange {
 pub(super) struct Connections {
     places: Arc<Semaphore>,
     open: Mutex<(u64, BTreeMap<u64, Arc<Pace>>)>,
+    /// How many there are.
+    number: Gauge,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { places: Arc::new(Semaphore::new(most)), open: Mutex::default() })
+    /// Room for this many; `number` follows how many there are.
+    pub(super) fn new(most: usize, number: Gauge) -> Arc<Self> {
+        Arc::new(Self { places: Arc::new(Semaphore::new(most)), open: Mutex::default(), number })
     }
 
     /// A place for a new connection; if there is none, that of the one whose client has kept it waiting longest.
@@ -197,6 +201,7 @@ impl Connections {
         open.0 += 1;
         open.1.insert(number, pace.clone());
         drop(open);
+        self.number.inc();
         Some(Entered { pace, number, connections: self.clone(), _place: place })
     }
 
@@ -239,6 +244,7 @@ pub(super) struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         self.connections.open().1.remove(&self.number);
+        self.connections.number.dec();
     }
 }
 
@@ -248,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_begins_after_its_connection_was_chosen_to_go_is_not_cut() {
-        let connections = Connections::new(1);
+        let connections = Connections::new(1, Gauge::default());
         let entered = connections.enter().await.unwrap();
         let limits = Limits::default();
         connections.make_room();

@@ -46,24 +46,17 @@ pub(super) async fn respond(
     let caller = if door == Door::Loopback && rule.scopes.is_empty() {
         None
     } else if rule.known {
-        let caller = match auth::proven(uri, headers, Some(peer), live).await {
-            Ok(caller) => caller,
+        match auth::operator(uri, headers, Some(peer), live).await {
+            Ok(caller) => Some(caller),
             Err(refusal) => return *refusal,
-        };
-        if let Err(denied) = rule.admit(&caller) {
-            return auth::denied(&denied, None, uri, headers, live);
         }
-        Some(caller)
     } else if rule.scopes.is_empty() && guard::is_local(peer.ip, uri, headers) {
         None
     } else {
         let why = "callers prove nothing here, so this is for the machine itself, under a loopback name";
         return refuse(StatusCode::FORBIDDEN, -32600, why);
     };
-    let sight = match &caller {
-        Some(caller) if rule.scopes.is_empty() => Sight::Of(caller),
-        _ => Sight::Whole,
-    };
+    let sight = caller.as_ref().map_or(Sight::Whole, |caller| live.sight(caller));
     let status = live.status(sight, server.peers.news.listening());
     // Numbers and texts can always be written.
     let mut reply = http::json(StatusCode::OK, serde_json::to_vec(&status).unwrap_or_default());

@@ -13,7 +13,6 @@ use crate::call::Caller;
 use crate::live::LiveHandle;
 use crate::mcp::{self, Answer, Context, Hearer, Listener, Peers, RpcError, Session};
 use crate::talk::News;
-use crate::telemetry::span::Trace;
 
 /// The longest line that is read.
 const MAX_LINE: usize = 16 << 20;
@@ -120,16 +119,9 @@ impl Client {
 
     fn context(&self) -> Context<'_> {
         Context {
-            live: self.live.load(),
-            caller: Caller::Local,
-            ip: None,
-            local: true,
-            headers: None,
             outlet: Some(&self.answers),
             session: Some(&self.session),
-            place: None,
-            trace: Trace::default(),
-            peers: &self.peers,
+            ..Context::local(self.live.load(), Caller::Local, &self.peers)
         }
     }
 }

@@ -295,18 +295,7 @@ async fn over_stdio_scopes_are_there_and_conditions_are_asked() {
     let plan = plan::compile(loaded.config.as_ref().unwrap(), &mut loaded.diagnostics).unwrap();
     let (live, peers) = (app::open(plan).unwrap(), Peers::default());
     let ask = async |method: &str, params: Value| -> Value {
-        let cx = Context {
-            live: live.load(),
-            caller: Caller::Local,
-            ip: None,
-            local: true,
-            headers: None,
-            outlet: None,
-            session: None,
-            place: None,
-            trace: sidegate::telemetry::span::Trace::default(),
-            peers: &peers,
-        };
+        let cx = Context::local(live.load(), Caller::Local, &peers);
         let text = modern(method, params).to_string();
         let Answer::Reply { body, .. } = mcp::answer_bytes(text.as_bytes(), None, &cx).await else {
             panic!("no answer")

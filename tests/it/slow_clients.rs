@@ -224,10 +224,14 @@ async fn a_reader_over_http_2_that_gives_no_room_ends_too() {
     assert!(cut.is_err(), "a reply that was cut looks whole");
 }
 
+/// An API that takes three seconds to answer.
+async fn slow_api() -> Upstream {
+    Upstream::start(|_| [vec![Step::Wait(Duration::from_secs(3))], upstream::json("{}")].concat()).await
+}
+
 #[tokio::test]
 async fn idle_connections_end_and_those_that_listen_or_wait_for_a_call_do_not() {
-    let slow =
-        Upstream::start(|_| [vec![Step::Wait(Duration::from_secs(3))], upstream::json("{}")].concat()).await;
+    let slow = slow_api().await;
     let yaml = format!(
         "sources: {{ s: {{ rest: {{ base_url: \"{}\" }} }} }}\n\
          tools:\n\
@@ -267,8 +271,7 @@ async fn idle_connections_end_and_those_that_listen_or_wait_for_a_call_do_not() 
 
 #[tokio::test]
 async fn where_there_are_too_many_the_one_that_keeps_it_waiting_longest_goes() {
-    let slow =
-        Upstream::start(|_| [vec![Step::Wait(Duration::from_secs(3))], upstream::json("{}")].concat()).await;
+    let slow = slow_api().await;
     let yaml = format!(
         "sources: {{ s: {{ rest: {{ base_url: \"{}\" }} }} }}\n\
          tools:\n\

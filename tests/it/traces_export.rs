@@ -11,7 +11,6 @@ use sidegate::call::Caller;
 use sidegate::config::{Environment, load_text};
 use sidegate::live::{Live, LiveHandle};
 use sidegate::mcp::{self, Answer, Context, Peers};
-use sidegate::telemetry::span::Trace;
 use sidegate::{app, plan};
 
 use crate::support::collector::read;
@@ -37,18 +36,7 @@ fn compile(yaml: &str) -> plan::Plan {
 async fn calls(live: &LiveHandle, number: usize) {
     let (peers, text) = (Peers::default(), modern("tools/call", json!({ "name": "hello" })).to_string());
     for _ in 0..number {
-        let cx = Context {
-            live: live.load(),
-            caller: Caller::Local,
-            ip: None,
-            local: true,
-            headers: None,
-            outlet: None,
-            session: None,
-            place: None,
-            trace: Trace::default(),
-            peers: &peers,
-        };
+        let cx = Context::local(live.load(), Caller::Local, &peers);
         let Answer::Reply { body, .. } = mcp::answer_bytes(text.as_bytes(), None, &cx).await else {
             panic!("no answer")
         };
