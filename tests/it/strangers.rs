@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::metrics::scrape_admin;
 use crate::support::Gateway;
@@ -56,11 +58,25 @@ async fn traces(gateway: &Gateway) -> BTreeMap<String, f64> {
     samples
 }
 
+/// The samples once the start is over: its look at the database has given the connection back.
+async fn at_rest(gateway: &Gateway) -> BTreeMap<String, f64> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let samples = traces(gateway).await;
+        let of = |name: &str| samples.get(&format!("{name}{{source=\"db\"}}")).copied();
+        if of("sidegate_pool_idle") == Some(1.0) && of("sidegate_pool_connections") == Some(1.0) {
+            return samples;
+        }
+        assert!(Instant::now() < deadline, "the database never comes to rest: {samples:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn turned_away(public: bool) {
     let (pair, upstream) = (Pair::ec("k"), Upstream::recorder().await);
     let issuer = Issuer::start(&[&pair]).await;
     let gateway = Arc::new(Gateway::start(&config(&upstream, &issuer, public).to_string()).await);
-    let before = traces(&gateway).await;
+    let before = at_rest(&gateway).await;
     let mut foreign = issuer.claims();
     foreign["iss"] = json!("https://evil.example");
     let given = [None, Some("key-of-eve".to_owned()), Some("a.b.c".to_owned()), Some(pair.token(&foreign))];
