@@ -1,5 +1,7 @@
 //! Wiring: load, compile, open, serve, follow the files, shut down. The only file that knows every room.
 
+mod signals;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::source::OpenError;
 use crate::talk::News;
 use crate::telemetry::audit::{Arguments, Audit, AuditOptions};
 use crate::telemetry::{self, LogOptions};
+pub use signals::{Stop, hangups};
 
 /// How long the start waits for the databases to describe the statements.
 const DESCRIBE: Duration = Duration::from_secs(2);
@@ -187,22 +190,6 @@ impl Drop for Following {
     }
 }
 
-/// Gives something at each SIGHUP, which from now on does not end the process.
-#[must_use]
-pub fn hangups() -> mpsc::Receiver<()> {
-    let (sender, asked) = mpsc::channel(1);
-    #[cfg(unix)]
-    if let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                // One that waits already stands for both.
-                let _ = sender.try_send(());
-            }
-        });
-    }
-    asked
-}
-
 /// Serves HTTP until `shutdown`, then drains. `admin` is the address of those who run it, which goes on while it drains.
 pub async fn serve_http(
     live: LiveHandle,
@@ -237,28 +224,4 @@ pub async fn serve_stdio(
     let result = server::stdio::run(live.clone(), news, input, output, shutdown).await;
     flush(&live).await;
     result.map_err(|e| AppError::Io(format!("cannot read the input: {e}")))
-}
-
-/// Done at the first SIGINT or SIGTERM; a second one ends the process at once.
-pub async fn stop_signal() {
-    one_signal().await;
-    tokio::spawn(async {
-        one_signal().await;
-        std::process::exit(130);
-    });
-}
-
-async fn one_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::{ConfigArg, say, served, show};
-use crate::app::{self, AppError};
+use crate::app::{self, AppError, Stop};
 use crate::config::Environment;
 use crate::reload::{Edge, Reload};
 use crate::talk::News;
@@ -27,6 +27,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<u8, AppError> {
+        let (stop, hangups) = (Stop::hear(), app::hangups());
         let environment = Environment::process();
         let (mut plan, checked) = app::plan(self.config.path(), &environment)?;
         show(&checked);
@@ -44,22 +45,26 @@ impl Serve {
             tracing::info!(%address, "metrics and health are served");
         }
         let (name, path, scheme) = (&plan.server.name, &plan.server.path, plan.server.scheme());
-        let line = format!("{name}: {scheme}://{address}{path} ({})", served(&plan));
+        let place = format!("{name}: {scheme}://{address}{path}");
+        let line = format!("{place} ({})", served(&plan));
         let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
-        app::describe(&live).await?;
+        tokio::select! {
+            described = app::describe(&live) => described?,
+            () = stop.asked() => return Ok(0),
+        }
         let read = (self.config.path().to_owned(), environment);
         let reload = Reload::new(read, edge, (plan, checked.watched), live.clone(), news.clone());
         let manager = || Notify::to(std::env::var_os("NOTIFY_SOCKET").as_deref());
-        let _following = app::follow(reload.telling(manager()), app::hangups());
+        let _following = app::follow(reload.telling(manager(), &place), hangups);
         say(&line);
         let notify = manager();
         notify.ready(&line);
-        let stop = async {
-            app::stop_signal().await;
+        let stopping = async {
+            stop.asked().await;
             notify.stopping();
         };
-        app::serve_http(live, news, listener, admin, stop).await;
+        app::serve_http(live, news, listener, admin, stopping).await;
         Ok(0)
     }
 }

@@ -1,17 +1,17 @@
 //! `sidegate stdio`
 
 use clap::Args;
-use tokio::sync::mpsc;
 
 use super::{ConfigArg, show};
-use crate::app::{self, AppError};
+use crate::app::{self, AppError, Stop};
 use crate::config::Environment;
 use crate::reload::{Edge, Reload};
 use crate::talk::News;
 
 /// Serve one client over stdin and stdout, for desktop clients.
 ///
-/// stdout carries the protocol and nothing else; the log goes to stderr or to `server.log.file`.
+/// stdout carries the protocol and nothing else; the log goes to stderr or to `server.log.file`. A change of the configuration, or of a
+/// file that it names, is put to use without a restart; SIGHUP looks for one at once.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: {\"mcpServers\": {\"shop\": {\"command\": \"sidegate\", \"args\": [\"stdio\", \"-c\", \"/path/to/gateway.yaml\"]}}}"
@@ -23,6 +23,7 @@ pub(super) struct Stdio {
 
 impl Stdio {
     pub(super) async fn run(self) -> Result<u8, AppError> {
+        let (stop, hangups) = (Stop::hear(), app::hangups());
         let environment = Environment::process();
         let (mut plan, checked) = app::plan(self.config.path(), &environment)?;
         show(&checked);
@@ -30,13 +31,14 @@ impl Stdio {
         app::install_log(&plan)?;
         let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
-        app::describe(&live).await?;
+        tokio::select! {
+            described = app::describe(&live) => described?,
+            () = stop.asked() => return Ok(0),
+        }
         let read = (self.config.path().to_owned(), environment);
         let reload = Reload::new(read, Edge::Stdio, (plan, checked.watched), live.clone(), news.clone());
-        // A hangup means what it means to a program: the terminal has gone.
-        let (_nobody, asked) = mpsc::channel(1);
-        let _following = app::follow(reload, asked);
-        app::serve_stdio(live, news, app::stop_signal()).await?;
+        let _following = app::follow(reload, hangups);
+        app::serve_stdio(live, news, stop.asked()).await?;
         Ok(0)
     }
 }

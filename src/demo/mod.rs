@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::app::{self, AppError};
+use crate::app::{self, AppError, Stop};
 use crate::config::Environment;
 use crate::plan::Plan;
 use crate::talk::News;
@@ -30,6 +30,8 @@ const TOKEN: &str = "demo-token";
 /// If the folder cannot be written or no address can be had.
 pub async fn run(listen: Option<SocketAddr>, say: fn(&str)) -> Result<(), AppError> {
     let io = |e: std::io::Error| AppError::Io(format!("cannot prepare the demo's folder: {e}"));
+    // Before there is anything that has to go at the end.
+    let signal = Stop::hear();
     let folder = tempfile::Builder::new().prefix("sidegate-demo-").tempdir().map_err(io)?;
     let config = write(folder.path()).map_err(io)?;
 
@@ -57,7 +59,7 @@ pub async fn run(listen: Option<SocketAddr>, say: fn(&str)) -> Result<(), AppErr
     app::describe(&live).await?;
     say(&text);
     tokio::spawn(async move {
-        app::stop_signal().await;
+        signal.asked().await;
         let _ = stop.send(true);
     });
     app::serve_http(live, News::default(), listener, None, until(stopped)).await;

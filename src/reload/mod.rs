@@ -83,6 +83,8 @@ pub struct Reload {
     news: News,
     /// Hears of the begin and the end of each look.
     manager: Notify,
+    /// What is served, and where, for the manager.
+    place: String,
     /// The plan in use as it was compiled, before the databases described it; without its lists.
     base: Plan,
     /// What the files held that are in use.
@@ -110,16 +112,17 @@ impl Reload {
             live,
             news,
             manager,
+            place: String::new(),
             base: plan,
             used: watched.clone(),
             seen: watched,
         }
     }
 
-    /// The same, telling the service manager what happens.
+    /// The same, telling the service manager what happens to what is served at this place.
     #[must_use]
-    pub fn telling(self, manager: Notify) -> Self {
-        Self { manager, ..self }
+    pub fn telling(self, manager: Notify, place: &str) -> Self {
+        Self { manager, place: place.to_owned(), ..self }
     }
 
     /// Reloads at every change of a file, and when asked to, as long as it is polled.
@@ -157,11 +160,11 @@ impl Reload {
     /// In a few words.
     fn state(&self) -> String {
         let live = self.live.load();
-        let generation = live.generation;
+        let state = format!("{}, generation {}", self.place, live.generation);
         // Of the files as they are now, whether or not this look was the first at them.
         match live.history.load().refused {
-            Some(_) => format!("generation {generation}; a change was refused, see the log"),
-            None => format!("generation {generation}"),
+            Some(_) => format!("{state}; a change was refused, see the log"),
+            None => state,
         }
     }
 

@@ -88,6 +88,7 @@ mod server_tls;
 mod service;
 mod sessions;
 mod shutdown;
+mod signals;
 mod slow_clients;
 mod slow_streams;
 mod soak;

@@ -28,6 +28,8 @@ async fn systemd_hears_when_it_is_ready_reloads_and_stops() {
     let mut process = Process::start_with(folder.path(), &["serve", "--listen", "127.0.0.1:0"], &environment);
     let line = process.line().await.unwrap_or_else(|| panic!("{}", process.log()));
     assert_eq!(heard(&socket).await, format!("READY=1\nSTATUS={line}"));
+    let place = line.split(" (").next().unwrap();
+    assert!(place.contains("http://127.0.0.1:"), "{line}");
     // Each look begins with the time and ends with being ready, also one that changes nothing and one that is refused.
     for (what, said) in [
         (None, "generation 1"),
@@ -42,7 +44,8 @@ async fn systemd_hears_when_it_is_ready_reloads_and_stops() {
         let time = begins.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{begins}"));
         assert!(time.parse::<u64>().unwrap() > 0);
         let ready = heard(&socket).await;
-        assert!(ready.starts_with("READY=1\nSTATUS=generation ") && ready.contains(said), "{ready}");
+        let state = ready.strip_prefix(&format!("READY=1\nSTATUS={place}, generation "));
+        assert!(state.is_some() && ready.contains(said), "{ready}");
     }
     process.signal("TERM");
     assert!(heard(&socket).await.starts_with("STOPPING=1\n"));
