@@ -26,7 +26,7 @@ pub(super) struct PlanCommand {
     #[command(flatten)]
     config: ConfigArg,
     /// Compare with this one: a file, a folder, or `git:REV:PATH` with a path from the root of the repository.
-    #[arg(long, value_name = "OLD")]
+    #[arg(long, value_name = "OLD", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     against: Option<String>,
     /// How it is written.
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]

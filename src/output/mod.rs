@@ -2,6 +2,7 @@
 
 mod config;
 mod cut;
+mod fields;
 mod format;
 mod fuel;
 mod held;
@@ -16,6 +17,7 @@ mod text;
 
 pub use config::{FormatConfig, OutputConfig, OutputPlan};
 pub use cut::json_len;
+pub use fields::{Fewer, fewer};
 pub use jq::{Jq, JqError};
 pub use next::{NEXT, mark, marked, values};
 pub use path::JsonPath;

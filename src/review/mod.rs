@@ -7,6 +7,7 @@ mod compare;
 mod exposed;
 mod markdown;
 mod notes;
+mod operations;
 mod revision;
 mod routes;
 mod schema;

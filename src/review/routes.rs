@@ -1,17 +1,18 @@
 //! Two tools, resources or prompts of one name: what differs, and what it means.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use super::access::policies;
 use super::notes::Notes;
+use super::operations::{operations, outputs};
 use super::schema::{Comparing, Way};
 use super::tree;
-use super::words::{word, words};
-use crate::output::OutputPlan;
+use super::words::word;
 use crate::params::{Param, ParamsPlan};
 use crate::plan::{ListedPlan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
-use crate::source::OpPlan;
 
 /// The hints of a tool in their order, and what each one says of it.
 const HINTS: [(&str, &str); 4] = [
@@ -46,7 +47,7 @@ pub(super) fn tools(old: &ToolPlan, new: &ToolPlan, notes: &mut Notes) {
         }
     }
     listed(&old.listed, &new.listed, notes);
-    leftover(old, new, notes);
+    leftover(old, &ToolPlan { route: as_known(&new.route, &old.route), ..new.clone() }, notes);
 }
 
 pub(super) fn resources(old: &ResourcePlan, new: &ResourcePlan, notes: &mut Notes) {
@@ -71,7 +72,7 @@ pub(super) fn resources(old: &ResourcePlan, new: &ResourcePlan, notes: &mut Note
         notes.compatible("its suggestions changed");
     }
     listed(&old.listed, &new.listed, notes);
-    leftover(old, new, notes);
+    leftover(old, &ResourcePlan { route: as_known(&new.route, &old.route), ..new.clone() }, notes);
 }
 
 pub(super) fn prompts(old: &PromptPlan, new: &PromptPlan, notes: &mut Notes) {
@@ -104,15 +105,22 @@ pub(super) fn prompts(old: &PromptPlan, new: &PromptPlan, notes: &mut Notes) {
     for (name, after) in &new.data {
         let Some((_, before)) = old.data.iter().find(|(other, _)| other == name) else { continue };
         let mut own = Notes::default();
-        outputs(&before.output, &after.output, &mut own);
+        outputs(&before.output, &after.output, false, &mut own);
         policies(&before.policy, &after.policy, &mut own);
         notes.append_of(&format!("of {}, which is fetched for it: ", word(name)), own);
     }
-    if old.data != new.data {
+    let mut like = new.clone();
+    like.policy.auth.known = old.policy.auth.known;
+    for (name, route) in &mut like.data {
+        if let Some((_, before)) = old.data.iter().find(|(other, _)| other == name) {
+            *route = as_known(route, before);
+        }
+    }
+    if old.data != like.data {
         notes.invisible("what is fetched for it changed");
     }
     listed(&old.listed, &new.listed, notes);
-    leftover(old, new, notes);
+    leftover(old, &like, notes);
 }
 
 fn text(what: &str, old: Option<&String>, new: Option<&String>, notes: &mut Notes) {
@@ -131,16 +139,23 @@ fn listed(old: &ListedPlan, new: &ListedPlan, notes: &mut Notes) {
 }
 
 /// What no rule has told must not go unsaid.
-fn leftover<T: Serialize>(old: &T, new: &T, notes: &mut Notes) {
-    if notes.is_empty() {
+fn leftover<T: Serialize + PartialEq>(old: &T, new: &T, notes: &mut Notes) {
+    if notes.is_empty() && old != new {
         notes.invisible(tree::told(&value(old), &value(new)));
     }
+}
+
+/// The same under a server that knows its callers as before: what that means is said of the server.
+fn as_known(new: &RoutePlan, old: &RoutePlan) -> Arc<RoutePlan> {
+    let mut route = new.clone();
+    route.policy.auth.known = old.policy.auth.known;
+    Arc::new(route)
 }
 
 fn routes(old: &RoutePlan, new: &RoutePlan, whole: &'static str, notes: &mut Notes) {
     params(&old.params, &new.params, whole, notes);
     operations(&old.op, &new.op, notes);
-    outputs(&old.output, &new.output, notes);
+    outputs(&old.output, &new.output, true, notes);
     policies(&old.policy, &new.policy, notes);
     match (&old.confirm, &new.confirm) {
         (None, Some(_)) => {
@@ -207,102 +222,5 @@ fn params(old: &ParamsPlan, new: &ParamsPlan, whole: &'static str, notes: &mut N
             (None, None) => notes.invisible(format!("{name}, which was pinned, is gone")),
             _ => {}
         }
-    }
-}
-
-fn operations(old: &OpPlan, new: &OpPlan, notes: &mut Notes) {
-    if old == new {
-        return;
-    }
-    if old.reads_only() && !new.reads_only() {
-        notes.loosening("it may change something: it only read before");
-    }
-    asked(old, new, notes);
-    if let (OpPlan::Fixed(_), OpPlan::Fixed(_)) = (old, new) {
-        return notes.compatible("its content changed");
-    }
-    let (before, after) = (super::exposed::kind(old), super::exposed::kind(new));
-    match (old.source(), new.source()) {
-        (Some(one), Some(other)) if one != other => {
-            notes.invisible(format!("it goes to the source {} instead of {}", word(other), word(one)));
-        }
-        _ => {}
-    }
-    if before != after {
-        return notes.invisible(format!("it is {} instead of {}", word(after), word(before)));
-    }
-    let parts = |op: &OpPlan| {
-        let Value::Object(map) = value(op) else { return Value::Null };
-        map.into_iter().next().map_or(Value::Null, |(_, inner)| match inner {
-            Value::Array(pair) => pair.into_iter().nth(1).unwrap_or_default(),
-            other => other,
-        })
-    };
-    let (Value::Object(before), Value::Object(after)) = (parts(old), parts(new)) else { return };
-    let gone = before.keys().filter(|key| !after.contains_key(*key));
-    // Which parameters a statement takes, and in which order, follows from it.
-    let keys = after.keys().chain(gone).filter(|key| before.get(*key) != after.get(*key) && *key != "binds");
-    let keys: Vec<&str> = keys.map(|key| if key == "text" { "statement" } else { key.as_str() }).collect();
-    match keys.as_slice() {
-        [] if old.source() == new.source() => notes.invisible("a secret of its operation changed"),
-        [] => {}
-        keys => notes.invisible(format!("its operation changed: {}", words(keys))),
-    }
-}
-
-/// What clients have to be able to do before it answers.
-fn asked(old: &OpPlan, new: &OpPlan, notes: &mut Notes) {
-    let fixed = |op: &OpPlan| -> (Vec<String>, Vec<String>) {
-        let OpPlan::Fixed(fixed) = op else { return Default::default() };
-        (fixed.questions().map(str::to_owned).collect(), fixed.requires().map(ToString::to_string).collect())
-    };
-    let ((questions, needs), (asks, requires)) = (fixed(old), fixed(new));
-    let (gone, come) = tree::apart_words(&questions, &asks);
-    if let Some(names) = come {
-        notes.breaking(format!("clients are asked for {names}: those that cannot ask are refused"));
-    }
-    if let Some(names) = gone {
-        notes.compatible(format!("clients are no longer asked for {names}"));
-    }
-    let (gone, come) = tree::apart_words(&needs, &requires);
-    if let Some(names) = come {
-        notes.breaking(format!("clients have to be capable of {names} now"));
-    }
-    if let Some(names) = gone {
-        notes.compatible(format!("clients no longer have to be capable of {names}"));
-    }
-}
-
-fn outputs(old: &OutputPlan, new: &OutputPlan, notes: &mut Notes) {
-    if old == new {
-        return;
-    }
-    if old.select != new.select {
-        notes.compatible("what is selected of the reply changed: look at what its clients read");
-    }
-    if old.format != new.format {
-        let name = |plan: &OutputPlan| value(&plan.format).as_str().unwrap_or_default().to_owned();
-        notes.compatible(format!("its text is {} instead of {}", word(name(new)), word(name(old))));
-    }
-    for (what, old, new) in [("rows", old.max_rows, new.max_rows), ("bytes", old.max_bytes, new.max_bytes)] {
-        let name = |most: usize| if most == usize::MAX { "any number of".to_owned() } else { word(most) };
-        if old != new {
-            notes.compatible(format!("it gives {} {what} at the most instead of {}", name(new), name(old)));
-        }
-    }
-    let paths = |plan: &OutputPlan| -> Vec<String> {
-        value(&plan.redact)
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|path| path.as_str().unwrap_or_default().to_owned())
-            .collect()
-    };
-    let (gone, come) = tree::apart_words(&paths(old), &paths(new));
-    if let Some(paths) = gone {
-        notes.loosening(format!("{paths} of the reply is no longer kept back"));
-    }
-    if let Some(paths) = come {
-        notes.compatible(format!("{paths} of the reply is kept back now"));
     }
 }

@@ -37,7 +37,8 @@ use crate::yaml::Entries;
 
 use fixed::{Fixed, FixedConfig};
 use rest::{Rest, RestConfig, RestOp, RestOpConfig, RestPlan};
-use sql::{Sql, SqlConfig, SqlOp, SqlOpConfig, SqlPlan};
+pub use sql::SqlOp;
+use sql::{Sql, SqlConfig, SqlOpConfig, SqlPlan};
 use vector::{Vector, VectorConfig, VectorOp, VectorOpConfig, VectorPlan};
 
 /// A configured connection of one kind.

@@ -2,6 +2,7 @@
 
 mod git;
 mod kinds;
+mod replies;
 mod routes;
 mod secrets;
 mod server;

@@ -1,6 +1,7 @@
 //! SQL: one statement per route, values only ever bound, read-only enforced by the engine.
 
 mod client;
+mod columns;
 mod config;
 mod page;
 mod plan;

@@ -59,6 +59,18 @@ impl SqlOp {
         self.page.as_ref().map_or(&[], |page| &page.by)
     }
 
+    /// The columns of its rows, where its text names them all.
+    #[must_use]
+    pub fn columns(&self) -> Option<Vec<String>> {
+        super::columns::columns(&self.text.whole)
+    }
+
+    /// Whether clients get its rows, rather than how many there were.
+    #[must_use]
+    pub fn gives_rows(&self) -> bool {
+        !self.write && self.row != RowConfig::Count
+    }
+
     /// The parameters in the order of the statement's binds.
     #[must_use]
     pub fn binds(&self) -> &[usize] {
