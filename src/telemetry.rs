@@ -2,6 +2,7 @@
 //! what is counted, traces, and what the service manager is told.
 
 pub mod audit;
+mod fields;
 pub mod metrics;
 pub mod notify;
 pub mod otlp;
@@ -79,7 +80,7 @@ pub fn install(options: &LogOptions) -> io::Result<()> {
     let result = if options.json {
         base.with(lines.json()).try_init()
     } else {
-        base.with(lines.with_ansi(colour).compact()).try_init()
+        base.with(lines.with_ansi(colour).compact().fmt_fields(fields::Quoting)).try_init()
     };
     result.map_err(io::Error::other)?;
     let _ = LEVELS.set(handle);
