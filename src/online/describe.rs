@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::AT_ONCE;
 use crate::live::{Live, Tool};
 use crate::plan::{Noun, Plan};
-use crate::source::Backend;
+use crate::source::{Backend, Undescribed};
+use crate::telemetry::one_line;
 
 /// The plan with what the databases say, within `limit`, of the results of its tools with names that are `wanted`; nothing if they say
 /// nothing new. What could not be asked keeps its schema.
@@ -50,6 +51,12 @@ async fn schema(tool: &Tool, limit: Duration) -> Option<Value> {
     let described = sql.describe(op, limit).await;
     match described {
         Ok(described) => op.described_schema(&described),
+        // What it refuses when it is asked about it, it refuses when it is called.
+        Err(Undescribed::Wrong(wrong)) if !wrong.denied => {
+            let problem = one_line(&wrong.message);
+            tracing::warn!(tool = %plan.name, problem, "the database refuses the statement; `check --online` shows where");
+            None
+        }
         Err(error) => {
             tracing::debug!(tool = %plan.name, ?error, "the statement could not be described");
             None

@@ -20,7 +20,7 @@ const QUIET: Duration = Duration::from_millis(200);
 /// How long that is waited for.
 const RESTLESS: Duration = Duration::from_secs(2);
 /// How long a file that somebody writes to is waited for to be closed.
-const WRITING: Duration = Duration::from_secs(5);
+const WRITING: Duration = Duration::from_secs(30);
 /// How often the files are looked at without an event.
 const POLL: Duration = Duration::from_secs(3);
 /// Events that may wait; beyond, those that wait are enough.

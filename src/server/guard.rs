@@ -69,14 +69,27 @@ pub(super) fn host(
 /// Whether a request comes from this machine itself: from loopback, to a loopback name, and not by way of a proxy, as far as one says so.
 #[must_use]
 pub(super) fn is_local(peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> bool {
-    const PROXIES: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    // What those that pass requests on add, each in its own way.
+    const PROXIES: [&str; 8] = [
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "cf-ray",
+        "x-envoy-external-address",
+    ];
     let given = headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
     let named = uri.authority().map(hyper::http::uri::Authority::as_str);
     let mut hosts = given.chain(named).peekable();
     peer.to_canonical().is_loopback()
         && hosts.peek().is_some()
         && hosts.all(|host| host_name(host).is_some_and(|name| is_loopback(&name)))
-        && !PROXIES.iter().any(|name| headers.contains_key(*name))
+        && !headers
+            .keys()
+            .map(header::HeaderName::as_str)
+            .any(|name| name.starts_with("x-forwarded-") || PROXIES.contains(&name))
 }
 
 /// No `Origin`, or one of ours.
@@ -114,7 +127,9 @@ mod tests {
         assert!(!local("127.0.0.1", "/status", &[]));
         assert!(!local("127.0.0.1", "/status", &[("host", "shop.example")]));
         assert!(!local("127.0.0.1", "http://shop.example/status", &[("host", "localhost")]));
-        for proxy in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
+        for proxy in
+            ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via", "cf-connecting-ip"]
+        {
             assert!(!local("127.0.0.1", "/status", &[("host", "localhost"), (proxy, "x")]), "{proxy}");
         }
     }

@@ -155,6 +155,12 @@ pub(super) fn compile(written: &Spanned<CredentialsConfig>, diagnostics: &mut Di
         diagnostics.push(Diagnostic::error("one-of", message).absence().at(written.span, ""));
         return carried;
     }
+    let keys = [written.bearer.as_ref(), written.api_key.as_ref().map(|key| &key.value)];
+    for empty in keys.into_iter().flatten().filter(|key| key.expose().trim().is_empty()) {
+        let help = "a variable or a file that gives it is empty; without `credentials`, requests carry none";
+        let problem = Diagnostic::error("empty-text", "a key or a token is not empty");
+        diagnostics.push(problem.at(empty.span, "").help(help));
+    }
     let authorization = Spanned::new("authorization".to_owned(), written.span);
     if let Some(token) = &written.bearer {
         let value = format!("Bearer {}", token.expose());
