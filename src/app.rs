@@ -158,11 +158,7 @@ pub async fn flush(live: &LiveHandle) {
             let _ = tokio::task::spawn_blocking(move || audit.flush()).await;
         }
     };
-    let traces = async {
-        if let Some(exporter) = &live.exporter {
-            exporter.flush().await;
-        }
-    };
+    let traces = live.exporters.flush(live.exporter.as_deref());
     tokio::join!(audit, traces);
 }
 

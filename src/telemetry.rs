@@ -8,9 +8,11 @@ pub mod notify;
 pub mod otlp;
 pub mod span;
 pub mod trace;
+pub mod unbroken;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write};
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -84,7 +86,15 @@ pub fn install(options: &LogOptions) -> io::Result<()> {
     };
     result.map_err(io::Error::other)?;
     let _ = LEVELS.set(handle);
+    std::panic::set_hook(Box::new(|panic| tell_panic(panic.location(), panic.payload_as_str())));
     Ok(())
+}
+
+/// Tells of a panic where everything else is told, in one line, and not on stderr in several.
+fn tell_panic(at: Option<&Location<'_>>, said: Option<&str>) {
+    let at = at.map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(at, thread = thread.name(), "panicked: {}", one_line(said.unwrap_or_default()));
 }
 
 /// A text from outside as part of one log line: control characters are escaped.
@@ -174,6 +184,25 @@ impl<'a> MakeWriter<'a> for RotatingFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_one_line_of_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let file = RotatingFile::open(&path, 1 << 20, 1).unwrap();
+        let log = tracing_subscriber::fmt().json().with_writer(BoxMakeWriter::new(file)).finish();
+        tracing::subscriber::with_default(log, || {
+            tell_panic(Some(Location::caller()), Some("index 7\nout of \u{1b}[31mbounds"));
+        });
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["level"], line["fields"]["at"].as_str().unwrap().contains("telemetry.rs")),
+            (&"ERROR".into(), true)
+        );
+        assert_eq!(line["fields"]["message"], r"panicked: index 7\nout of \u{1b}[31mbounds");
+    }
 
     #[test]
     fn a_full_file_moves_aside_and_the_oldest_goes() {

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::{ConfigArg, say, served, show};
+use super::{ConfigArg, say, served};
 use crate::app::{self, AppError, Stop};
 use crate::config::Environment;
-use crate::reload::{Edge, Reload};
+use crate::reload::{Edge, Reload, Warned};
 use crate::talk::News;
 use crate::telemetry::notify::Notify;
 
@@ -30,11 +30,11 @@ impl Serve {
         let (stop, hangups) = (Stop::hear(), app::hangups());
         let environment = Environment::process();
         let (mut plan, checked) = app::plan(self.config.path(), &environment)?;
-        show(&checked);
         let edge = Edge::Http { listen: self.listen };
         edge.settle(&mut plan)
             .map_err(|d| AppError::Usage(format!("{}; {}", d.message, d.help.join("; "))))?;
         app::install_log(&plan)?;
+        let warned = Warned::of(&checked);
         let listener = app::bind(plan.server.listen).await?;
         let address = listener.local_addr().map_err(|e| AppError::Io(e.to_string()))?;
         let admin = match plan.server.admin {
@@ -55,6 +55,7 @@ impl Serve {
         }
         let read = (self.config.path().to_owned(), environment);
         let reload = Reload::new(read, edge, (plan, checked.watched), live.clone(), news.clone());
+        let reload = reload.after(warned);
         let manager = || Notify::to(std::env::var_os("NOTIFY_SOCKET").as_deref());
         let _following = app::follow(reload.telling(manager(), &place), hangups);
         say(&line);

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::{ConfigArg, show};
+use super::ConfigArg;
 use crate::app::{self, AppError, Stop};
 use crate::config::Environment;
-use crate::reload::{Edge, Reload};
+use crate::reload::{Edge, Reload, Warned};
 use crate::talk::News;
 
 /// Serve one client over stdin and stdout, for desktop clients.
@@ -26,9 +26,9 @@ impl Stdio {
         let (stop, hangups) = (Stop::hear(), app::hangups());
         let environment = Environment::process();
         let (mut plan, checked) = app::plan(self.config.path(), &environment)?;
-        show(&checked);
         Edge::Stdio.settle(&mut plan).map_err(|d| AppError::Usage(d.message.clone()))?;
         app::install_log(&plan)?;
+        let warned = Warned::of(&checked);
         let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
         tokio::select! {
@@ -37,7 +37,7 @@ impl Stdio {
         }
         let read = (self.config.path().to_owned(), environment);
         let reload = Reload::new(read, Edge::Stdio, (plan, checked.watched), live.clone(), news.clone());
-        let _following = app::follow(reload, hangups);
+        let _following = app::follow(reload.after(warned), hangups);
         app::serve_stdio(live, news, stop.asked()).await?;
         Ok(0)
     }

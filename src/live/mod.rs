@@ -23,7 +23,7 @@ use crate::policy::{Concurrency, Guard};
 use crate::source::{Backend, OpenError, Source, SourcePlan};
 use crate::telemetry::audit::Slot;
 use crate::telemetry::metrics::{Metrics, RouteMeter};
-use crate::telemetry::otlp::Exporter;
+use crate::telemetry::otlp::{Exporter, Exporters};
 
 /// A compiled route bound to its live source.
 #[derive(Clone, Debug)]
@@ -134,6 +134,8 @@ pub struct Live {
     pub status_meter: Option<Arc<RouteMeter>>,
     /// Where traces go.
     pub exporter: Option<Arc<Exporter>>,
+    /// All that still send, in all generations.
+    pub exporters: Exporters,
     /// How often lists and fixed suggestions may be asked for.
     pub lists_limit: Option<Arc<RateLimit>>,
     /// Says who calls over HTTP.

@@ -13,13 +13,14 @@ use crate::policy::rate_limit::{Per, RateLimit, RateLimitPlan};
 use crate::source::OpenError;
 use crate::telemetry::audit::Slot;
 use crate::telemetry::metrics::{Metrics, RouteMeter};
-use crate::telemetry::otlp::{self, Exporter, OtlpOptions};
+use crate::telemetry::otlp::{self, Exporter, Exporters, OtlpOptions};
 
 /// Where traces go: what runs already, if that is the same.
 fn exporter(
     plan: &Plan,
     previous: Option<&Live>,
     metrics: &Metrics,
+    exporters: &Exporters,
 ) -> Result<Option<Arc<Exporter>>, OpenError> {
     let Some(otlp) = &plan.server.otlp else { return Ok(None) };
     let options = OtlpOptions {
@@ -30,7 +31,7 @@ fn exporter(
         version: plan.server.version.clone(),
     };
     let running = previous.and_then(|p| p.exporter.as_ref());
-    let exporter = otlp::reuse(options, running, (&metrics.spans_exported, &metrics.spans_lost));
+    let exporter = otlp::reuse(options, running, (&metrics.spans_exported, &metrics.spans_lost), exporters);
     exporter.map(Some).map_err(|reason| OpenError { name: "server.telemetry.otlp".to_owned(), reason })
 }
 
@@ -91,7 +92,8 @@ impl Live {
             let before = previous.and_then(|p| p.status_meter.as_deref());
             Arc::new(metrics.route(Noun::Resource.as_str(), STATUS_URI, false, None).after(before))
         });
-        let exporter = exporter(&plan, previous, &metrics)?;
+        let exporters = previous.map(|p| p.exporters.clone()).unwrap_or_default();
+        let exporter = exporter(&plan, previous, &metrics, &exporters)?;
         let lists_limit = opening.limit(plan.server.lists_limit, || previous?.lists_limit.clone());
         let Opening { sources, cache, .. } = opening;
         let plan = Arc::new(plan);
@@ -105,6 +107,7 @@ impl Live {
             history,
             status_meter,
             exporter,
+            exporters,
             lists_limit,
             auth,
             tls,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::news::{self, Listener};
-use super::{Answer, Context, Message, Outlet, RpcError, jsonrpc, resources};
+use super::{Answer, Context, Era, Message, Outlet, RpcError, jsonrpc, resources};
 use crate::talk::{Change, Listening};
 
 /// Resources that one request may name.
@@ -122,7 +122,12 @@ pub(super) fn begin(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, R
 impl Listen {
     /// Acknowledges, then passes on what was asked for until this server stops or `who` is not let in any more; the answer is the end
     /// of the stream. A client that goes away or cancels drops this future.
-    pub async fn run(self, outlet: &Outlet, mut who: impl Listener) -> Answer {
+    pub async fn run(self, outlet: &Outlet, who: impl Listener) -> Answer {
+        let id = self.id.clone();
+        super::contained("subscriptions/listen", Some(&id), Era::Modern, self.stream(outlet, who)).await
+    }
+
+    async fn stream(self, outlet: &Outlet, mut who: impl Listener) -> Answer {
         let Self { id, acknowledged, result, filter, mut listening, mut closing } = self;
         let mut open = outlet.send(acknowledged.into_bytes()).await.is_ok();
         let mut ready = VecDeque::new();

@@ -45,6 +45,7 @@ use tokio::sync::watch;
 use crate::call::{Call, Caller, RequestId, Talk, Way};
 use crate::live::Live;
 use crate::talk::{News, Place};
+use crate::telemetry::one_line;
 use crate::telemetry::span::Trace;
 use states::States;
 
@@ -198,15 +199,17 @@ pub fn listen(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, Answer>
 
 /// Answers one message. Whatever goes wrong inside, there is an answer and the process lives.
 pub async fn answer(message: &Message<'_>, cx: &Context<'_>) -> Answer {
+    let method = message.method.as_deref().unwrap_or_default();
+    contained(method, message.id.as_deref(), era(message, cx.headers), handle(message, cx)).await
+}
+
+/// What a message is answered, also where that panics: then with an error, and nobody else notices.
+async fn contained(method: &str, id: Option<&str>, era: Era, work: impl Future<Output = Answer>) -> Answer {
     // Nothing of a message outlives it but counters and pools, which a panic leaves whole.
-    match AssertUnwindSafe(handle(message, cx)).catch_unwind().await {
-        Ok(answer) => answer,
-        Err(_) => {
-            tracing::error!(method = message.method.as_deref(), "a request ended in a panic");
-            let error = RpcError::internal("this server failed on its side");
-            error.answer(message.id.as_deref(), era(message, cx.headers))
-        }
-    }
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(method = %one_line(method), "a request ended in a panic");
+        RpcError::internal("this server failed on its side").answer(id, era)
+    })
 }
 
 /// Answers one parsed message.
@@ -273,5 +276,34 @@ pub fn era(message: &Message<'_>, headers: Option<&dyn Headers>) -> Era {
         Some(Ok(Some(version))) if LEGACY.contains(&version) => Era::Legacy,
         // Not a version of that era, or several: refused there, never guessed.
         Some(Ok(Some(_)) | Err(Malformed)) => Era::Modern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_whose_work_panics_is_answered_with_an_error_and_those_beside_it_as_ever() {
+        let slow = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Answer::Reply { status: 200, body: b"{}".to_vec(), retry_after: None }
+        };
+        let failing = async {
+            tokio::task::yield_now().await;
+            assert_eq!(1, 2, "wanted here");
+            Answer::Accepted
+        };
+        let (good, bad) = tokio::join!(
+            contained("tools/call", Some("1"), Era::Modern, slow),
+            contained("tools/call", Some("\"two\""), Era::Modern, failing)
+        );
+        assert!(matches!(good, Answer::Reply { status: 200, .. }), "{good:?}");
+        let Answer::Reply { body, .. } = bad else { panic!("{bad:?}") };
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["id"], &body["error"]["code"]), (&"two".into(), &(-32603).into()), "{body}");
+        assert!(!body.to_string().contains("wanted here"), "{body}");
     }
 }

@@ -7,11 +7,14 @@ mod trace;
 mod watch;
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
@@ -24,7 +27,10 @@ use crate::source::OpenError;
 use crate::talk::{Change, News};
 use crate::telemetry;
 use crate::telemetry::notify::Notify;
+use crate::telemetry::unbroken::{Round, unbroken};
 use watch::Watch;
+
+pub use told::Warned;
 
 /// How long a reload waits for the databases to describe the statements that are new.
 const DESCRIBE: Duration = Duration::from_millis(1500);
@@ -91,6 +97,7 @@ pub struct Reload {
     used: Watched,
     /// What they held at the last look.
     seen: Watched,
+    warned: Warned,
 }
 
 impl Reload {
@@ -116,7 +123,14 @@ impl Reload {
             base: plan,
             used: watched.clone(),
             seen: watched,
+            warned: Warned::default(),
         }
+    }
+
+    /// The same, where these warnings were told of it already.
+    #[must_use]
+    pub fn after(self, warned: Warned) -> Self {
+        Self { warned, ..self }
     }
 
     /// The same, telling the service manager what happens to what is served at this place.
@@ -126,7 +140,15 @@ impl Reload {
     }
 
     /// Reloads at every change of a file, and when asked to, as long as it is polled.
-    pub async fn run(mut self, mut asked: mpsc::Receiver<()>) {
+    pub async fn run(self, asked: mpsc::Receiver<()>) {
+        let mut state = (self, asked);
+        let following = unbroken("following the files", &mut state, |(reload, asked)| {
+            Box::pin(reload.follow(asked)) as Round<'_, Infallible>
+        });
+        match following.await {}
+    }
+
+    async fn follow(&mut self, asked: &mut mpsc::Receiver<()>) -> Infallible {
         let mut watch = Watch::new(true);
         let mut fresh = true;
         loop {
@@ -188,21 +210,23 @@ impl Reload {
 
     /// Looks at the files once, and puts to use what they say. What came of it is remembered, counted and told.
     pub async fn once(&mut self) -> Outcome {
-        let outcome = Box::pin(self.look()).await;
+        let look = AssertUnwindSafe(Box::pin(self.look())).catch_unwind();
+        let outcome = look.await.unwrap_or_else(|_| Outcome::refused("putting it to use ended in a panic"));
         let live = self.live.load();
-        let result = match &outcome {
+        // Counted first: who sees what has come of it finds it counted.
+        match &outcome {
             Outcome::Unchanged => return outcome,
             Outcome::Same => {
+                live.metrics.reloaded("same");
                 live.history.same();
-                "same"
             }
-            Outcome::Reloaded(_) => "applied",
+            // Counted when it was put to use.
+            Outcome::Reloaded(_) => {}
             Outcome::Refused(why) => {
+                live.metrics.reloaded("refused");
                 live.history.refused(Refused::clone(why));
-                "refused"
             }
-        };
-        live.metrics.reloaded(result);
+        }
         if live.plan.server.status.resource {
             self.news.tell(Change::Resource(STATUS_URI.to_owned()));
         }
@@ -226,9 +250,11 @@ impl Reload {
         };
         let Some((mut checked, read)) = looked else { return Outcome::Unchanged };
         self.seen = std::mem::take(&mut checked.watched);
+        let warnings = told::warnings(&checked);
         let outcome = Box::pin(self.apply(checked)).await;
         if matches!(outcome, Outcome::Same | Outcome::Reloaded(_)) {
             (self.used, self.seen) = (read.clone(), read);
+            self.warned.tell(warnings);
         }
         outcome
     }
@@ -263,10 +289,11 @@ impl Reload {
         if !Arc::ptr_eq(&live.auth, &old.auth) {
             live.auth.warm();
         }
-        let history = live.history.clone();
+        // What is known of it is there before it is: who sees the new generation finds all of it.
+        live.metrics.reloaded("applied");
+        live.history.applied(changes.clone());
+        telemetry::set_levels(&live.plan.server.log.levels());
         self.live.store(live);
-        history.applied(changes.clone());
-        telemetry::set_levels(&self.live.load().plan.server.log.levels());
         self.base = base;
         // Lists first: who reads a content that has changed should know what there is.
         self.news.tell_all(news);

@@ -1,10 +1,65 @@
-//! What the log says of a reload, in one line.
+//! What the log says of a reload, in one line, and of what was found on the way, in a line each.
 
-use crate::plan::{Changes, Named};
+use std::collections::HashSet;
+
+use tracing::warn;
+
+use crate::diag::{self, Severity};
+use crate::plan::{Changes, Checked, Named};
 use crate::telemetry::one_line;
 
 /// Names that one list tells.
 const MAX_NAMES: usize = 10;
+
+/// A warning of a configuration.
+#[derive(Debug)]
+pub(super) struct Warning {
+    code: &'static str,
+    place: String,
+    message: String,
+    help: String,
+}
+
+/// All warnings, in the order of their places.
+pub(super) fn warnings(checked: &Checked) -> Vec<Warning> {
+    let sorted = checked.diagnostics.sorted().into_iter();
+    let warnings = sorted.filter(|problem| problem.severity == Severity::Warning);
+    let warning = |problem: &diag::Diagnostic| Warning {
+        code: problem.code,
+        place: diag::place_of(problem, &checked.sources).unwrap_or_default(),
+        message: problem.message.clone(),
+        help: problem.help.join("; "),
+    };
+    warnings.map(warning).collect()
+}
+
+/// The warnings of the configuration in use, which have been told: by code and sentence, for an edit above moves their places.
+#[derive(Debug, Default)]
+pub struct Warned(HashSet<(&'static str, String)>);
+
+impl Warned {
+    /// Tells those of a configuration that is about to be used.
+    #[must_use]
+    pub fn of(checked: &Checked) -> Self {
+        let mut warned = Self::default();
+        warned.tell(warnings(checked));
+        warned
+    }
+
+    /// Tells those that were not told of the configuration before.
+    pub(super) fn tell(&mut self, warnings: Vec<Warning>) {
+        let mut now = HashSet::new();
+        for Warning { code, place, message, help } in warnings {
+            let known = (code, message);
+            if !self.0.contains(&known) && !now.contains(&known) {
+                let help = Some(one_line(&help)).filter(|help| !help.is_empty());
+                warn!(code, at = %one_line(&place), help, "{}", one_line(&known.1));
+            }
+            now.insert(known);
+        }
+        self.0 = now;
+    }
+}
 
 /// `tools: +added -removed ~changed; sources opened: db; …`
 pub(super) fn changes(changes: &Changes) -> String {

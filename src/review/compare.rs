@@ -9,7 +9,7 @@ use super::notes::{Difference, Effect, Notes};
 use super::routes::{self, value};
 use super::words::{Sentence, word};
 use super::{server, sources};
-use crate::plan::{Changes, Plan, PromptPlan, ResourcePlan, ToolPlan};
+use crate::plan::{Changes, Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
 use crate::policy::RouteAuthPlan;
 use crate::source::SourcePlan;
 
@@ -86,6 +86,30 @@ trait Named: PartialEq + Serialize {
     fn auth(&self) -> &RouteAuthPlan;
     /// Its form without its name.
     fn body(&self) -> Value;
+    /// What asks sources for it.
+    fn routes(&self) -> Vec<&RoutePlan>;
+}
+
+/// The sources of both plans, by name.
+struct Both<'a> {
+    old: HashMap<&'a str, &'a SourcePlan>,
+    new: HashMap<&'a str, &'a SourcePlan>,
+}
+
+impl Both<'_> {
+    /// What is different for each caller where something goes to other sources than before.
+    fn moves<T: Named>(&self, old: &T, new: &T, notes: &mut Notes) {
+        let before = old.routes();
+        for route in new.routes() {
+            let Some(other) = before.iter().find(|other| other.name == route.name) else { continue };
+            let (Some(from), Some(to)) = (other.op.source(), route.op.source()) else { continue };
+            let (Some(from), Some(to)) = (self.old.get(from), self.new.get(to)) else { continue };
+            // What changed of the same source is told of the source.
+            if other.op.source() != route.op.source() {
+                sources::moved(from, to, notes);
+            }
+        }
+    }
 }
 
 impl Named for ToolPlan {
@@ -104,6 +128,9 @@ impl Named for ToolPlan {
     }
     fn body(&self) -> Value {
         without(value(self), &["/route/name"])
+    }
+    fn routes(&self) -> Vec<&RoutePlan> {
+        vec![&self.route]
     }
 }
 
@@ -128,6 +155,9 @@ impl Named for ResourcePlan {
         }
         without(value(self), &names)
     }
+    fn routes(&self) -> Vec<&RoutePlan> {
+        vec![&self.route]
+    }
 }
 
 impl Named for PromptPlan {
@@ -147,6 +177,9 @@ impl Named for PromptPlan {
     fn body(&self) -> Value {
         without(value(self), &["/name"])
     }
+    fn routes(&self) -> Vec<&RoutePlan> {
+        self.data.iter().map(|(_, route)| &**route).collect()
+    }
 }
 
 fn without(mut value: Value, pointers: &[&str]) -> Value {
@@ -164,9 +197,10 @@ pub(super) fn compare(against: &str, old: &Plan, new: &Plan) -> Comparison {
     server::servers(&old.server, &new.server, &mut notes);
     push(&mut items, "server", &new.server.name, Change::Changed, None, notes);
     sources(&old.sources, &new.sources, &mut items);
-    named(&old.tools, &new.tools, &mut items);
-    named(&old.resources, &new.resources, &mut items);
-    named(&old.prompts, &new.prompts, &mut items);
+    let both = Both { old: by_name(&old.sources), new: by_name(&new.sources) };
+    named(&old.tools, &new.tools, &both, &mut items);
+    named(&old.resources, &new.resources, &both, &mut items);
+    named(&old.prompts, &new.prompts, &both, &mut items);
     let changes = Changes::between(old, new, true);
     if changes.order {
         let mut notes = Notes::default();
@@ -191,7 +225,7 @@ fn push(
     items.push(Item { what, name, change, from, effect: first.effect, differences });
 }
 
-fn named<T: Named>(old: &[T], new: &[T], items: &mut Vec<Item>) {
+fn named<T: Named>(old: &[T], new: &[T], both: &Both<'_>, items: &mut Vec<Item>) {
     let before: HashMap<&str, &T> = old.iter().map(|one| (one.called(), one)).collect();
     let after: HashSet<&str> = new.iter().map(T::called).collect();
     // What may be the same under another name, by its form.
@@ -204,6 +238,7 @@ fn named<T: Named>(old: &[T], new: &[T], items: &mut Vec<Item>) {
         let mut notes = Notes::default();
         if let Some(old) = before.get(one.called()) {
             T::compare(old, one, &mut notes);
+            both.moves(*old, one, &mut notes);
             push(items, T::WHAT, one.called(), Change::Changed, None, notes);
             continue;
         }
@@ -235,8 +270,12 @@ fn added<T: Named>(one: &T, notes: &mut Notes) {
     }
 }
 
+fn by_name(sources: &[(String, SourcePlan)]) -> HashMap<&str, &SourcePlan> {
+    sources.iter().map(|(name, plan)| (name.as_str(), plan)).collect()
+}
+
 fn sources(old: &[(String, SourcePlan)], new: &[(String, SourcePlan)], items: &mut Vec<Item>) {
-    let before: HashMap<&str, &SourcePlan> = old.iter().map(|(name, plan)| (name.as_str(), plan)).collect();
+    let before = by_name(old);
     for (name, plan) in new {
         let mut notes = Notes::default();
         let change = match before.get(name.as_str()) {

@@ -30,6 +30,8 @@ pub(super) struct Revision {
     /// The folder of paths, and the one of the repository that it stands for.
     here: PathBuf,
     there: PathBuf,
+    /// The folder that the repository is checked out in, behind all links.
+    root: Option<PathBuf>,
     until: Instant,
 }
 
@@ -63,6 +65,7 @@ impl Revision {
             repository: here.to_owned(),
             here: here.to_owned(),
             there: PathBuf::new(),
+            root: None,
             until: Instant::now() + PATIENCE,
         };
         revision.git(&["rev-parse".as_ref(), "--git-dir".as_ref()], b"", MAX_HEADER)?;
@@ -81,6 +84,10 @@ impl Revision {
             return Err(format!("git does not say which commit `{}` is", one_line(name)));
         }
         revision.commit = commit;
+        // A bare one has none.
+        let root = revision.git(&["rev-parse", "--show-toplevel"].map(OsStr::new), b"", MAX_HEADER);
+        let root = root.ok().and_then(|root| String::from_utf8(root).ok());
+        revision.root = root.map(|root| PathBuf::from(root.trim_end_matches('\n')));
         Ok(revision)
     }
 
@@ -95,9 +102,19 @@ impl Revision {
         inside(path).is_some_and(|path| matches!(self.object(&path), Ok(Object::Folder)))
     }
 
-    /// The path in the repository; nothing if it is not of this configuration's folder.
+    /// The path in the repository; nothing if it is not of it.
     fn path(&self, path: &Path) -> Option<PathBuf> {
-        beneath(path, &self.here).map(|rest| self.there.join(rest))
+        let own = beneath(path, &self.here).map(|rest| self.there.join(rest));
+        // Beside the configuration's folder a path is what it is in the repository.
+        own.or_else(|| self.beside(path))
+    }
+
+    /// The path in the repository of one that is not of the configuration's folder, however the way to the repository is written.
+    fn beside(&self, path: &Path) -> Option<PathBuf> {
+        let (root, path) = (self.root.as_deref()?, std::path::absolute(path).ok()?);
+        let mut folders = path.ancestors();
+        let written = folders.find(|folder| folder.canonicalize().is_ok_and(|real| real == root))?;
+        path.strip_prefix(written).ok().map(Path::to_owned)
     }
 
     fn object(&self, path: &str) -> Result<Object, String> {
@@ -227,7 +244,7 @@ impl Revision {
 
 impl Files for Revision {
     fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
-        // What does not lie beside the configuration, as a certificate in `/etc`, is in no revision.
+        // What is not of the repository, as a certificate in `/etc`, is in no revision.
         let Some(wanted) = self.path(path) else { return Disk.read(path) };
         let wanted = inside(&wanted).ok_or("it is outside of the repository")?;
         match self.object(&wanted)? {

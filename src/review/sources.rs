@@ -14,9 +14,6 @@ pub(super) fn source(old: &SourcePlan, new: &SourcePlan, notes: &mut Notes) {
     if old == new {
         return;
     }
-    let inner = |plan: &SourcePlan| {
-        value(plan).as_object().and_then(|map| map.values().next().cloned()).unwrap_or_default()
-    };
     let (before, after) = (inner(old), inner(new));
     per_caller(&before, &after, notes);
     if old.kind() != new.kind() {
@@ -34,6 +31,15 @@ pub(super) fn source(old: &SourcePlan, new: &SourcePlan, notes: &mut Notes) {
         notes.loosening(format!("it follows up to {} redirects", word(redirects(&after))));
     }
     notes.invisible(tree::told(&before, &after));
+}
+
+fn inner(plan: &SourcePlan) -> Value {
+    value(plan).as_object().and_then(|map| map.values().next().cloned()).unwrap_or_default()
+}
+
+/// What is different for each caller where a route goes to another source.
+pub(super) fn moved(old: &SourcePlan, new: &SourcePlan, notes: &mut Notes) {
+    per_caller(&inner(old), &inner(new), notes);
 }
 
 /// What a source does differently for each caller.

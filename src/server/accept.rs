@@ -1,12 +1,14 @@
 //! The accept loop: connections are let in, TLS is spoken, they are served at their client's pace within limits, and drained at the end.
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::body::Bodies;
 use super::http::{self, Reply};
@@ -126,7 +128,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
 }
 
 /// Lets the system show soon whether clients read; connections have it from their listener.
-fn keep_little(listener: &TcpListener) {
+pub(super) fn keep_little(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT) {
         debug!(%error, "the system does not bound what it has not sent");
@@ -213,7 +215,7 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
     let service = service_fn(|mut request: Request<Incoming>| {
         let exchange = Arc::new(Exchange::begin(pace, request.version()));
         request.extensions_mut().insert(exchange.clone());
-        let reply = respond(request);
+        let reply = contained(respond(request));
         async move { Ok::<_, std::convert::Infallible>(reply.await.map(|body| Paced::new(body, exchange))) }
     });
     let heard = Heard::new(stream, pace.clone());
@@ -247,6 +249,14 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
     }
 }
 
+/// The reply of one request, also where that panics: what else runs on the connection goes on.
+async fn contained(reply: impl Future<Output = Reply>) -> Reply {
+    AssertUnwindSafe(reply).catch_unwind().await.unwrap_or_else(|_| {
+        error!("a request ended in a panic");
+        http::refuse(StatusCode::INTERNAL_SERVER_ERROR, -32603, "this server failed on its side")
+    })
+}
+
 /// The next connection, with its place among the open ones.
 pub(super) async fn accept(
     listener: &TcpListener,
@@ -260,5 +270,25 @@ pub(super) async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_answered_and_nothing_is_told_of_it() {
+        let failing = async {
+            tokio::task::yield_now().await;
+            assert_eq!(1, 2, "wanted here");
+            http::empty(StatusCode::ACCEPTED)
+        };
+        let reply = contained(failing).await;
+        assert_eq!(reply.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = http_body_util::BodyExt::collect(reply.into_body()).await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["code"], -32603);
+        assert!(!body.to_string().contains("wanted here"), "{body}");
     }
 }

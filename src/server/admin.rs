@@ -46,6 +46,7 @@ fn metrics(method: &Method, server: &Server, live: &Live) -> Reply {
 
 /// Serves the address of those who run the server, for as long as it is polled. Its clients have the limits of all others.
 pub async fn run(listener: TcpListener, server: Arc<Server>) {
+    accept::keep_little(&listener);
     let local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let builder = Arc::new(accept::builder().http1_only());
     let places = Connections::new(MAX_CONNECTIONS, Gauge::default());

@@ -56,6 +56,8 @@ pub async fn run(
         while tasks.try_join_next().is_some() {}
         let line = tokio::select! {
             () = &mut shutdown => break Ok(()),
+            // Nobody reads what is said any more.
+            () = client.answers.closed() => break Ok(()),
             line = read_line(&mut input) => line,
         };
         let line = match line {

@@ -2,6 +2,7 @@
 //! up with is counted, and said in the audit itself.
 
 use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,14 +117,20 @@ impl Audit {
     /// # Errors
     /// If its file cannot be opened.
     pub fn open(options: AuditOptions, lost_ever: Counter) -> io::Result<Self> {
-        let out = match &options.file {
+        let mut out = match &options.file {
             Some(path) => Out::File(RotatingFile::open(path, options.max_size, options.keep)?),
             None => Out::Stderr,
         };
         let (lines, waiting) = sync_channel(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
         let told = lost.clone();
-        thread::Builder::new().name("audit".to_owned()).spawn(move || write(&waiting, out, &told))?;
+        let writing = move || {
+            // A line that cannot be written must not end the lines after it.
+            while catch_unwind(AssertUnwindSafe(|| write(&waiting, &mut out, &told))).is_err() {
+                error!("writing the audit ended in a panic, and begins anew");
+            }
+        };
+        thread::Builder::new().name("audit".to_owned()).spawn(writing)?;
         Ok(Self { options, lines, lost, lost_ever })
     }
 
@@ -194,7 +201,7 @@ impl Out {
 }
 
 /// Writes until nobody notes anything any more.
-fn write(waiting: &Receiver<Message>, mut out: Out, lost: &AtomicU64) {
+fn write(waiting: &Receiver<Message>, out: &mut Out, lost: &AtomicU64) {
     let mut failing = false;
     while let Ok(message) = waiting.recv() {
         let line = match message {
@@ -274,7 +281,7 @@ mod tests {
         let (lines, waiting) = sync_channel(4);
         lines.send(Message::Line("{}".to_owned())).unwrap();
         drop(lines);
-        write(&waiting, Out::File(file), &AtomicU64::new(3));
+        write(&waiting, &mut Out::File(file), &AtomicU64::new(3));
         assert_eq!(std::fs::read_to_string(path).unwrap(), "{\"lost\":3}\n{}\n");
     }
 }

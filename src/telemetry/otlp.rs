@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::span::Span;
 use super::trace::TraceId;
+use super::unbroken::{Round, unbroken};
 use crate::secret::Secret;
 use send::Sending;
 
@@ -50,7 +51,6 @@ pub struct Exporter {
     threshold: u64,
     queue: mpsc::Sender<Message>,
     lost: Counter,
-    hurry: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -65,13 +65,24 @@ impl Exporter {
     ///
     /// # Errors
     /// If there is no runtime, TLS does not start, or a header is none.
-    pub fn open(options: OtlpOptions, exported: Counter, lost: Counter) -> Result<Self, String> {
+    pub fn open(
+        options: OtlpOptions,
+        (exported, lost): (Counter, Counter),
+        exporters: &Exporters,
+    ) -> Result<Self, String> {
         let runtime = Handle::try_current().map_err(|e| e.to_string())?;
         let (queue, waiting) = mpsc::channel(WAITING);
-        let (hurry, hurried) = watch::channel(false);
-        let sending = Sending::new(&options, (exported, lost.clone()), hurried)?;
-        runtime.spawn(run(waiting, sending));
-        Ok(Self { threshold: threshold(options.sample), options, queue, lost, hurry })
+        let sending = Sending::new(&options, (exported, lost.clone()), exporters.0.hurry.subscribe())?;
+        let running = exporters.enter();
+        runtime.spawn(async move {
+            let _running = running;
+            let mut state = (waiting, sending);
+            unbroken("sending traces", &mut state, |(waiting, sending)| {
+                Box::pin(run(waiting, sending)) as Round<'_, ()>
+            })
+            .await;
+        });
+        Ok(Self { threshold: threshold(options.sample), options, queue, lost })
     }
 
     /// What it was opened with.
@@ -92,17 +103,52 @@ impl Exporter {
         }
     }
 
-    /// Waits until what was taken is sent, at most two seconds.
-    pub async fn flush(&self) {
-        self.hurry.send_replace(true);
+    /// Waits until what was taken is sent.
+    async fn flushed(&self) {
+        let (done, told) = oneshot::channel();
+        if self.queue.send(Message::Flush(done)).await.is_ok() {
+            let _ = told.await;
+        }
+    }
+}
+
+/// All exporters of a process: the one in use, and those that a reload has replaced and that still send what they were given.
+#[derive(Clone, Debug, Default)]
+pub struct Exporters(Arc<Running>);
+
+#[derive(Debug, Default)]
+struct Running {
+    number: watch::Sender<usize>,
+    hurry: watch::Sender<bool>,
+}
+
+/// One that runs, for as long as it is held.
+struct Entered(Exporters);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.0.number.send_modify(|number| *number = number.saturating_sub(1));
+    }
+}
+
+impl Exporters {
+    fn enter(&self) -> Entered {
+        self.0.number.send_modify(|number| *number += 1);
+        Entered(self.clone())
+    }
+
+    /// Waits until all have sent what they were given, at most two seconds; `current` is the one that goes on.
+    pub async fn flush(&self, current: Option<&Exporter>) {
+        self.0.hurry.send_replace(true);
         let flushed = async {
-            let (done, told) = oneshot::channel();
-            if self.queue.send(Message::Flush(done)).await.is_ok() {
-                let _ = told.await;
+            if let Some(current) = current {
+                current.flushed().await;
             }
+            let goes_on = usize::from(current.is_some());
+            let _ = self.0.number.subscribe().wait_for(|number| *number <= goes_on).await;
         };
         let _ = timeout(FLUSH, flushed).await;
-        self.hurry.send_replace(false);
+        self.0.hurry.send_replace(false);
     }
 }
 
@@ -119,7 +165,7 @@ fn threshold(ratio: f64) -> u64 {
 }
 
 /// Collects spans and sends them until nobody gives any more.
-async fn run(mut waiting: mpsc::Receiver<Message>, mut sending: Sending) {
+async fn run(waiting: &mut mpsc::Receiver<Message>, sending: &mut Sending) {
     let mut batch: Vec<Span> = Vec::new();
     let mut due = None;
     loop {
@@ -164,10 +210,11 @@ pub fn reuse(
     options: OtlpOptions,
     running: Option<&Arc<Exporter>>,
     (exported, lost): (&Counter, &Counter),
+    exporters: &Exporters,
 ) -> Result<Arc<Exporter>, String> {
     match running.filter(|running| *running.options() == options) {
         Some(running) => Ok(running.clone()),
-        None => Exporter::open(options, exported.clone(), lost.clone()).map(Arc::new),
+        None => Exporter::open(options, (exported.clone(), lost.clone()), exporters).map(Arc::new),
     }
 }
 
@@ -186,10 +233,14 @@ mod tests {
         }
     }
 
+    fn open(sample: f64) -> Result<Exporter, String> {
+        Exporter::open(options(sample), <(Counter, Counter)>::default(), &Exporters::default())
+    }
+
     #[tokio::test]
     async fn as_many_traces_begin_as_the_ratio_says() {
         for (sample, least, most) in [(0.0, 0, 0), (1.0, 20_000, 20_000), (0.1, 1600, 2400)] {
-            let exporter = Exporter::open(options(sample), Counter::default(), Counter::default()).unwrap();
+            let exporter = open(sample).unwrap();
             let sampled = (0..20_000).filter(|_| exporter.samples(TraceId(fastrand::u128(1..)))).count();
             assert!((least..=most).contains(&sampled), "{sampled} of 20000 at {sample}");
         }
@@ -198,19 +249,18 @@ mod tests {
     #[tokio::test]
     async fn an_equal_exporter_goes_on_and_another_one_begins() {
         let counters = (&Counter::default(), &Counter::default());
-        let first = reuse(options(1.0), None, counters).unwrap();
-        let same = reuse(options(1.0), Some(&first), counters).unwrap();
-        let other = reuse(options(0.5), Some(&first), counters).unwrap();
+        let exporters = &Exporters::default();
+        let first = reuse(options(1.0), None, counters, exporters).unwrap();
+        let same = reuse(options(1.0), Some(&first), counters, exporters).unwrap();
+        let other = reuse(options(0.5), Some(&first), counters, exporters).unwrap();
         assert!(Arc::ptr_eq(&first, &same) && !Arc::ptr_eq(&first, &other));
     }
 
     /// An exporter whose spans nobody sends.
     fn held() -> (Arc<Exporter>, mpsc::Receiver<Message>) {
         let (queue, waiting) = mpsc::channel(4);
-        let (hurry, _) = watch::channel(false);
-        let options = options(1.0);
-        let exporter =
-            Exporter { threshold: threshold(1.0), options, queue, lost: Counter::default(), hurry };
+        let (options, lost) = (options(1.0), Counter::default());
+        let exporter = Exporter { threshold: threshold(1.0), options, queue, lost };
         (Arc::new(exporter), waiting)
     }
 
@@ -242,6 +292,6 @@ mod tests {
 
     #[test]
     fn without_a_runtime_there_is_no_exporter() {
-        assert!(Exporter::open(options(1.0), Counter::default(), Counter::default()).is_err());
+        assert!(open(1.0).is_err());
     }
 }

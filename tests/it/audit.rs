@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::message::{modern, modern_headers, modern_with_id};
 use crate::support::process::{self, Process};
 use crate::support::upstream::{Step, Upstream, json as body, reply};
-use crate::support::{Connection, Gateway};
+use crate::support::{Connection, Gateway, LATE};
 
 const KEY: &str = "a-key-that-nobody-may-see";
 
@@ -217,7 +217,7 @@ tools:
         assert_eq!(process.message().await["id"], id);
     }
     process.close_input();
-    assert!(process.end(Duration::from_secs(5)).await.success());
+    assert!(process.end(LATE).await.success());
     let log = process.log();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 200);
@@ -240,7 +240,7 @@ tools:
         process::call(address, "hello").await;
     }
     process.signal("TERM");
-    assert!(process.end(Duration::from_secs(10)).await.success());
+    assert!(process.end(LATE).await.success());
     let text = std::fs::read_to_string(folder.path().join("calls.jsonl")).unwrap();
     assert_eq!(text.lines().filter(|line| line.contains(r#""outcome":"ok""#)).count(), 50);
 }
@@ -255,6 +255,6 @@ tools:
   hello: { description: Says hello., static: { text: hello } }
 ";
     let mut process = Process::stdio(folder.path(), yaml);
-    assert!(!process.end(Duration::from_secs(5)).await.success());
+    assert!(!process.end(LATE).await.success());
     assert!(process.log().contains("cannot open the audit `"), "{}", process.log());
 }

@@ -1,5 +1,5 @@
-//! Clients that give up: whatever they do, in whichever era and over whichever transport, the upstream's connection is closed within a
-//! second and nothing more is said of the call.
+//! Clients that give up: whatever they do, in whichever era and over whichever transport, the upstream's connection is closed at
+//! once and nothing more is said of the call.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::support::faults::{Faults, When};
 use crate::support::message::{legacy, modern, modern_headers};
 use crate::support::process::Process;
-use crate::support::{Connection, Gateway, Step, structured};
+use crate::support::{Connection, Gateway, LATE, Step, structured};
 
-/// How long an upstream may be kept waiting for nobody.
-const WITHIN: Duration = Duration::from_secs(1);
+/// How long an upstream may be kept waiting for nobody, on a busy machine; the calls themselves have thirty seconds.
+const WITHIN: Duration = LATE;
 
 /// At which point the upstream stands still.
 fn points() -> Vec<(&'static str, When, Vec<Step>)> {
@@ -146,7 +146,7 @@ async fn over_stdio_both_eras_cancel_by_notification_and_nothing_late_is_written
             released(&faults, name).await;
             assert!(process.is_silent(Duration::from_millis(300)).await, "{name}: something was said");
             process.close_input();
-            assert!(process.end(Duration::from_secs(5)).await.success(), "{name}");
+            assert!(process.end(LATE).await.success(), "{name}");
         }
     }
 }

@@ -283,7 +283,7 @@ async fn notifications_are_taken_and_responses_are_not() {
 #[tokio::test]
 async fn calls_beyond_the_cap_are_shed_and_told_when_to_come_back() {
     let slow = Upstream::start(|_| {
-        let mut steps = vec![Step::Wait(Duration::from_millis(600))];
+        let mut steps = vec![Step::Wait(Duration::from_secs(3))];
         steps.extend(upstream::json("{}"));
         steps
     })

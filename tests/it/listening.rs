@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::message::{initialize, legacy, modern, modern_headers, modern_with_id};
 use crate::support::process::Process;
-use crate::support::{Connection, Gateway};
+use crate::support::{Connection, Gateway, LATE};
 
 const CONFIG: &str = r#"
 tools:
@@ -184,5 +184,5 @@ async fn over_stdio_each_era_hears_its_way() {
     process.close_input();
     let end = process.message().await;
     assert_eq!((&end["id"], &end["result"]["resultType"]), (&json!("last"), &json!("complete")));
-    assert_eq!(process.end(Duration::from_secs(5)).await.code(), Some(0));
+    assert_eq!(process.end(LATE).await.code(), Some(0));
 }

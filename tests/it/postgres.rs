@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Gateway, failure, structured};
+use crate::support::{Gateway, failure, structured, until};
 
 fn url() -> Option<String> {
     std::env::var("TEST_POSTGRES_URL").ok()
@@ -351,16 +351,14 @@ async fn a_statement_ends_on_the_server_with_its_deadline_and_its_client() {
     });
     let gateway = Gateway::start(&config.to_string()).await;
     assert!(failure(&gateway.call("late", json!({})).await).contains("within 700ms"));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(own.running("late_one").await, 0);
+    until("it runs no more", async || own.running("late_one").await == 0).await;
 
     let leaving = gateway.call_and_hold("left").await;
     while own.running("left_one").await == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(leaving);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(own.running("left_one").await, 0);
+    until("it runs no more", async || own.running("left_one").await == 0).await;
     // The only connection serves the next call.
     assert_eq!(structured(&gateway.call("quick", json!({})).await)["rows"], json!([{ "one": 1 }]));
     own.gone().await;
@@ -458,7 +456,7 @@ async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
         "sources": { "db": { "sql": { "url": through.as_str(), "pool": { "max": 1, "acquire_timeout": "500ms" } } } },
         "tools": {
             "quick": { "description": "D.", "sql": { "source": "db", "query": "SELECT 1 AS one" } },
-            "slow": { "description": "D.", "sql": { "source": "db", "query": "SELECT pg_sleep(2)" } }
+            "slow": { "description": "D.", "sql": { "source": "db", "query": "SELECT pg_sleep(5)" } }
         }
     });
     let gateway = Gateway::start(&config.to_string()).await;
@@ -466,12 +464,12 @@ async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
     own.gone().await;
 }
 
-/// `quick` beside `slow` (two seconds) on a pool of one connection that is waited for half a second, through a gate that closes and
+/// `quick` beside `slow` (five seconds) on a pool of one connection that is waited for half a second, through a gate that closes and
 /// opens.
 pub async fn each_lack_has_its_message(gateway: &Gateway, open: &AtomicBool) {
     structured(&gateway.call("quick", json!({})).await);
     let (slow, busy) = tokio::join!(gateway.call("slow", json!({})), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         gateway.call("quick", json!({})).await
     });
     structured(&slow);
@@ -482,11 +480,7 @@ pub async fn each_lack_has_its_message(gateway: &Gateway, open: &AtomicBool) {
     assert!(failure(&gateway.call("quick", json!({})).await).contains("cannot be reached"));
     assert_eq!(gateway.get("/readyz").await.status, 503);
     open.store(true, Ordering::Relaxed);
-    let mut healed = false;
-    for _ in 0..20 {
-        healed = healed || gateway.call("quick", json!({})).await.get("isError").is_none();
-    }
-    assert!(healed);
+    until("it is used again", async || gateway.call("quick", json!({})).await.get("isError").is_none()).await;
 }
 
 #[tokio::test]

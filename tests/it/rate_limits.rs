@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::gateway::problems;
 use crate::support::message::{self, legacy, modern, modern_headers, plain_headers};
 use crate::support::process::Process;
-use crate::support::{Gateway, Reply};
+use crate::support::{Gateway, LATE, Reply};
 
 fn config(limit: &Value) -> Value {
     let tool = |text: &str| json!({ "description": "D.", "static": { "text": text } });
@@ -66,8 +66,11 @@ async fn a_hundred_in_a_minute_are_a_hundred_of_a_thousand_at_once() {
 async fn a_call_at_the_time_that_was_told_passes() {
     let gateway = Gateway::start(&config(&json!({ "rate": "2/s", "burst": 1 })).to_string()).await;
     for _ in 0..3 {
-        while call(&gateway, "limited", &[]).await.status == 200 {}
-        let wait = refused(&call(&gateway, "limited", &[]).await);
+        let mut reply = call(&gateway, "limited", &[]).await;
+        while reply.status == 200 {
+            reply = call(&gateway, "limited", &[]).await;
+        }
+        let wait = refused(&reply);
         assert!((1..=501).contains(&wait), "{wait}");
         tokio::time::sleep(Duration::from_millis(wait)).await;
         assert_eq!(call(&gateway, "limited", &[]).await.status, 200);
@@ -204,7 +207,7 @@ async fn over_stdio_calls_are_limited_too() {
         assert_eq!(answer["result"]["content"][0]["text"] == "one", passes, "{answer}");
     }
     process.close_input();
-    process.end(Duration::from_secs(5)).await;
+    process.end(LATE).await;
 }
 
 #[test]

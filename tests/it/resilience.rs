@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
-use crate::support::upstream::{self, Seen, reply};
-use crate::support::{Gateway, Step, Upstream, failure, message, structured};
+use crate::support::upstream::{self, Gate, Seen, reply};
+use crate::support::{Gateway, LATE, Step, Upstream, failure, message, structured};
 
 fn status(status: &str, header: &str) -> Vec<Step> {
     let head = format!("HTTP/1.1 {status}\r\n{header}Content-Length: 0\r\n\r\n");
@@ -145,7 +145,7 @@ async fn the_source_says_when_and_the_caller_is_told_if_that_is_too_late() {
         assert!(failure(&result).contains(end), "{}", failure(&result));
         assert_eq!(result["_meta"]["sidegate/retryAfter"], seconds, "{result}");
         assert!(result["_meta"]["io.modelcontextprotocol/serverInfo"].is_object(), "{result}");
-        assert!(started.elapsed() < Duration::from_secs(1), "{tool} {path}: {:?}", started.elapsed());
+        assert!(started.elapsed() < LATE, "{tool} {path}: {:?}", started.elapsed());
         assert_eq!(api.take().len(), 1, "{tool} {path}");
     }
     let error = gateway.modern("resources/read", json!({ "uri": "r://late" })).await.json();
@@ -165,16 +165,15 @@ async fn tries_and_pauses_end_with_the_deadline_of_the_call() {
         &format!("sources: {{ gone: {{ rest: {{ base_url: \"http://{}\" }} }},", Upstream::refusing().await),
     );
     let gateway = Gateway::start(&yaml).await;
-    let started = Instant::now();
     let result = gateway.call("slow", json!({})).await;
     assert!(failure(&result).contains("no answer within"), "{}", failure(&result));
-    assert!(started.elapsed() < Duration::from_millis(1300), "{:?}", started.elapsed());
+    // Of nine, each of which takes 400 ms.
     assert!((2..=3).contains(&api.take().len()));
     // A pause that is drawn from an hour does not fit into two seconds (one in two thousand does).
     let started = Instant::now();
     let result = gateway.call("pausing", json!({})).await;
     assert!(failure(&result).contains("`gone` cannot be reached"), "{}", failure(&result));
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < LATE, "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -218,17 +217,17 @@ fn guarded(url: &str, guard: &str) -> String {
 async fn a_breaker_opens_refuses_at_once_lets_one_through_and_closes() {
     let well = Arc::new(AtomicUsize::new(0));
     let seen = well.clone();
+    let gate = Gate::default();
+    let closed = gate.clone();
     let api = Upstream::start(move |_| match seen.load(Ordering::Relaxed) {
         0 => status("500 X", ""),
-        1 => vec![
-            Step::Wait(Duration::from_millis(200)),
-            Step::Send(reply("200 OK", "application/json", b"{}")),
-        ],
+        1 => vec![Step::Gate(closed.clone()), Step::Send(reply("200 OK", "application/json", b"{}"))],
         _ => upstream::json("{}"),
     })
     .await;
-    let breaker = "circuit_breaker: { failures: 4, within: 30s, open_for: 1s }";
-    let gateway = Gateway::start(&guarded(&api.url(), breaker)).await;
+    let breaker = "circuit_breaker: { failures: 4, within: 30s, open_for: 3s }";
+    let yaml = guarded(&api.url(), breaker).replace("timeout: 400ms", "timeout: 20s");
+    let gateway = Gateway::start(&yaml.replace("timeout: 5s", "timeout: 20s")).await;
     let call = async || gateway.call("get", json!({ "p": "a" })).await;
     for _ in 0..4 {
         assert!(failure(&call().await).contains("status 500"));
@@ -237,20 +236,32 @@ async fn a_breaker_opens_refuses_at_once_lets_one_through_and_closes() {
     for tool in ["get", "post"] {
         let refused = gateway.call(tool, json!({ "p": "a" })).await;
         let sentence = failure(&refused);
-        let text = "The source `api` fails, so it is left alone for now and was not asked. Try again in 1s. (request ";
-        assert!(sentence.starts_with(text), "{sentence}");
-        assert_eq!(refused["_meta"]["sidegate/retryAfter"], 1);
+        let seconds = refused["_meta"]["sidegate/retryAfter"].as_u64().unwrap();
+        assert!((1..=3).contains(&seconds), "{seconds}");
+        let text = format!(
+            "The source `api` fails, so it is left alone for now and was not asked. Try again in {seconds}s. (request "
+        );
+        assert!(sentence.starts_with(&text), "{sentence}");
     }
     assert_eq!(api.take().len(), 4);
     // The probe fails: as long again.
-    tokio::time::sleep_until((opened + Duration::from_millis(1100)).into()).await;
+    tokio::time::sleep_until((opened + Duration::from_millis(3100)).into()).await;
     assert!(failure(&call().await).contains("status 500"));
     assert!(failure(&call().await).contains("left alone"));
     assert_eq!(api.take().len(), 1);
     // Twenty come at once while the probe is out, which succeeds.
     well.store(1, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    let results = join_all((0..20).map(|_| call())).await;
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    let told = AtomicUsize::new(0);
+    let results = join_all((0..20).map(|_| async {
+        let result = call().await;
+        // When all others have been told, so does the probe have its answer.
+        if told.fetch_add(1, Ordering::Relaxed) == 18 {
+            gate.open();
+        }
+        result
+    }));
+    let results = results.await;
     assert_eq!(results.iter().filter(|r| r.get("isError").is_none()).count(), 1);
     assert_eq!(api.take().len(), 1);
     well.store(2, Ordering::Relaxed);
@@ -269,7 +280,7 @@ async fn a_breaker_counts_neither_what_callers_did_wrong_nor_what_they_gave_up()
         _ => upstream::json("{}"),
     })
     .await;
-    let breaker = "circuit_breaker: { failures: 2, open_for: 300ms }";
+    let breaker = "circuit_breaker: { failures: 2, open_for: 2s }";
     let yaml = guarded(&api.url(), breaker).replace("timeout: 400ms", "timeout: 20s")
         + "  hang: { description: H., rest: { source: api, get: /hang }, policy: { timeout: 20s } }\n";
     let gateway = Gateway::start(&yaml).await;
@@ -296,7 +307,7 @@ async fn a_breaker_counts_neither_what_callers_did_wrong_nor_what_they_gave_up()
     failure(&call("500").await);
     failure(&call("500").await);
     assert!(failure(&call("fine").await).contains("left alone"));
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
     given_up().await;
     structured(&call("fine").await);
 }
@@ -341,7 +352,10 @@ async fn a_source_gets_no_more_at_once_than_its_places_and_the_rest_waits_its_tu
         structured(r);
     });
     assert_eq!((most.load(Ordering::SeqCst), api.count()), (4, 20));
-    // Four have places, sixteen wait, and the others are told at once.
+    // Four have places, sixteen wait, and the others are told at once: before the first of them is done.
+    let (api, most) = counting(Duration::from_secs(2)).await;
+    let yaml = guarded(&api.url(), "concurrency: 4").replace("timeout: 400ms", "timeout: 60s");
+    let gateway = Gateway::start(&yaml.replace("timeout: 5s", "timeout: 60s")).await;
     let results = join_all((0..40).map(|_| gateway.call("get", json!({ "p": "a" })))).await;
     let (good, busy): (Vec<_>, Vec<_>) = results.iter().partition(|r| r.get("isError").is_none());
     assert_eq!((good.len(), busy.len()), (20, 20));
@@ -349,7 +363,7 @@ async fn a_source_gets_no_more_at_once_than_its_places_and_the_rest_waits_its_tu
         let text = "The source `api` is busy: too many calls wait for it already. Try again in a moment.";
         assert!(failure(one).starts_with(text), "{one}");
     }
-    assert_eq!((most.load(Ordering::SeqCst), api.count()), (4, 40));
+    assert_eq!((most.load(Ordering::SeqCst), api.count()), (4, 20));
 }
 
 #[tokio::test]
@@ -382,10 +396,11 @@ async fn who_finds_no_place_in_time_is_told_and_places_of_calls_that_were_given_
 
 #[tokio::test]
 async fn a_route_has_places_of_its_own() {
-    let (api, most) = counting(Duration::from_millis(60)).await;
-    let more = "  few: { description: F., rest: { source: api, post: /few, json: 1 }, policy: { concurrency: 2, timeout: 5s } }
+    let (api, most) = counting(Duration::from_secs(1)).await;
+    let more = "  few: { description: F., rest: { source: api, post: /few, json: 1 }, policy: { concurrency: 2, timeout: 60s } }
   other: { description: O., rest: { source: api, get: /other } }";
-    let gateway = Gateway::start(&config(&api.url(), more)).await;
+    let yaml = config(&api.url(), more).replace("timeout: 400ms", "timeout: 60s");
+    let gateway = Gateway::start(&yaml.replace("timeout: 5s", "timeout: 60s")).await;
     let results = join_all((0..8).map(|_| gateway.call("few", json!({})))).await;
     results.iter().for_each(|r| {
         structured(r);

@@ -15,7 +15,7 @@ use sidegate::plan::{self, Plan};
 use tokio::net::TcpSocket;
 
 use crate::support::upstream::{Seen, reply};
-use crate::support::{Gateway, Step, Upstream, failure, structured};
+use crate::support::{Gateway, LATE, Step, Upstream, failure, structured};
 
 /// How often the upstream is killed and started, and how long it is there and away.
 const ROUNDS: usize = 50;
@@ -23,7 +23,7 @@ const THERE: Duration = Duration::from_millis(250);
 const AWAY: Duration = Duration::from_millis(130);
 /// Each calls five times a second, together 200 times.
 const CLIENTS: usize = 40;
-/// Calls succeed again this long after a start.
+/// Calls succeed again this long after a start; a busy machine may take longer now and then, but not as a rule.
 const HEALS: Duration = Duration::from_secs(1);
 const TOOLS: [&str; 3] = ["get", "post", "guarded"];
 
@@ -121,7 +121,7 @@ async fn an_upstream_that_is_killed_again_and_again_sees_nothing_twice_and_is_us
     let gateway = Gateway::start(&config(port.address)).await;
     let met = Met::default();
     let storm = async {
-        let mut numbers = Numbers::default();
+        let (mut numbers, mut waits) = (Numbers::default(), Vec::new());
         for round in 0..ROUNDS {
             tokio::time::sleep(THERE).await;
             numbers.count(&api.kill().await);
@@ -132,14 +132,18 @@ async fn an_upstream_that_is_killed_again_and_again_sees_nothing_twice_and_is_us
             for (tool, before) in before.into_iter().enumerate() {
                 while met.good[tool].load(Ordering::Relaxed) == before {
                     let waited = started.elapsed();
-                    assert!(waited < HEALS, "round {round}: `{}` still fails after {waited:?}", TOOLS[tool]);
+                    assert!(waited < LATE, "round {round}: `{}` still fails after {waited:?}", TOOLS[tool]);
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
+                waits.push(started.elapsed());
             }
         }
         met.over.store(true, Ordering::Relaxed);
         tokio::time::sleep(THERE).await;
         numbers.count(&api.kill().await);
+        waits.sort_unstable();
+        let middle = waits[waits.len() / 2];
+        assert!(middle < HEALS, "half of the times it takes longer than {middle:?}");
         numbers
     };
     let (numbers, _) = tokio::join!(storm, join_all((0..CLIENTS).map(|client| load(&gateway, &met, client))));

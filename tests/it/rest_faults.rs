@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::upstream::reply;
-use crate::support::{Gateway, Step, Upstream, failure, structured};
+use crate::support::{Gateway, LATE, Step, Upstream, failure, structured, until};
 
 fn config(url: &str) -> String {
     format!(
@@ -60,7 +60,8 @@ prompts:
         let started = Instant::now();
         let result = gateway.call(tool, json!({})).await;
         assert!(failure(&result).contains(&format!("within {limit}")), "{}", failure(&result));
-        assert!(started.elapsed() < Duration::from_millis(900), "{tool}: {:?}", started.elapsed());
+        // The longer one is thirty seconds.
+        assert!(started.elapsed() < LATE, "{tool}: {:?}", started.elapsed());
     }
     // Where no result can carry it, it is an error with the same sentence.
     for (method, params) in
@@ -83,7 +84,7 @@ async fn one_dead_source_does_not_slow_the_others() {
     let gateway = Gateway::start(&format!(
         r#"
 sources:
-  dead: {{ rest: {{ base_url: "{}", timeout: 3s }} }}
+  dead: {{ rest: {{ base_url: "{}", timeout: 8s }} }}
   good: {{ rest: {{ base_url: "{}" }} }}
 tools:
   dead: {{ description: D., rest: {{ source: dead, get: / }} }}
@@ -99,15 +100,15 @@ tools:
         while dead.count() < 100 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let started = Instant::now();
         for _ in 0..50 {
             structured(&gateway.call("good", json!({})).await);
         }
-        started.elapsed()
+        Instant::now()
     };
-    let (failed, took) = tokio::join!(waiting, working);
+    let waiting = async { (waiting.await, Instant::now()) };
+    let ((failed, given_up), done) = tokio::join!(waiting, working);
     assert!(failed.iter().all(|r| r["isError"] == true));
-    assert!(took < Duration::from_secs(2), "50 calls of a good source took {took:?}");
+    assert!(done < given_up, "calls of a good source waited for those of the dead one");
 }
 
 #[tokio::test]
@@ -115,18 +116,17 @@ async fn a_client_that_goes_away_frees_the_upstream() {
     let api = Upstream::start(|_| vec![Step::Hang]).await;
     let gateway = Gateway::start(&format!(
         "server: {{ http: {{ max_concurrent_calls: 1 }} }}\n\
-         sources: {{ s: {{ rest: {{ base_url: \"{}\", timeout: 20s }} }} }}\n\
-         tools: {{ slow: {{ description: S., rest: {{ source: s, get: / }} }}, quick: {{ description: Q., static: {{ text: hi }} }} }}",
+         sources: {{ s: {{ rest: {{ base_url: \"{}\", timeout: 60s }} }} }}\n\
+         tools: {{ slow: {{ description: S., rest: {{ source: s, get: / }}, policy: {{ timeout: 60s }} }}, quick: {{ description: Q., static: {{ text: hi }} }} }}",
         api.url()
     ))
     .await;
-    let ask = gateway.modern("tools/call", json!({ "name": "slow" }));
-    assert!(tokio::time::timeout(Duration::from_millis(500), ask).await.is_err());
+    let held = gateway.call_and_hold("slow").await;
+    until("the call arrives", async || api.count() == 1).await;
+    let quick = || gateway.modern("tools/call", json!({ "name": "quick" }));
+    assert_eq!(quick().await.status, 503);
+    drop(held);
+    // The only place for calls is free again, long before the source has had its time.
+    until("the abandoned call leaves its place", async || quick().await.status == 200).await;
     assert_eq!(api.count(), 1);
-    // The only place for calls is free again within a second.
-    let started = Instant::now();
-    while gateway.modern("tools/call", json!({ "name": "quick" })).await.status != 200 {
-        assert!(started.elapsed() < Duration::from_secs(1), "the abandoned call still holds its place");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

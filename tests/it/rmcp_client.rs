@@ -4,8 +4,6 @@ mod news;
 mod peer;
 mod rehearsal;
 
-use std::time::Duration;
-
 use rmcp::model::{
     CallToolRequestParams, GetPromptRequestParams, ProtocolVersion, ReadResourceRequestParams,
 };
@@ -44,7 +42,7 @@ impl Demo {
 
     async fn stop(mut self) {
         self.process.signal("TERM");
-        assert_eq!(self.process.end(Duration::from_secs(5)).await.code(), Some(0));
+        assert_eq!(self.process.end(crate::support::LATE).await.code(), Some(0));
     }
 }
 

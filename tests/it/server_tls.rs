@@ -15,7 +15,7 @@ use crate::support::issuer::{Issuer, Pair};
 use crate::support::message::{modern, modern_headers};
 use crate::support::process::Process;
 use crate::support::tls::{self, Authority, Hello, authority, folder, put, write_server};
-use crate::support::{Connection, Gateway, text};
+use crate::support::{Connection, Gateway, LATE, text};
 
 const CONFIG: &str = "
 server: { http: { tls: { cert: tls.crt, key: tls.key } } }
@@ -106,7 +106,7 @@ async fn what_is_no_tls_or_an_old_one_is_closed_at_once() {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         stream.write_all(&bytes).await.unwrap();
         let mut said = Vec::new();
-        let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut said)).await;
+        let end = tokio::time::timeout(LATE, stream.read_to_end(&mut said)).await;
         assert!(end.is_ok(), "{what} is left open");
         assert!(!said.starts_with(b"HTTP"), "{what}");
         if let Some(alert) = alert {
@@ -156,7 +156,7 @@ async fn the_end_does_not_wait_for_those_who_have_not_begun() {
         begun.push(Hello { alpn, ..Hello::new(&servers) }.connect(gateway.address).await.unwrap());
     }
     // The default of `drain` is 20 seconds.
-    tokio::time::timeout(Duration::from_secs(10), gateway.stop()).await.expect("it waits");
+    tokio::time::timeout(Duration::from_secs(15), gateway.stop()).await.expect("it waits");
 }
 
 /// Calls without a pause to speak of until told to stop; each has to be answered.

@@ -49,7 +49,7 @@ async fn systemd_hears_when_it_is_ready_reloads_and_stops() {
     }
     process.signal("TERM");
     assert!(heard(&socket).await.starts_with("STOPPING=1\n"));
-    assert_eq!(process.end(Duration::from_secs(5)).await.code(), Some(0));
+    assert_eq!(process.end(crate::support::LATE).await.code(), Some(0));
 }
 
 fn deploy() -> std::path::PathBuf {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::message::{headers, initialize, legacy, modern, modern_headers, plain_headers};
-use crate::support::{Connection, Gateway, Step, Upstream, text};
+use crate::support::{Connection, Gateway, LATE, Step, Upstream, text};
 
 const CONFIG: &str = r#"
 server: { http: { sessions: { max: 3 } } }
@@ -187,7 +187,7 @@ async fn a_session_cancels_its_own_calls_only_and_the_upstream_sees_it() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(upstream.left(), 0, "not theirs");
         assert_eq!(post(&gateway, &mine, &cancel).await, 202);
-        tokio::time::timeout(Duration::from_secs(1), until(|| upstream.left() == 1)).await.unwrap();
+        tokio::time::timeout(LATE, until(|| upstream.left() == 1)).await.unwrap();
     };
     let (reply, ()) = tokio::join!(running, cancelling);
     assert_eq!((reply.status, reply.text().as_str()), (202, ""), "a cancelled request has no answer");

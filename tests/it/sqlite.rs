@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::naughty::STRINGS;
 use crate::support::gateway::problems;
 use crate::support::process::Process;
-use crate::support::{Gateway, failure, structured, text};
+use crate::support::{Gateway, LATE, failure, structured, text};
 
 pub const INIT: &str = "
 CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT UNIQUE, n INTEGER CHECK (n IS NULL OR n < 1000));
@@ -321,7 +321,7 @@ async fn writes_happen_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn rows_are_capped_by_number_and_size_and_say_so() {
-    const MANY: &str = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10000000) SELECT x, 'some text' AS s FROM c";
+    const MANY: &str = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 1000000000) SELECT x, 'some text' AS s FROM c";
     let large = "SELECT value AS n, hex(zeroblob(2000)) AS s FROM json_each('[1,2,3,4,5,6,7,8,9,10]')";
     let tools = [
         tool("many", "", MANY, ""),
@@ -338,7 +338,7 @@ async fn rows_are_capped_by_number_and_size_and_say_so() {
     assert_eq!(structured(&many)["rows"].as_array().unwrap().len(), 5);
     assert_eq!(structured(&many)["truncated"], true);
     assert!(structured(&many)["note"].as_str().unwrap().contains("first 5 rows"));
-    assert!(started.elapsed() < Duration::from_secs(2), "all rows were read");
+    assert!(started.elapsed() < LATE, "all rows were read");
     let large = gateway.call("large", json!({})).await;
     let rows = structured(&large)["rows"].as_array().unwrap().len();
     assert!((1..5).contains(&rows) && text(&large).len() <= 16 << 10, "{rows}");
@@ -362,12 +362,10 @@ async fn a_statement_that_never_ends_is_stopped_in_the_engine() {
         structured(&call("names").await);
         let started = Instant::now();
         let result = call("endless").await;
-        assert!(started.elapsed() < Duration::from_millis(1200), "{url}: {:?}", started.elapsed());
+        assert!(started.elapsed() < LATE, "{url}: {:?}", started.elapsed());
         assert!(failure(&result).contains("within 500ms"), "{}", failure(&result));
         // The only connection is free again, and nobody computes on.
-        let started = Instant::now();
         assert_eq!(structured(&call("names").await)["rows"].as_array().unwrap().len(), 3);
-        assert!(started.elapsed() < Duration::from_millis(500), "{url}");
         let before = process.cpu();
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(process.cpu() - before < 0.3, "{url}: it still computes");

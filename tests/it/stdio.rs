@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::message::{initialize, legacy, modern, modern_with_id};
-use crate::support::process::Process;
-use crate::support::{Step, Upstream, failure, text, upstream};
+use crate::support::process::{PROGRAM, Process};
+use crate::support::upstream::Gate;
+use crate::support::{LATE, Step, Upstream, failure, text, until, upstream};
 
 const PLAIN: &str = r"
-server: { log: { level: trace } }
+server: { log: { level: trace }, http: { drain: 60s } }
 tools:
   hello: { description: Says hello., static: { text: hello } }
 ";
@@ -68,7 +69,7 @@ async fn both_eras_are_spoken_on_one_process() {
     assert_eq!(client.ask(&legacy("ping", &json!({}))).await["result"], json!({}));
     client.assert_works().await;
     client.process.close_input();
-    assert_eq!(client.process.end(Duration::from_secs(5)).await.code(), Some(0));
+    assert_eq!(client.process.end(LATE).await.code(), Some(0));
     assert_eq!(client.process.line().await, None, "nothing else was on the output");
     assert!(!client.process.log().is_empty(), "the log is on stderr");
 }
@@ -117,7 +118,7 @@ async fn no_input_ends_it_and_the_next_request_is_answered() {
     client.process.write(request.as_bytes()).await;
     client.process.close_input();
     assert_eq!(client.process.message().await["id"], "next");
-    assert!(client.process.end(Duration::from_secs(5)).await.success());
+    assert!(client.process.end(LATE).await.success());
 }
 
 #[tokio::test]
@@ -157,21 +158,21 @@ async fn the_end_of_the_input_ends_it_after_what_runs() {
     let mut client = Client::start(PLAIN);
     client.assert_works().await;
     client.process.close_input();
-    assert_eq!(client.process.end(Duration::from_secs(2)).await.code(), Some(0));
+    assert_eq!(client.process.end(LATE).await.code(), Some(0));
     // One call running: answered.
     let api = slow_upstream(Duration::from_millis(700)).await;
-    let mut client = Client::start(&slow_config(&api.url(), "10s"));
+    let mut client = Client::start(&slow_config(&api.url(), "60s"));
     client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
     client.process.close_input();
     assert_eq!(client.process.message().await["result"]["structuredContent"]["late"], true);
-    assert_eq!(client.process.end(Duration::from_secs(2)).await.code(), Some(0));
+    assert_eq!(client.process.end(LATE).await.code(), Some(0));
     // One that does not end in time: cut off.
     let stuck = Upstream::start(|_| vec![Step::Hang]).await;
     let mut client = Client::start(&slow_config(&stuck.url(), "500ms"));
     client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
     client.process.close_input();
     let started = Instant::now();
-    client.process.end(Duration::from_secs(3)).await;
+    client.process.end(LATE).await;
     assert!(started.elapsed() >= Duration::from_millis(400));
     assert_eq!(client.process.line().await, None);
 }
@@ -179,7 +180,7 @@ async fn the_end_of_the_input_ends_it_after_what_runs() {
 #[tokio::test]
 async fn sigterm_ends_it_too() {
     let api = slow_upstream(Duration::from_millis(600)).await;
-    let mut client = Client::start(&slow_config(&api.url(), "10s"));
+    let mut client = Client::start(&slow_config(&api.url(), "60s"));
     client.assert_works().await;
     client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
     while api.count() == 0 {
@@ -187,7 +188,7 @@ async fn sigterm_ends_it_too() {
     }
     client.process.signal("TERM");
     assert_eq!(client.process.message().await["result"]["structuredContent"]["late"], true);
-    assert_eq!(client.process.end(Duration::from_secs(2)).await.code(), Some(0));
+    assert_eq!(client.process.end(LATE).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -196,11 +197,9 @@ async fn a_client_that_goes_away_ends_it() {
     client.assert_works().await;
     let id = client.process.id();
     client.process.close_output();
-    // What it says now cannot be written; it ends by itself, without a panic.
+    // What it says now cannot be written; it ends by itself, without a panic and though nobody says anything more.
     client.process.say(&modern("tools/list", json!({}))).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let _ = client.process.try_say(&modern("tools/list", json!({}))).await;
-    let status = client.process.end(Duration::from_secs(5)).await;
+    let status = client.process.end(LATE).await;
     assert_eq!(status.code(), Some(0), "process {id}: {}", client.process.log());
     assert!(!client.process.log().contains("panicked"), "{}", client.process.log());
 }
@@ -221,7 +220,7 @@ tools:
         .await;
     failure(&refused["result"]);
     client.process.close_input();
-    assert!(client.process.end(Duration::from_secs(5)).await.success());
+    assert!(client.process.end(LATE).await.success());
     assert_eq!(client.process.log(), "", "nothing is on stderr");
     let logs = client.folder.path().join("logs");
     let mut names: Vec<_> =
@@ -245,7 +244,7 @@ async fn equal_ids_at_the_same_time_are_both_answered() {
         client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
     }
     assert_eq!(client.process.message().await["id"], 1);
-    assert!(!client.process.is_silent(Duration::from_secs(2)).await, "the second one was never answered");
+    assert!(!client.process.is_silent(LATE).await, "the second one was never answered");
 }
 
 #[cfg(target_os = "linux")]
@@ -274,7 +273,7 @@ async fn a_client_that_does_not_read_is_not_read_from() {
     // Then it goes: everything that waits to be written is lost, and the process ends.
     client.process.close_output();
     client.process.close_input();
-    let status = client.process.end(Duration::from_secs(5)).await;
+    let status = client.process.end(LATE).await;
     assert_eq!(status.code(), Some(0), "{}", client.process.log());
     assert!(!client.process.log().contains("panicked"), "{}", client.process.log());
 }
@@ -300,8 +299,65 @@ async fn notices_of_the_database_and_every_level_of_the_log_leave_the_output_alo
         client.assert_works().await;
     }
     client.process.close_input();
-    assert!(client.process.end(Duration::from_secs(5)).await.success());
+    assert!(client.process.end(LATE).await.success());
     assert_eq!(client.process.line().await, None, "nothing else was on the output");
     let log = client.process.log();
     assert!(log.contains("does not exist, skipping"), "the notice is in the log: {log}");
+}
+
+/// What a parent does that starts the gateway, asks it something, and then waits for ever.
+#[cfg(target_os = "linux")]
+const PARENT: &str = r#"
+coproc gate { exec "$1" stdio 2>"$2"; }
+if [ -n "$3" ]; then echo "$3" >&"${gate[1]}"; else echo >&"${gate[1]}"; fi
+echo "$gate_PID"
+wait
+"#;
+
+/// Whether a process runs; one that has ended and that nobody has asked for its code yet does not.
+#[cfg(target_os = "linux")]
+fn runs(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X')))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn it_ends_by_itself_when_its_parent_is_killed() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let api =
+        Upstream::start(move |_| [vec![Step::Gate(closed.clone())], upstream::json("{}")].concat()).await;
+    let call = modern("tools/call", json!({ "name": "slow" })).to_string();
+    for asked in ["", &call] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("gateway.yaml"), slow_config(&api.url(), "60s")).unwrap();
+        let log = folder.path().join("log");
+        let mut parent = tokio::process::Command::new("bash")
+            .args(["-c", PARENT, "parent", PROGRAM])
+            .args([log.as_os_str(), asked.as_ref()])
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let line = BufReader::new(parent.stdout.take().unwrap()).lines().next_line().await.unwrap();
+        let id = line.unwrap().parse().unwrap();
+        if !asked.is_empty() {
+            until("the call runs", async || api.count() == 1).await;
+        }
+        assert!(runs(id));
+        // SIGKILL: it can do nothing more, not even close what it holds.
+        parent.kill().await.unwrap();
+        if !asked.is_empty() {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert!(runs(id), "the call was not let end");
+            gate.open();
+        }
+        until("it ends", async || !runs(id)).await;
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(!log.contains("panicked") && !log.contains("cut off"), "{log}");
+    }
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::message::{legacy, modern, modern_headers, plain_headers};
 use crate::support::process::Process;
-use crate::support::{Gateway, Step, Upstream, text};
+use crate::support::{Gateway, Step, Upstream, text, until};
 
 const CONFIG: &str = r#"
 sources: { db: { sql: { url: "sqlite::memory:" } } }
@@ -126,12 +126,17 @@ async fn over_stdio_notifications_come_before_the_answer() {
 }
 
 /// Sends a call and goes away while it runs.
-async fn call_and_leave(gateway: &Gateway, headers: &[(String, String)], body: &str) {
+async fn call_and_leave(
+    (gateway, upstream): (&Gateway, &Upstream),
+    headers: &[(String, String)],
+    body: &str,
+) {
     let mut connection = gateway.connect().await;
     let head: String = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
     let request = format!("POST /mcp HTTP/1.1\r\n{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let before = upstream.count();
     connection.write(request.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("the call arrives", async || upstream.count() > before).await;
 }
 
 #[tokio::test]
@@ -144,21 +149,17 @@ async fn going_away_cancels_a_modern_call_and_not_a_legacy_one() {
     );
     let gateway = Gateway::start(&yaml).await;
     let modern_call = modern("tools/call", json!({ "name": "slow" })).to_string();
-    call_and_leave(&gateway, &modern_headers("tools/call", Some("slow")), &modern_call).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(
-        (upstream.count(), upstream.left()),
-        (1, 1),
-        "the upstream's work is given up within a second"
-    );
+    call_and_leave((&gateway, &upstream), &modern_headers("tools/call", Some("slow")), &modern_call).await;
+    until("the upstream's work is given up", async || upstream.left() == 1).await;
+    assert_eq!(upstream.count(), 1);
 
     let streamed = asking("slow", None, Some(json!("t"))).to_string();
-    call_and_leave(&gateway, &modern_headers("tools/call", Some("slow")), &streamed).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!((upstream.count(), upstream.left()), (2, 2), "also when the reply is a stream");
+    call_and_leave((&gateway, &upstream), &modern_headers("tools/call", Some("slow")), &streamed).await;
+    until("it is also when the reply is a stream", async || upstream.left() == 2).await;
+    assert_eq!(upstream.count(), 2);
 
     let legacy_call = legacy("tools/call", &json!({ "name": "slow" })).to_string();
-    call_and_leave(&gateway, &plain_headers(), &legacy_call).await;
+    call_and_leave((&gateway, &upstream), &plain_headers(), &legacy_call).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!((upstream.count(), upstream.left()), (3, 2), "a legacy call goes on");
 }

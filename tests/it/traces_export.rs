@@ -203,6 +203,25 @@ async fn a_file_that_begins_to_ask_for_traces_gets_them_without_a_restart() {
 }
 
 #[tokio::test]
+async fn the_end_waits_for_the_spans_of_collectors_that_a_reload_replaced() {
+    // It takes a second to take them.
+    let slow = Collector::scripted(|_| [vec![Step::Wait(Duration::from_secs(1))], body("{}")].concat()).await;
+    let other = Collector::start().await;
+    let none = "tools: { hello: { description: D., static: { text: x } } }".to_owned();
+    for (after, spans) in [(config(&other.url()), 1), (none, 0)] {
+        let live = app::open(compile(&config(&slow.url()))).unwrap();
+        calls(&live, 1).await;
+        let next = Live::open(compile(&after), Some(&live.load())).unwrap();
+        live.store(next);
+        calls(&live, 1).await;
+        app::flush(&live).await;
+        assert_eq!(read(&slow.0.take()).len(), 1, "{after}");
+        assert_eq!(counted(&live), (1 + spans, 0), "the end did not wait for it: {after}");
+        assert_eq!(read(&other.0.take()).len() as u64, spans);
+    }
+}
+
+#[tokio::test]
 async fn without_a_trace_the_audit_names_none() {
     let yaml = json!({
         "server": { "audit": { "file": "audit.jsonl" } },

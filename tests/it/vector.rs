@@ -2,7 +2,7 @@
 //! HTTP that also misbehaves.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use sidegate::source::vector::hash::HashEmbedder;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::naughty::STRINGS;
 use crate::support::upstream::{self, Seen, reply};
-use crate::support::{Gateway, Step, Upstream, failure, structured};
+use crate::support::{Gateway, LATE, Step, Upstream, failure, structured};
 
 fn handbook() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -249,7 +249,7 @@ async fn an_embeddings_service_is_asked_over_http_and_its_faults_are_told() {
     for model in BAD {
         let started = Instant::now();
         let result = gateway.call(model, json!({ "q": question })).await;
-        assert!(started.elapsed() < Duration::from_millis(1500), "{model}: {:?}", started.elapsed());
+        assert!(started.elapsed() < LATE, "{model}: {:?}", started.elapsed());
         let sentence = failure(&result);
         assert!(
             sentence.contains("(request ") && sentence.contains(&format!("`s-{model}`")),

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::postgres::Own;
 use crate::support::vectors::embedder;
-use crate::support::{Gateway, failure, structured};
+use crate::support::{Gateway, failure, structured, until};
 
 fn ids(result: &Value) -> Vec<i64> {
     structured(result)["matches"].as_array().unwrap().iter().map(|m| m["id"].as_i64().unwrap()).collect()
@@ -278,12 +278,12 @@ async fn a_search_ends_on_the_server_with_its_time_and_reads_no_more_than_the_ca
     let started = std::time::Instant::now();
     let said = gateway.call("slow", json!({ "q": "[1,0]" })).await;
     assert!(failure(&said).contains("The source `slow` gave no answer"), "{}", failure(&said));
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // A single row takes ten seconds.
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
     let running = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%{}%slow%'",
         own.schema
     );
-    assert_eq!(own.number(&running).await, 0);
+    until("it does not run in the engine", async || own.number(&running).await == 0).await;
     own.gone().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Own, one};
-use crate::support::{Gateway, failure, structured};
+use crate::support::{Gateway, failure, structured, until};
 
 #[tokio::test]
 async fn a_statement_ends_on_the_server_with_its_deadline_and_its_client() {
@@ -26,8 +26,7 @@ async fn a_statement_ends_on_the_server_with_its_deadline_and_its_client() {
     let gateway = Gateway::start(&config.to_string()).await;
     for tool in ["late", "busy", "write"] {
         assert!(failure(&gateway.call(tool, json!({})).await).contains("within 700ms"), "{tool}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(own.running(&format!("{tool}_one")).await, 0, "{tool}");
+        until("it runs no more", async || own.running(&format!("{tool}_one")).await == 0).await;
         assert_eq!(structured(&gateway.call("quick", json!({})).await)["rows"], json!([{ "one": 1 }]));
     }
     assert_eq!(own.number("SELECT COUNT(*) FROM t").await, 0);
@@ -37,8 +36,7 @@ async fn a_statement_ends_on_the_server_with_its_deadline_and_its_client() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(leaving);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(own.running("left_one").await, 0);
+    until("it runs no more", async || own.running("left_one").await == 0).await;
     assert_eq!(structured(&gateway.call("quick", json!({})).await)["rows"], json!([{ "one": 1 }]));
     own.gone().await;
 }

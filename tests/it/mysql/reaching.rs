@@ -21,7 +21,7 @@ async fn a_server_that_was_away_is_used_again_and_each_lack_has_its_message() {
     let (port, open) = crate::postgres::gate(target).await;
     through.set_port(Some(port)).unwrap();
     let mut config =
-        own.config(1, &[("quick", "SELECT 1 AS one", json!({})), ("slow", "SELECT SLEEP(2)", json!({}))]);
+        own.config(1, &[("quick", "SELECT 1 AS one", json!({})), ("slow", "SELECT SLEEP(5)", json!({}))]);
     config["sources"]["db"]["sql"]["url"] = json!(through.as_str());
     let gateway = Gateway::start(&config.to_string()).await;
     crate::postgres::each_lack_has_its_message(&gateway, &open).await;
@@ -123,7 +123,7 @@ async fn a_password_that_has_to_be_encrypted_with_rsa_is_said_to_need_tls() {
     let reply = connection.send("POST", "/mcp", &list, body.as_bytes()).await.unwrap();
     assert!(failure(&reply.json()["result"]).contains("cannot be reached"));
     // It is read from the other process.
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if process.log().contains("sslmode") {
             break;
         }

@@ -174,6 +174,47 @@ fn files_named_by_whole_paths_are_those_of_the_revision_and_of_the_other_folder(
 }
 
 #[test]
+fn files_named_by_whole_paths_beside_the_configuration_are_those_of_the_revision() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap().join("repository");
+    std::fs::create_dir_all(root.join("g")).unwrap();
+    std::fs::create_dir_all(root.join("shared")).unwrap();
+    let tool = |name: &str, said: &str| {
+        format!("tools: {{ {name}: {{ description: {said}, static: {{ text: a }} }} }}\n")
+    };
+    let outside = root.parent().unwrap().join("outside.yaml");
+    std::fs::write(&outside, tool("b", "Outside.")).unwrap();
+    let config = format!("include: ['{}/shared/*.yaml', '{}']\n", root.display(), outside.display());
+    std::fs::write(root.join("g/gateway.yaml"), &config).unwrap();
+    std::fs::write(root.join("shared/a.yaml"), tool("a", "Old.")).unwrap();
+    git(&root, &["init", "-q", "-b", "main"]);
+    git(&root, &["add", "."]);
+    git(&root, &["commit", "-q", "-m", "one"]);
+    let against = ["plan", "-c", "g", "--against", "git:main:g"];
+    assert_eq!(run(&root, &against).1, "no change against git:main:g\n");
+    std::fs::write(root.join("shared/a.yaml"), tool("a", "New.")).unwrap();
+    // What is of no revision is what it is.
+    std::fs::write(&outside, tool("b", "Elsewhere.")).unwrap();
+    for (place, config) in [(&root, "g"), (&root.join("g"), "gateway.yaml")] {
+        let (code, out, err) = run(place, &["plan", "-c", config, "--against", "git:main:g"]);
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(out.contains("tool a: changed") && !out.contains("tool b"), "{out}{err}");
+    }
+    // By way of a link.
+    #[cfg(unix)]
+    {
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&root, &link).unwrap();
+        let config = config.replace(&root.display().to_string(), &link.display().to_string());
+        std::fs::write(root.join("g/gateway.yaml"), config).unwrap();
+        git(&root, &["commit", "-q", "-m", "two", "g"]);
+        let (code, out, err) = run(&link, &against);
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(out.contains("tool a: changed"), "{out}{err}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_said_and_nothing_is_run() {
     let repository = repository();
     let root = repository.path();

@@ -147,3 +147,24 @@ fn a_header_that_clients_have_to_send_breaks() {
     says_only(&compared(&without, &with), &[(Breaking, "`x-mcp-header` of `p` is `Tenant` now")]);
     says_only(&compared(&with, &without), &[(Compatible, "`x-mcp-header` of `p` is gone")]);
 }
+
+#[test]
+fn a_route_that_moves_to_a_source_that_does_not_know_the_caller_lets_more_be_seen() {
+    let two = |source: &str| {
+        format!(
+            "{KEYS}sources:\n  own: {{ sql: {{ url: 'postgres://u@localhost/x', session: {{ app.user: caller.sub }} }} }}\n  \
+             all: {{ sql: {{ url: 'postgres://u@localhost/x' }} }}\n\
+             tools:\n  a: {{ description: A., sql: {{ source: {source}, query: SELECT 1 }} }}\n  \
+             keep: {{ description: K., sql: {{ source: own, query: SELECT 1 }} }}\n\
+             resources: {{ \"r://a\": {{ sql: {{ source: {source}, query: SELECT 1 }} }} }}\n\
+             prompts: {{ p: {{ data: {{ d: {{ sql: {{ source: {source}, query: SELECT 1 }} }} }}, messages: [{{ user: \"{{{{ d }}}}\" }}] }} }}\n"
+        )
+    };
+    let gone = "the session no longer holds `app.user`, which was `caller.sub` of the caller";
+    let moved = compared(&two("own"), &two("all"));
+    says(&moved, &[(Loosening, gone), (Invisible, "it goes to the source `all` instead of `own`")]);
+    assert_eq!(moved.count(Loosening), 3, "the tool, the resource and the prompt: {moved}");
+    let back = compared(&two("all"), &two("own"));
+    says(&back, &[(Breaking, "the session holds `app.user`, which is `caller.sub` of the caller")]);
+    assert_eq!(back.count(Breaking), 3, "{back}");
+}

@@ -16,7 +16,7 @@ use super::peer::Peer;
 /// Waits until the condition is true; false if that takes too long.
 pub async fn until(condition: impl Fn() -> bool) -> bool {
     let begin = Instant::now();
-    while !condition() && begin.elapsed() < Duration::from_secs(5) {
+    while !condition() && begin.elapsed() < crate::support::LATE {
         sleep(Duration::from_millis(10)).await;
     }
     condition()
@@ -68,7 +68,7 @@ pub async fn legacy_news(able: &Peer, unable: &Peer, servers: usize) {
 }
 
 async fn heard(listening: &mut Subscription) -> String {
-    match timeout(Duration::from_secs(5), listening.next()).await.unwrap().unwrap().unwrap() {
+    match timeout(crate::support::LATE, listening.next()).await.unwrap().unwrap().unwrap() {
         ServerNotification::ToolListChangedNotification(_) => "tools".to_owned(),
         ServerNotification::PromptListChangedNotification(_) => "prompts".to_owned(),
         ServerNotification::ResourceListChangedNotification(_) => "resources".to_owned(),

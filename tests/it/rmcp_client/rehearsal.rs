@@ -224,7 +224,7 @@ async fn the_official_rust_client_rehearses_over_http() {
         let (able, unable) = (connect(true).await, connect(false).await);
         rehearse(able, unable, 1, version).await;
         process.signal("TERM");
-        assert_eq!(process.end(Duration::from_secs(5)).await.code(), Some(0));
+        assert_eq!(process.end(crate::support::LATE).await.code(), Some(0));
     }
 }
 

@@ -18,7 +18,21 @@ pub use collector::Collector;
 pub use gateway::Gateway;
 pub use upstream::{Step, Upstream};
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
+
+/// How long after its time something may be seen: machines that test are busy. What goes wrong takes longer, or never comes.
+pub const LATE: Duration = Duration::from_secs(20);
+
+/// Waits until it is so.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < LATE, "it never came that {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// The text of a tool result's first content.
 pub fn text(result: &Value) -> &str {

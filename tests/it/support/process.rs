@@ -1,6 +1,6 @@
 //! The gateway as a child process, ended by its id when the test is over.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -14,7 +14,12 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::{Connection, message};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sidegate");
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is started: the program that was built with the tests, or that of `SIDEGATE_PROGRAM`, such as a release build for long runs.
+fn program() -> OsString {
+    std::env::var_os("SIDEGATE_PROGRAM").unwrap_or_else(|| PROGRAM.into())
+}
 
 /// A running child.
 pub struct Process {
@@ -32,7 +37,7 @@ impl Process {
 
     /// The same, with these variables.
     pub fn start_with(folder: &Path, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Self {
-        let mut child = Command::new(PROGRAM)
+        let mut child = Command::new(program())
             .args(arguments)
             .current_dir(folder)
             .env_clear()
@@ -107,11 +112,6 @@ impl Process {
     /// Whether no line comes for a while.
     pub async fn is_silent(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.output.as_mut().unwrap().next_line()).await.is_err()
-    }
-
-    /// As [`Self::say`], to a child that may be gone.
-    pub async fn try_say(&mut self, message: &Value) -> std::io::Result<()> {
-        self.input.as_mut().unwrap().write_all(format!("{message}\n").as_bytes()).await
     }
 
     pub fn close_output(&mut self) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// One request as it came.
@@ -47,6 +48,8 @@ pub enum Step {
     /// The bytes again and again.
     Repeat(Vec<u8>, usize),
     Wait(Duration),
+    /// Goes on when the gate is open.
+    Gate(Gate),
     /// One byte at a time.
     Drip(Vec<u8>, Duration),
     /// Never goes on.
@@ -62,8 +65,22 @@ impl Step {
         match self {
             Self::Send(bytes) | Self::Drip(bytes, _) => bytes.len(),
             Self::Repeat(bytes, times) => bytes.len() * times,
-            Self::Wait(_) | Self::Hang | Self::Close | Self::Reset => 0,
+            Self::Wait(_) | Self::Gate(_) | Self::Hang | Self::Close | Self::Reset => 0,
         }
+    }
+}
+
+/// Holds up replies until the test lets them go.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn is_open(&self) {
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
 
@@ -194,6 +211,7 @@ pub(super) async fn play(stream: &mut TcpStream, step: &Step) -> std::io::Result
             }
         }
         Step::Wait(time) => tokio::time::sleep(*time).await,
+        Step::Gate(gate) => gate.is_open().await,
         Step::Drip(bytes, pause) => {
             for byte in bytes {
                 send(stream, &[*byte]).await?;
