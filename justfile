@@ -79,6 +79,22 @@ fuzz seconds="60":
 timing:
     cargo bench --locked --bench key_timing
 
-# What a call costs beside two floors, in one run.
-bench:
-    cargo bench --locked --bench ratios
+# How the goals of docs/performance.md stand, into benches/results/; with names of rows only those, and nothing is written.
+bench *rows:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo bench --locked --bench ratios --no-run
+    bench=(cargo bench --locked --bench ratios -- --write benches/results)
+    if [ -n "{{ rows }}" ]; then
+      bench=(cargo bench --locked --bench ratios --)
+      for row in {{ rows }}; do bench+=(--only "$row"); done
+    fi
+    status=0
+    tests/engines/run.sh --without mariadb "${bench[@]}" || status=$?
+    # No PostgreSQL can be had: the rows that need one are left out, and named.
+    if [ "$status" -eq 125 ]; then exec "${bench[@]}"; fi
+    exit "$status"
+
+# What a call costs in instructions, beside the figures that are written down; `--update` writes them.
+instructions *options: build
+    benches/instructions.py {{ target }}/release/sidegate {{ options }}

@@ -2,7 +2,7 @@
 # The whole test suite, from a clean clone:
 #
 #   tests/run.sh           cargo's tests beside real databases, then the release binary against the official clients
-#                          and conformance suite
+#                          and conformance suite, and what its calls cost in instructions
 #   tests/run.sh --quick   cargo's tests only, with the databases that can be had without fetching them
 #
 # Needs Rust. What else is missing is installed as Debian packages, as root or with sudo, or named; npm and Python
@@ -22,7 +22,7 @@ cd "$root" || exit 1
 . "$root/tests/powerdns/tools.sh"
 
 usage() {
-  sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 quick=
@@ -234,9 +234,15 @@ if [ -z "$quick" ]; then
     else
       missing conformance "not run, for what is named above"
     fi
+    if { command -v valgrind >/dev/null || debian valgrind; } && { command -v python3 >/dev/null || debian python3; }; then
+      script instructions benches/instructions.py "$binary"
+    else
+      missing instructions "not run, for what is named above"
+    fi
   else
     missing clients "not run, there is no binary"
     missing conformance "not run, there is no binary"
+    missing instructions "not run, there is no binary"
   fi
 fi
 

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use crate::Result;
 use crate::bare::Asked;
 
-const KNOWN: &str = "there are --seconds N, --json FILE and --only NAME";
+const KNOWN: &str = "there are --seconds N, --write FOLDER, --only NAME and --all yes";
 
 pub enum Command {
     /// Run by `cargo test`: nothing to measure.
     Skip,
     Serve(Role, String),
     Repeat(Loop),
+    /// Reads a YAML file into a value, and no more.
+    Parse(PathBuf),
     Measure(Options),
 }
 
@@ -34,9 +36,12 @@ pub struct Loop {
 pub struct Options {
     /// Length of one round at full load.
     pub seconds: f64,
-    pub json: Option<PathBuf>,
-    /// Names of works; all when empty.
+    /// Where `ratios.json` and `ratios.md` go.
+    pub write: Option<PathBuf>,
+    /// Names of rows; those of the goals when empty.
     pub only: Vec<String>,
+    /// Everything there is.
+    pub all: bool,
 }
 
 pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
@@ -47,7 +52,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
     let mut bytes = 0;
     let mut upstream = String::new();
     let (mut asked, mut file, mut arguments) = (None, String::new(), String::new());
-    let mut options = Options { seconds: 3.0, json: None, only: Vec::new() };
+    let mut options = Options { seconds: 1.5, write: None, only: Vec::new(), all: false };
     while let Some(flag) = args.next() {
         if flag == "--bench" {
             bench = true;
@@ -56,8 +61,9 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value; {KNOWN}"))?;
         match flag.as_str() {
             "--seconds" => options.seconds = seconds(&value)?,
-            "--json" => options.json = Some(value.into()),
+            "--write" => options.write = Some(value.into()),
             "--only" => options.only.push(value),
+            "--all" => options.all = value == "yes",
             "--role" => role = Some(value),
             "--listen" => listen = value,
             "--bytes" => bytes = value.parse()?,
@@ -76,6 +82,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
         Some("floor-forward") => Command::Serve(Role::FloorForward { upstream }, listen),
         Some("floor-sqlx") => Command::Serve(Role::FloorBare { asked: asked()?, file }, listen),
         Some("loop") => Command::Repeat(Loop { asked: asked()?, file, arguments, seconds: options.seconds }),
+        Some("parse") => Command::Parse(file.into()),
         Some("upstream") => Command::Serve(Role::Upstream, listen),
         Some(other) => return Err(format!("no role is called {other}").into()),
     })

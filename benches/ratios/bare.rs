@@ -1,13 +1,15 @@
-//! The SQL floor: what a handler written by hand does with sqlx. The gateway's statement on a pool of the gateway's size, rows
+//! The SQL floor: what a handler written by hand does with sqlx, or for SQLite with rusqlite. The gateway's statement on a pool of the gateway's size, rows
 //! decoded to their types, written by serde. As a server, and as a loop without HTTP. Vectors are made by the gateway's own code.
 
 use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use rusqlite::OpenFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use sqlx::postgres::PgRow;
@@ -29,17 +31,21 @@ const WARM_UP: usize = 200;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     SqliteItem,
+    /// By rusqlite, on the threads that the runtime has for what blocks.
+    SqliteDirect,
     PostgresItem,
     PostgresItems,
     Nearest,
 }
 
 impl Asked {
-    const ALL: [Self; 4] = [Self::SqliteItem, Self::PostgresItem, Self::PostgresItems, Self::Nearest];
+    const ALL: [Self; 5] =
+        [Self::SqliteItem, Self::SqliteDirect, Self::PostgresItem, Self::PostgresItems, Self::Nearest];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::SqliteItem => "sqlite-item",
+            Self::SqliteDirect => "sqlite-direct",
             Self::PostgresItem => "postgres-item",
             Self::PostgresItems => "postgres-items",
             Self::Nearest => "nearest",
@@ -52,13 +58,15 @@ impl Asked {
     }
 
     pub fn postgres(self) -> bool {
-        self != Self::SqliteItem
+        !matches!(self, Self::SqliteItem | Self::SqliteDirect)
     }
 
     /// The statement, with the engine's mark in the place of its parameter.
     pub fn statement(self, mark: &str) -> String {
         match self {
-            Self::SqliteItem => format!("SELECT id, name, note, price FROM items WHERE id = {mark}"),
+            Self::SqliteItem | Self::SqliteDirect => {
+                format!("SELECT id, name, note, price FROM items WHERE id = {mark}")
+            }
             Self::PostgresItem => {
                 format!("SELECT id, name, note, price FROM sidegate_ratios.items WHERE id = {mark}")
             }
@@ -76,7 +84,7 @@ impl Asked {
 #[derive(Clone)]
 pub struct Bare {
     asked: Asked,
-    text: String,
+    text: Arc<str>,
     pool: Pool,
 }
 
@@ -84,6 +92,29 @@ pub struct Bare {
 enum Pool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
+    Direct(Arc<Direct>),
+}
+
+/// Connections of rusqlite.
+struct Direct {
+    file: String,
+    idle: Mutex<Vec<rusqlite::Connection>>,
+}
+
+impl Direct {
+    fn item(&self, text: &str, id: i64) -> Result<Item> {
+        let idle = || self.idle.lock().map_err(|_| "a call has ended in the middle");
+        let connection = match idle()?.pop() {
+            Some(connection) => connection,
+            None => rusqlite::Connection::open_with_flags(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        let read = |row: &rusqlite::Row| {
+            Ok(Item { id: row.get(0)?, name: row.get(1)?, note: row.get(2)?, price: row.get(3)? })
+        };
+        let item = connection.prepare_cached(text)?.query_row([id], read)?;
+        idle()?.push(connection);
+        Ok(item)
+    }
 }
 
 #[derive(Deserialize)]
@@ -152,6 +183,8 @@ impl Bare {
             Pool::Postgres(
                 sqlx::postgres::PgPoolOptions::new().max_connections(POOL).connect_lazy_with(url.parse()?),
             )
+        } else if asked == Asked::SqliteDirect {
+            Pool::Direct(Arc::new(Direct { file: file.to_owned(), idle: Mutex::default() }))
         } else {
             let options = SqliteConnectOptions::new().filename(file).read_only(true);
             Pool::Sqlite(
@@ -159,11 +192,11 @@ impl Bare {
             )
         };
         let mark = if asked.postgres() { "$1" } else { "?1" };
-        Ok(Self { asked, text: asked.statement(mark), pool })
+        Ok(Self { asked, text: asked.statement(mark).into(), pool })
     }
 
     async fn ask(&self, arguments: &Arguments<'_>) -> Result<Answer> {
-        let text = sqlx::AssertSqlSafe(self.text.as_str());
+        let text = sqlx::AssertSqlSafe(self.text.clone());
         Ok(match (self.asked, &self.pool) {
             (Asked::PostgresItems, Pool::Postgres(pool)) => {
                 Answer::Items { rows: sqlx::query_as(text).bind(arguments.id).fetch_all(pool).await? }
@@ -171,6 +204,10 @@ impl Bare {
             (Asked::Nearest, Pool::Postgres(pool)) => {
                 let vector = pgvector::Vector::from(HashEmbedder::new(DIMENSIONS).embed(&arguments.question));
                 Answer::Nearest { matches: sqlx::query_as(text).bind(vector).fetch_all(pool).await? }
+            }
+            (_, Pool::Direct(direct)) => {
+                let (direct, text, id) = (direct.clone(), self.text.clone(), arguments.id);
+                Answer::Item(tokio::task::spawn_blocking(move || direct.item(&text, id)).await??)
             }
             (_, Pool::Postgres(pool)) => {
                 Answer::Item(sqlx::query_as(text).bind(arguments.id).fetch_one(pool).await?)

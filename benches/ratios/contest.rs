@@ -1,6 +1,8 @@
 //! One work measured: floor and gateway take turns, so that a slow moment of the machine meets
 //! both. Each work has fresh processes.
 
+use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,15 +15,16 @@ use crate::process::{self, Server};
 use crate::report::{Comparison, Figures, Side, micros};
 use crate::works::{self, Floor, Work};
 
-pub const ROUNDS: usize = 3;
+pub const ROUNDS: usize = 5;
 pub const CONNECTIONS: usize = 16;
+pub const SIDEGATE: &str = env!("CARGO_BIN_EXE_sidegate");
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// What all works share: the length of a round, the programs, the upstream.
 pub struct Stand {
     length: Duration,
-    pinned: bool,
-    own: PathBuf,
+    pub pinned: bool,
+    pub own: PathBuf,
     upstream: Server,
 }
 
@@ -30,6 +33,16 @@ impl Stand {
         let own = std::env::current_exe()?;
         let upstream = Server::start(&own, &["--role", "upstream"], pinned)?;
         Ok(Self { length: Duration::from_secs_f64(seconds), pinned, own, upstream })
+    }
+
+    pub fn upstream(&self) -> SocketAddr {
+        self.upstream.address
+    }
+
+    /// A bare server that sends as many bytes.
+    pub fn fixed(&self, bytes: usize, pinned: bool) -> Result<Server> {
+        let bytes = bytes.to_string();
+        Server::start(&self.own, &["--role", Floor::Fixed.role(), "--bytes", &bytes], pinned)
     }
 
     pub async fn compare(&self, work: &Work) -> Result<Comparison> {
@@ -77,9 +90,13 @@ impl Stand {
         }
         for _ in 0..ROUNDS {
             for Contender { server, side } in contenders.iter_mut() {
-                let before = server.cpu()?;
+                let (before, own) = (server.cpu()?, process::own_cpu()?);
                 let round = load::run(server.address, message, CONNECTIONS, self.length).await?;
-                side.rounds.push(Figures::of(&round, server.cpu()?.saturating_sub(before)));
+                side.rounds.push(Figures::of(
+                    &round,
+                    server.cpu()?.saturating_sub(before),
+                    process::own_cpu()?.saturating_sub(own),
+                ));
             }
         }
         for _ in 0..ROUNDS {
@@ -93,20 +110,29 @@ impl Stand {
 
     fn gateway(&self, work: &Work, folder: &Path) -> Result<Server> {
         let file = folder.join(works::write(folder, work, self.upstream.address)?);
-        let file = file.to_str().ok_or("the temporary folder's name is not UTF-8")?;
-        let program = Path::new(env!("CARGO_BIN_EXE_sidegate"));
-        Server::start(program, &["serve", "-c", file, "--listen", "127.0.0.1:0"], self.pinned)
+        serve(&file, self.pinned)
     }
 
     /// The fixed floor sends as many bytes as the gateway does.
     fn floor(&self, floor: Floor, bytes: usize, file: &str) -> Result<Server> {
         let (key, value) = match floor {
-            Floor::Fixed => ("--bytes", bytes.to_string()),
+            Floor::Fixed => return self.fixed(bytes, self.pinned),
             Floor::Forward => ("--upstream", self.upstream.address.to_string()),
             Floor::Bare(asked) => ("--asked", asked.name().to_owned()),
+            Floor::Itself => {
+                let few = Path::new(file).with_file_name("few.yaml");
+                fs::write(&few, works::many(works::FEW, works::TEXT, self.upstream.address))?;
+                return serve(&few, self.pinned);
+            }
         };
         Server::start(&self.own, &["--role", floor.role(), key, &value, "--file", file], self.pinned)
     }
+}
+
+/// The gateway with a configuration.
+pub fn serve(file: &Path, pinned: bool) -> Result<Server> {
+    let file = file.to_str().ok_or("the temporary folder's name is not UTF-8")?;
+    Server::start(Path::new(SIDEGATE), &["serve", "-c", file, "--listen", "127.0.0.1:0"], pinned)
 }
 
 /// Both sides have to give the same rows, or there is nothing to compare.

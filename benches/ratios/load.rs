@@ -1,16 +1,13 @@
-//! The load: one hyper client connection per task, all on one thread, sending one request again and
-//! again. Every answer is checked, and nothing is parsed.
+//! The load: one connection per task, all on one thread, sending the same bytes again and again. It is written on the socket,
+//! so that it costs less than the cheapest server and the server is what sets the rate. Every answer is checked, and nothing
+//! is parsed but its length.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -27,14 +24,14 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// A request without its destination.
 pub struct Message {
     headers: Vec<(&'static str, String)>,
-    body: Bytes,
-    /// Where a number stands that is another one in each request.
-    number: Option<usize>,
+    body: String,
+    /// Whether [`NUMBER`] in it is another one in each request.
+    numbered: bool,
 }
 
 impl Message {
     pub fn new(headers: Vec<(&'static str, String)>, body: &Value) -> Self {
-        Self { headers, body: body.to_string().into(), number: None }
+        Self { headers, body: body.to_string(), numbered: false }
     }
 
     pub fn with_header(mut self, name: &'static str, value: String) -> Self {
@@ -44,26 +41,29 @@ impl Message {
 
     /// [`NUMBER`] in the body is another one in each request.
     pub fn numbered(mut self) -> Self {
-        self.number = self.body.windows(NUMBER.len()).position(|bytes| bytes == NUMBER.as_bytes());
+        self.numbered = true;
         self
+    }
+
+    /// The body alone, which is a message over stdio too.
+    pub fn line(&self) -> String {
+        format!("{}\n", self.body)
     }
 
     /// What the tool is called with, as JSON.
     pub fn arguments(&self) -> Result<String> {
-        let body: Value = serde_json::from_slice(&self.body)?;
+        let body: Value = serde_json::from_str(&self.body)?;
         let arguments = body.pointer("/params/arguments").ok_or("the message calls no tool")?;
         Ok(arguments.to_string())
     }
 
-    fn to(&self, address: SocketAddr) -> Result<Request<Full<Bytes>>> {
-        let mut request = Request::post("/mcp")
-            .header(header::HOST, address.to_string())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json, text/event-stream");
+    fn bytes(&self, address: SocketAddr) -> Vec<u8> {
+        let mut head = format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n");
+        head.push_str("accept: application/json, text/event-stream\r\n");
         for (name, value) in &self.headers {
-            request = request.header(*name, value);
+            head.push_str(&format!("{name}: {value}\r\n"));
         }
-        Ok(request.body(Full::new(self.body.clone()))?)
+        format!("{head}content-length: {}\r\n\r\n{}", self.body.len(), self.body).into_bytes()
     }
 }
 
@@ -85,9 +85,23 @@ impl Round {
 }
 
 /// Sends the message once and answers the body.
-pub async fn ask(address: SocketAddr, message: &Message) -> Result<Bytes> {
+pub async fn ask(address: SocketAddr, message: &Message) -> Result<Vec<u8>> {
     let once = async { Connection::open(address, message).await?.ask().await };
     tokio::time::timeout(PATIENCE, once).await?
+}
+
+/// Opens connections and sends the message once on each, which then stand idle until they are dropped.
+pub async fn hold(address: SocketAddr, message: &Message, connections: usize) -> Result<Vec<Connection>> {
+    let opening = async {
+        let mut held = Vec::new();
+        for _ in 0..connections {
+            let mut connection = Connection::open(address, message).await?;
+            connection.ask().await?;
+            held.push(connection);
+        }
+        Ok(held)
+    };
+    tokio::time::timeout(PATIENCE, opening).await?
 }
 
 pub async fn run(
@@ -115,30 +129,33 @@ pub async fn run(
     tokio::time::timeout(length + PATIENCE, round).await?
 }
 
-struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
-    /// The body, and where its number stands.
-    numbered: Option<(Vec<u8>, usize)>,
+/// A connection that is kept.
+pub struct Connection {
+    stream: TcpStream,
+    request: Vec<u8>,
+    /// Where in the request its number stands.
+    number: Option<usize>,
+    /// What was read, from the begin of an answer.
+    read: Vec<u8>,
     /// The last body that was read in full: an equal one is known to be good.
-    good: Bytes,
+    good: Vec<u8>,
 }
 
 impl Connection {
     async fn open(address: SocketAddr, message: &Message) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection); // ends with the sender
-        let numbered = message.number.map(|at| (message.body.to_vec(), at));
-        Ok(Self { sender, request: message.to(address)?, numbered, good: Bytes::new() })
+        let request = message.bytes(address);
+        let place = || request.windows(NUMBER.len()).position(|bytes| bytes == NUMBER.as_bytes());
+        let number = if message.numbered { place() } else { None };
+        Ok(Self { stream, number, request, read: Vec::new(), good: Vec::new() })
     }
 
     async fn repeat_until(mut self, deadline: Instant) -> Result<Vec<Duration>> {
         let mut latencies = Vec::new();
         let mut sent = Instant::now();
         while sent < deadline {
-            self.ask().await?;
+            self.exchange().await?;
             let now = Instant::now();
             latencies.push(now - sent);
             sent = now;
@@ -146,29 +163,60 @@ impl Connection {
         Ok(latencies)
     }
 
-    async fn ask(&mut self) -> Result<Bytes> {
-        self.sender.ready().await?;
-        let mut request = self.request.clone();
-        if let Some((body, at)) = &mut self.numbered {
+    async fn ask(&mut self) -> Result<Vec<u8>> {
+        self.exchange().await?;
+        Ok(self.good.clone())
+    }
+
+    /// Sends the request and reads its answer.
+    async fn exchange(&mut self) -> Result<()> {
+        if let Some(at) = self.number {
             let number = format!("{:012}", NEXT.fetch_add(1, Ordering::Relaxed));
-            body.splice(*at..*at + NUMBER.len(), number.into_bytes());
-            *request.body_mut() = Full::new(Bytes::copy_from_slice(body));
+            self.request.splice(at..at + NUMBER.len(), number.into_bytes());
         }
-        let response = self.sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if status != StatusCode::OK || body != self.good {
-            check(status, &body)?;
-            self.good = body.clone();
+        self.stream.write_all(&self.request).await?;
+        self.read.clear();
+        let head = loop {
+            self.more().await?;
+            if let Some(at) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break at + 4;
+            }
+        };
+        let (fine, length) = said(self.read.get(..head).unwrap_or_default())?;
+        while self.read.len() < head + length {
+            self.more().await?;
         }
-        Ok(body)
+        let body = self.read.get(head..).unwrap_or_default();
+        if !fine || body != self.good {
+            check(fine, body)?;
+            self.good = body.to_vec();
+        }
+        Ok(())
+    }
+
+    async fn more(&mut self) -> Result<()> {
+        match self.stream.read_buf(&mut self.read).await? {
+            0 => Err("the server closed a connection".into()),
+            _ => Ok(()),
+        }
     }
 }
 
-fn check(status: StatusCode, body: &[u8]) -> Result<()> {
+/// Whether an answer is a success, and how long its body is.
+fn said(head: &[u8]) -> Result<(bool, usize)> {
+    let head = std::str::from_utf8(head)?;
+    let mut lines = head.lines();
+    let fine = lines.next().is_some_and(|status| status.starts_with("HTTP/1.1 200"));
+    let mut lengths = lines.filter_map(|line| line.split_once(':'));
+    let length = lengths.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let (_, length) = length.ok_or_else(|| format!("an answer has no length:\n{head}"))?;
+    Ok((fine, length.trim().parse()?))
+}
+
+fn check(fine: bool, body: &[u8]) -> Result<()> {
     let text = String::from_utf8_lossy(body);
-    if status == StatusCode::OK && text.contains(r#""result""#) && !text.contains(r#""isError":true"#) {
+    if fine && text.contains(r#""result""#) && !text.contains(r#""isError":true"#) {
         return Ok(());
     }
-    Err(format!("an answer is not a success: HTTP {status}\n{text:.4000}").into())
+    Err(format!("an answer is not a success:\n{text:.4000}").into())
 }

@@ -1,6 +1,6 @@
 //! What the gateway costs over the least that could do the same work: bare hyper servers and the
 //! real gateway take turns under one load, and the ratios are the result. Needs Linux's `/proc`.
-//! `cargo bench --bench ratios [-- --seconds N --json FILE --only NAME]`
+//! `cargo bench --bench ratios [-- --seconds N --write FOLDER --only NAME --all yes]`
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -8,10 +8,12 @@
     reason = "a program that prints its measurements"
 )]
 
+mod alone;
 mod args;
 mod bare;
 mod contest;
 mod floors;
+mod goals;
 #[path = "../../src/source/vector/hash.rs"]
 #[allow(
     dead_code,
@@ -27,12 +29,14 @@ mod tables;
 mod upstream;
 mod works;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use args::{Command, Loop, Options, Role};
 use bare::{Asked, Bare};
 use contest::Stand;
+use goals::GOALS;
 use report::{Machine, Report};
 use works::{Floor, Work};
 
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Serve(role, listen)) => serve(role, &listen),
         Ok(Command::Repeat(repeated)) => repeat(&repeated),
+        Ok(Command::Parse(file)) => parse(&file),
         Ok(Command::Measure(options)) => measure(&options),
         Err(error) => Err(error),
     };
@@ -86,47 +91,92 @@ fn repeat(repeated: &Loop) -> Result<()> {
     Ok(())
 }
 
+/// The body of a child process that reads a YAML file into a value.
+fn parse(file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    let options = serde_saphyr::options! { budget: None };
+    let value: serde_json::Value = serde_saphyr::from_str_with_options(&text, options)?;
+    let tools = value.get("tools").and_then(serde_json::Value::as_object).map_or(0, serde_json::Map::len);
+    println!("{tools} tools");
+    Ok(())
+}
+
 fn measure(options: &Options) -> Result<()> {
-    let works = works::chosen(&options.only)?;
+    let rows = rows(options)?;
     let machine = Machine::describe(); // before pinning, which hides cores
     let pinned = process::pin();
     let mut report = Report::new(machine, pinned, options.seconds);
     println!("{}", report.heading());
+    let works = works::all().into_iter().filter(|work| rows.contains(&work.name));
     let (works, left_out): (Vec<Work>, Vec<Work>) =
-        works.into_iter().partition(|work| !work.floor.postgres() || tables::url().is_some());
+        works.partition(|work| !work.floor.postgres() || tables::url().is_some());
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Leaving by an error, also on a signal, drops the guards that end the child processes.
         tokio::select! {
-            done = compare(&works, &mut report) => done,
+            done = compare(&works, &rows, &mut report) => done,
             () = interrupted() => Err(Error::from("interrupted")),
         }
     })?;
     print!("{}", policies::table(report.comparisons()));
+    print!("\n{}", goals::table(&report.standings(&rows)));
     if !left_out.is_empty() {
         let names: Vec<&str> = left_out.iter().map(|work| work.name).collect();
         println!("left out, as there is no TEST_POSTGRES_URL: {}", names.join(", "));
     }
-    if let Some(file) = &options.json {
-        report.write(file)?;
+    if let Some(folder) = &options.write {
+        report.write(folder, &rows)?;
     }
     Ok(())
 }
 
-async fn compare(works: &[Work], report: &mut Report) -> Result<()> {
+/// The names of the rows that are asked for.
+fn rows(options: &Options) -> Result<Vec<&'static str>> {
+    let mut known: Vec<&str> = alone::ROWS.into_iter().chain(works::all().iter().map(|w| w.name)).collect();
+    if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("no row is called {unknown}; there are {}", known.join(", ")).into());
+    }
+    let wanted = |name: &str| match options.only.as_slice() {
+        [] => options.all || GOALS.iter().any(|goal| goal.row == name),
+        only => only.iter().any(|one| one == name),
+    };
+    known.retain(|name| wanted(name));
+    Ok(known)
+}
+
+async fn compare(works: &[Work], rows: &[&str], report: &mut Report) -> Result<()> {
     let stand = Stand::open(report.seconds, report.pinned)?;
-    let tables = works.iter().any(|work| work.floor.postgres());
-    if tables {
+    for work in works.iter().filter(|work| !work.floor.postgres()) {
+        compare_one(&stand, work, report).await?;
+    }
+    let mut postgres = works.iter().filter(|work| work.floor.postgres()).peekable();
+    if postgres.peek().is_some() {
         tables::make(works.iter().any(|work| work.floor == Floor::Bare(Asked::Nearest))).await?;
+        for work in postgres {
+            compare_one(&stand, work, report).await?;
+        }
+        tables::clear().await?;
     }
-    for work in works {
-        let done = stand.compare(work).await;
-        let comparison = done.map_err(|error| format!("{}: {error}", work.name))?;
-        print!("{}", comparison.rows());
-        report.add(comparison);
+    for row in rows.iter().filter(|row| alone::ROWS.contains(*row)) {
+        if report.has(row) {
+            continue;
+        }
+        let figures = alone::measure(row, &stand).await.map_err(|error| format!("{row}: {error}"))?;
+        for figure in figures {
+            println!("{:<16} {:.2} {}", figure.row, figure.measured, figure.beside);
+            report.note(figure);
+        }
     }
-    if tables { tables::clear().await } else { Ok(()) }
+    Ok(())
+}
+
+async fn compare_one(stand: &Stand, work: &Work, report: &mut Report) -> Result<()> {
+    let done = stand.compare(work).await;
+    let comparison = done.map_err(|error| format!("{}: {error}", work.name))?;
+    print!("{}", comparison.rows());
+    report.add(comparison);
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -59,10 +59,16 @@ const WORKS: [(&str, &str, &[Policy]); 9] = [
     ("static+all-miss", "rest+all-miss", &[Jwt, Limit, Watched, Miss]),
 ];
 
+/// What the goals ask of answers that are kept, and of all policies but that.
+pub const KEPT: &str = "rest+kept";
+pub const ALL: &str = "rest+all";
+
 pub fn works() -> Vec<Work> {
+    let kept = Work { floor: Floor::Fixed, ..work(KEPT, Policed { rest: true, policies: &[Hit] }) };
+    let all = work(ALL, Policed { rest: true, policies: &[Jwt, Limit, Watched] });
     let fixed = WORKS.map(|(name, _, policies)| work(name, Policed { rest: false, policies }));
     let rest = WORKS.map(|(_, name, policies)| work(name, Policed { rest: true, policies }));
-    fixed.into_iter().chain(rest).collect()
+    fixed.into_iter().chain(rest).chain([kept, all]).collect()
 }
 
 fn work(name: &'static str, policed: Policed) -> Work {
@@ -79,7 +85,7 @@ fn work(name: &'static str, policed: Policed) -> Work {
     }
     let (floor, proof) =
         if policed.rest { (Floor::Forward, "ORD-1001") } else { (Floor::Fixed, "The returns desk") };
-    Work { name, floor, message, proof, many: false, policed: Some(policed) }
+    Work { name, floor, message, proof, routes: None, policed: Some(policed) }
 }
 
 /// Writes the gateway's files into `folder` and answers the name of the configuration.
@@ -164,8 +170,9 @@ fn issue() -> Option<Issuer> {
 pub fn table(comparisons: &[Comparison]) -> String {
     let mut text = String::new();
     for kind in ["static", "rest"] {
-        let of =
-            |work: &Comparison| work.work.split_once('+').filter(|(k, _)| *k == kind).map(|(_, name)| name);
+        let of = |work: &Comparison| {
+            work.work.split_once('+').filter(|(k, n)| *k == kind && *n != "kept").map(|(_, name)| name)
+        };
         let Some(none) = comparisons.iter().find(|work| of(work) == Some("none")) else { continue };
         let (floor, base) = none.cpu_us();
         let _ = writeln!(

@@ -5,9 +5,12 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 
 use crate::Result;
 
@@ -43,12 +46,43 @@ impl Drop for Guard {
     }
 }
 
+/// What a child says on stderr: kept until it has started, as its configuration may have warnings, and shown from then on.
+#[derive(Default)]
+struct Said {
+    kept: Mutex<String>,
+    started: AtomicBool,
+}
+
+impl Said {
+    fn text(&self) -> String {
+        self.kept.lock().map(|kept| kept.clone()).unwrap_or_default()
+    }
+}
+
+fn listen(stderr: ChildStderr) -> Arc<Said> {
+    let said = Arc::new(Said::default());
+    let keep = said.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(std::result::Result::ok) {
+            if keep.started.load(Ordering::Relaxed) {
+                eprintln!("{line}");
+            } else if let Ok(mut kept) = keep.kept.lock() {
+                kept.push_str(&line);
+                kept.push('\n');
+            }
+        }
+    });
+    said
+}
+
 impl Server {
     pub fn start(program: &Path, args: &[&str], pinned: bool) -> Result<Self> {
-        let child =
-            on_core(program, pinned).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let mut guard = Guard(child);
-        let stdout = guard.0.stdout.take().ok_or("a child has no output")?;
+        let mut command = on_core(program, pinned);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut guard = Guard(command.spawn()?);
+        let (stdout, stderr) = (guard.0.stdout.take(), guard.0.stderr.take());
+        let (stdout, stderr) = stdout.zip(stderr).ok_or("a child has no output")?;
+        let said = listen(stderr);
         let (found, address) = mpsc::channel();
         std::thread::spawn(move || {
             // Goes on reading after the address, so that the child never waits for room in the
@@ -60,12 +94,17 @@ impl Server {
             }
         });
         match address.recv_timeout(START) {
-            Ok(address) => Ok(Self { guard, address }),
+            Ok(address) => {
+                said.started.store(true, Ordering::Relaxed);
+                Ok(Self { guard, address })
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                Err(format!("no address from `{}` in {START:?}", args.join(" ")).into())
+                Err(format!("no address from `{}` in {START:?}\n{}", args.join(" "), said.text()).into())
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                Err(format!("`{}` ended before it listened: {}", args.join(" "), guard.0.wait()?).into())
+                let status = guard.0.wait()?;
+                let args = args.join(" ");
+                Err(format!("`{args}` ended before it listened: {status}\n{}", said.text()).into())
             }
         }
     }
@@ -111,6 +150,24 @@ pub async fn output(program: &Path, args: &[&str], pinned: bool) -> Result<Strin
         return Err(format!("`{}` ended: {}", args.join(" "), output.status).into());
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Starts a program, gives it a line and answers the first line that it prints.
+pub async fn first_line(program: &Path, args: &[&str], line: &str) -> Result<String> {
+    let mut command = tokio::process::Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn()?;
+    let (input, output) = (child.stdin.take(), child.stdout.take());
+    let (mut input, output) = input.zip(output).ok_or("a child has no input or no output")?;
+    let talk = async {
+        input.write_all(line.as_bytes()).await?;
+        let mut answer = String::new();
+        tokio::io::BufReader::new(output).read_line(&mut answer).await?;
+        Ok(answer)
+    };
+    let answer = tokio::time::timeout(START, talk).await?;
+    child.kill().await?;
+    answer
 }
 
 fn on_core(program: &Path, pinned: bool) -> Command {

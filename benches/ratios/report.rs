@@ -1,7 +1,6 @@
 //! Figures of rounds, their medians, the ratios between the two sides, and how they are shown: a
 //! table, and a JSON file beside it.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -11,8 +10,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::alone::Figure;
 use crate::bare::Looped;
 use crate::contest::{CONNECTIONS, ROUNDS};
+use crate::goals::{self, Standing};
 use crate::load::Round;
 
 /// One round at full load.
@@ -23,16 +24,19 @@ pub struct Figures {
     /// Share of the round the server's processor time fills; far below 1 means that the load, not
     /// the server, set the rate.
     server_busy: f64,
+    /// Processor time of the load for a call: where it is more than the server's, the load has set the rate.
+    load_cpu_us: f64,
     p50_us: f64,
     p99_us: f64,
 }
 
 impl Figures {
-    pub fn of(round: &Round, cpu: Duration) -> Self {
+    pub fn of(round: &Round, cpu: Duration, load: Duration) -> Self {
         let count = f64::from(u32::try_from(round.count()).unwrap_or(u32::MAX));
         Self {
             requests_per_s: tidy(count / round.elapsed.as_secs_f64()),
             server_cpu_us: tidy(micros(cpu) / count),
+            load_cpu_us: tidy(micros(load) / count),
             server_busy: tidy(cpu.div_duration_f64(round.elapsed)),
             p50_us: micros(round.percentile(50)),
             p99_us: micros(round.percentile(99)),
@@ -105,6 +109,33 @@ impl Comparison {
         self.ratio(|round| round.server_cpu_us).median
     }
 
+    /// Gateway over floor, of throughput.
+    pub fn throughput_ratio(&self) -> f64 {
+        self.ratio(|round| round.requests_per_s).median
+    }
+
+    /// What the gateway adds to p50 at one connection, in microseconds.
+    pub fn added_us(&self) -> f64 {
+        let pairs = self.gateway.alone_p50_us.iter().zip(&self.floor.alone_p50_us);
+        median(pairs.map(|(gateway, floor)| tidy(gateway - floor)).collect())
+    }
+
+    /// The figures of both sides behind the throughput.
+    pub fn words(&self) -> String {
+        let of = |side: &Side| side.median(|round| round.requests_per_s);
+        format!("{:.0}/s beside {:.0}/s", of(&self.gateway), of(&self.floor))
+    }
+
+    pub fn cpu_words(&self) -> String {
+        let (floor, gateway) = self.cpu_us();
+        format!("{gateway:.1} µs beside {floor:.1} µs")
+    }
+
+    pub fn alone_words(&self) -> String {
+        let of = |side: &Side| median(side.alone_p50_us.clone());
+        format!("{:.0} µs beside {:.0} µs", of(&self.gateway), of(&self.floor))
+    }
+
     /// Of p50 at one connection.
     fn alone(&self) -> Ratio {
         let pairs = self.gateway.alone_p50_us.iter().zip(&self.floor.alone_p50_us);
@@ -154,6 +185,7 @@ impl Comparison {
                 "requests_per_s": side.median(|round| round.requests_per_s),
                 "server_cpu_us": side.median(|round| round.server_cpu_us),
                 "server_busy": side.median(|round| round.server_busy),
+                "load_cpu_us": side.median(|round| round.load_cpu_us),
                 "p50_us": side.median(|round| round.p50_us),
                 "p99_us": side.median(|round| round.p99_us),
                 "alone_p50_us": median(side.alone_p50_us.clone()),
@@ -174,10 +206,11 @@ impl Comparison {
 
 fn row(side: &Side) -> String {
     format!(
-        "{:<14}{:>9.0}{:>9.1}{:>7.0}{:>8.0}{:>8.0}{:>8.0}{:>9}{:>8}",
+        "{:<14}{:>9.0}{:>9.1}{:>9.1}{:>7.0}{:>8.0}{:>8.0}{:>8.0}{:>9}{:>8}",
         side.name,
         side.median(|round| round.requests_per_s),
         side.median(|round| round.server_cpu_us),
+        side.median(|round| round.load_cpu_us),
         side.median(|round| round.server_busy) * 100.0,
         side.median(|round| round.p50_us),
         side.median(|round| round.p99_us),
@@ -192,11 +225,12 @@ pub struct Report {
     pub pinned: bool,
     pub seconds: f64,
     comparisons: Vec<Comparison>,
+    figures: Vec<Figure>,
 }
 
 impl Report {
     pub fn new(machine: Machine, pinned: bool, seconds: f64) -> Self {
-        Self { machine, pinned, seconds, comparisons: Vec::new() }
+        Self { machine, pinned, seconds, comparisons: Vec::new(), figures: Vec::new() }
     }
 
     pub fn comparisons(&self) -> &[Comparison] {
@@ -207,34 +241,75 @@ impl Report {
         self.comparisons.push(comparison);
     }
 
-    pub fn heading(&self) -> String {
-        let Machine { cpu, cores, kernel, rustc } = &self.machine;
-        let place = if self.pinned { "pinned: servers to core 1, load to core 0" } else { "not pinned" };
-        let mut text = format!("{cpu}, {cores} cores, kernel {kernel}, {rustc}; {place}\n");
-        let _ = writeln!(
-            text,
-            "medians of {ROUNDS} rounds of {} s in turn, {CONNECTIONS} connections; \
-             \"alone\" is p50 at one connection\n",
-            self.seconds
-        );
-        let _ = write!(
-            text,
-            "{:<16} {:<14}{:>9}{:>9}{:>7}{:>8}{:>8}{:>8}{:>9}{:>8}",
-            "work", "server", "req/s", "CPU µs", "busy %", "p50 µs", "p99 µs", "alone", "RSS KiB", "bytes"
-        );
-        text
+    pub fn note(&mut self, figure: Figure) {
+        self.figures.push(figure);
     }
 
-    pub fn write(&self, file: &Path) -> Result<()> {
+    /// Whether a figure came with another one.
+    pub fn has(&self, row: &str) -> bool {
+        self.figures.iter().any(|figure| figure.row == row)
+    }
+
+    /// How the goals stand that the rows have.
+    pub fn standings(&self, rows: &[&str]) -> Vec<Standing> {
+        goals::standings(rows, &self.comparisons, &self.figures)
+    }
+
+    fn conditions(&self) -> String {
+        let Machine { cpu, cores, kernel, rustc, load } = &self.machine;
+        let place = if self.pinned { "servers on core 1, load on core 0" } else { "not pinned" };
+        format!(
+            "{cpu}, {cores} cores, kernel {kernel}, {rustc}; {place}; load of the machine at the begin {load:.2}\n\
+             Medians of {ROUNDS} rounds of {} s in turn, {CONNECTIONS} connections; \
+             \"alone\" is p50 at one connection.\n",
+            self.seconds
+        )
+    }
+
+    pub fn heading(&self) -> String {
+        format!(
+            "{}\n{:<16} {:<14}{:>9}{:>9}{:>9}{:>7}{:>8}{:>8}{:>8}{:>9}{:>8}",
+            self.conditions(),
+            "work",
+            "server",
+            "req/s",
+            "CPU µs",
+            "load CPU",
+            "busy %",
+            "p50 µs",
+            "p99 µs",
+            "alone",
+            "RSS KiB",
+            "bytes"
+        )
+    }
+
+    /// `ratios.json` with everything, and `ratios.md` to read.
+    pub fn write(&self, folder: &Path, rows: &[&str]) -> Result<()> {
+        let standings = self.standings(rows);
         let report = json!({
             "machine": self.machine,
+            "conditions": self.conditions(),
             "pinned": self.pinned,
             "rounds": ROUNDS,
             "seconds": self.seconds,
             "connections": CONNECTIONS,
+            "goals": standings,
             "works": self.comparisons.iter().map(Comparison::json).collect::<Vec<_>>(),
+            "figures": self.figures,
         });
-        fs::write(file, format!("{report:#}\n")).map_err(|error| format!("{}: {error}", file.display()))?;
+        let works: String = self.comparisons.iter().map(Comparison::rows).collect();
+        let page = format!(
+            "# How the goals stand\n\nWritten by `just bench`.\n\n{}\n{}\n```text\n{}\n{works}```\n",
+            self.conditions(),
+            goals::table(&standings),
+            self.heading().lines().last().unwrap_or_default(),
+        );
+        fs::create_dir_all(folder)?;
+        for (name, text) in [("ratios.json", format!("{report:#}\n")), ("ratios.md", page)] {
+            let file = folder.join(name);
+            fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
         Ok(())
     }
 }
@@ -245,6 +320,8 @@ pub struct Machine {
     cores: usize,
     kernel: String,
     rustc: String,
+    /// How many others wanted a core, over the last minute.
+    load: f64,
 }
 
 impl Machine {
@@ -261,7 +338,10 @@ impl Machine {
             .output()
             .ok()
             .and_then(|output| String::from_utf8(output.stdout).ok());
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
         Self {
+            load,
             cpu: model.map_or_else(unknown, str::to_owned),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: kernel.map_or_else(|_| unknown(), |kernel| kernel.trim().to_owned()),
@@ -275,11 +355,11 @@ pub fn micros(time: Duration) -> f64 {
 }
 
 /// Three decimals: more would be noise.
-fn tidy(figure: f64) -> f64 {
+pub fn tidy(figure: f64) -> f64 {
     (figure * 1e3).round() / 1e3
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }

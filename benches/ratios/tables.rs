@@ -13,7 +13,7 @@ ANALYZE sidegate_ratios.items";
 
 /// The length of the vectors.
 pub const DIMENSIONS: usize = 384;
-const PASSAGES: i64 = 10_000;
+const PASSAGES: i64 = 20_000;
 const WORDS: [&str; 16] = [
     "locker", "invoice", "harbour", "kettle", "garden", "ladder", "returns", "parcel", "bicycle", "window",
     "sailing", "thunder", "bakery", "lantern", "meadow", "copper",
@@ -50,7 +50,8 @@ async fn passages(connection: &mut PgConnection) -> Result<()> {
         let insert = "INSERT INTO sidegate_ratios.passages SELECT * FROM unnest($1::bigint[], $2::text[], $3::vector[])";
         sqlx::query(insert).bind(ids).bind(texts).bind(vectors).execute(&mut *connection).await?;
     }
-    let index = "CREATE INDEX ON sidegate_ratios.passages USING hnsw (embedding vector_cosine_ops);
+    // Enough for the whole of it, which is then built in one go.
+    let index = "SET maintenance_work_mem = '256MB'; CREATE INDEX ON sidegate_ratios.passages USING hnsw (embedding vector_cosine_ops);
         ANALYZE sidegate_ratios.passages";
     sqlx::raw_sql(index).execute(connection).await?;
     Ok(())

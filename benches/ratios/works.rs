@@ -14,7 +14,9 @@ use crate::policies::{self, Policed};
 
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-06-18";
-const LISTED: usize = 100;
+/// Routes of a small file, and of a large one.
+pub const FEW: usize = 10;
+pub const MANY: usize = 10_000;
 pub const TEXT: &str = "The returns desk takes goods back for thirty days after delivery, with the \
                     invoice, unworn and in their box. Refunds go to the card that paid; shipping \
                     is ours when the fault is.";
@@ -25,8 +27,8 @@ pub struct Work {
     pub message: Message,
     /// Part of every right answer of the gateway.
     pub proof: &'static str,
-    /// Serve the many tools rather than one of each kind.
-    pub many: bool,
+    /// Serve so many tools rather than one of each kind.
+    pub routes: Option<usize>,
     /// Serve one tool alone, with a policy.
     pub policed: Option<Policed>,
 }
@@ -36,6 +38,8 @@ pub enum Floor {
     Fixed,
     Forward,
     Bare(Asked),
+    /// The gateway itself with [`FEW`] routes.
+    Itself,
 }
 
 impl Floor {
@@ -44,6 +48,7 @@ impl Floor {
             Self::Fixed => "floor-fixed",
             Self::Forward => "floor-forward",
             Self::Bare(_) => "floor-sqlx",
+            Self::Itself => "few routes",
         }
     }
 
@@ -53,19 +58,13 @@ impl Floor {
     }
 }
 
-pub fn chosen(only: &[String]) -> Result<Vec<Work>> {
-    let all: Vec<Work> = all().into_iter().chain(policies::works()).collect();
-    let names: Vec<&str> = all.iter().map(|work| work.name).collect();
-    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
-        return Err(format!("no work is called {unknown}; there are {}", names.join(", ")).into());
-    }
-    Ok(all.into_iter().filter(|work| only.is_empty() || only.iter().any(|name| name == work.name)).collect())
-}
-
-fn all() -> Vec<Work> {
-    let work = |name, floor, message, proof| Work { name, floor, message, proof, many: false, policed: None };
-    vec![
-        work("static", Floor::Fixed, modern_call("hello", &json!({})), "The returns desk"),
+/// All works: those of the goals, and others that are measured by name only.
+pub fn all() -> Vec<Work> {
+    let work =
+        |name, floor, message, proof| Work { name, floor, message, proof, routes: None, policed: None };
+    let routes = |routes, work| Work { routes: Some(routes), ..work };
+    let mut works = vec![
+        work("static", Floor::Fixed, hello(), "The returns desk"),
         work("static-legacy", Floor::Fixed, legacy_call("hello", &json!({})), "The returns desk"),
         work("rest", Floor::Forward, modern_call("get_order", &json!({ "id": "ORD-1001" })), "ORD-1001"),
         work(
@@ -75,6 +74,7 @@ fn all() -> Vec<Work> {
             "SKU-0008",
         ),
         work("sqlite", Floor::Bare(Asked::SqliteItem), by_key("item"), "item 4242"),
+        work("sqlite-direct", Floor::Bare(Asked::SqliteDirect), by_key("item"), "item 4242"),
         work("postgres", Floor::Bare(Asked::PostgresItem), by_key("pg_item"), "item 4242"),
         work("postgres-100", Floor::Bare(Asked::PostgresItems), by_key("pg_items"), "item 4342"),
         work(
@@ -83,16 +83,23 @@ fn all() -> Vec<Work> {
             modern_call("nearest", &json!({ "question": "a copper kettle by the garden window" })),
             "Passage",
         ),
-        Work {
-            many: true,
-            ..work(
-                "list",
-                Floor::Fixed,
-                modern("tools/list", None, &json!({ "_meta": meta() })),
-                "get_order_100",
-            )
-        },
-    ]
+        routes(FEW, work("list-10", Floor::Fixed, list(), "get_order_9")),
+        routes(1000, work("list-1000", Floor::Fixed, list(), "get_order_999")),
+        routes(MANY, work("list-10000", Floor::Fixed, list(), "get_order_9999")),
+        routes(MANY, work("call-10000", Floor::Itself, hello(), "The returns desk")),
+    ];
+    works.extend(policies::works());
+    works
+}
+
+/// What a client asks for first.
+pub fn list() -> Message {
+    modern("tools/list", None, &json!({ "_meta": meta() }))
+}
+
+/// The call of the fixed text.
+pub fn hello() -> Message {
+    modern_call("hello", &json!({}))
 }
 
 fn by_key(tool: &str) -> Message {
@@ -131,7 +138,11 @@ pub fn write(folder: &Path, work: &Work, upstream: SocketAddr) -> Result<&'stati
     if let Some(policed) = work.policed {
         return policies::write(folder, policed, upstream);
     }
-    let mut tools = if work.many { (1..=LISTED).map(listed_tool).collect() } else { one_of_each() };
+    if let Some(routes) = work.routes {
+        fs::write(folder.join("bench.yaml"), many(routes, TEXT, upstream))?;
+        return Ok("bench.yaml");
+    }
+    let mut tools = one_of_each();
     let mut postgres = "";
     if work.floor.postgres() {
         tools += &postgres_tools();
@@ -161,6 +172,19 @@ INSERT INTO items SELECT id, 'item ' || id, 'kept on shelf ' || (id % 97), id % 
 ",
     )?;
     Ok("bench.yaml")
+}
+
+/// A file of so many routes: a fixed text, and orders of branches. Its lists have one page.
+pub fn many(routes: usize, text: &str, upstream: SocketAddr) -> String {
+    let tools: String = (1..routes).map(listed_tool).collect();
+    format!(
+        r#"server: {{ name: bench, http: {{ listen: 127.0.0.1:0 }}, log: {{ level: warn }}, lists: {{ page: {routes} }} }}
+sources:
+  up: {{ rest: {{ base_url: "http://{upstream}" }} }}
+tools:
+  hello: {{ description: Fixed text., static: {{ text: "{text}" }} }}
+{tools}"#
+    )
 }
 
 fn one_of_each() -> String {
