@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use jaq_core::data::JustLut;
 use jaq_core::load::parse::Def;
 use jaq_core::load::{Arena, File, Loader};
-use jaq_core::{Compiler, Ctx, Filter, Vars, unwrap_valr};
+use jaq_core::{Compiler, Ctx, Filter, Vars, compile, unwrap_valr};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::fuel::{self, Fuel, Stop};
 use super::held::{Bounded, Held, MAX_DEPTH};
+use super::library::{ASKING, Needed, PLAIN};
 use super::natives;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 
@@ -35,26 +36,10 @@ const MAX_STACK: usize = 1 << 20;
 const MAX_BYTES: usize = 128 << 20;
 /// How many run at a time.
 static PLACES: Semaphore = Semaphore::const_new(4);
-/// Native functions that a configuration must not reach.
-const REFUSED: [&str; 12] = [
-    "env",
-    "halt",
-    "halt_error",
-    "input",
-    "inputs",
-    "now",
-    "localtime",
-    "strflocaltime",
-    "debug",
-    "debug_empty",
-    "stderr",
-    "stderr_empty",
-];
-
 /// A compiled program. Equality and output are those of its text.
 #[derive(Clone)]
 pub struct Jq {
-    text: String,
+    text: Arc<str>,
     filter: Arc<Filter<JustLut<Held>>>,
 }
 
@@ -80,7 +65,7 @@ impl Jq {
     /// Compiles a program; what is wrong with it is recorded.
     pub fn compile(text: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<Self> {
         match shared(&text.value) {
-            Ok(filter) => Some(Self { text: text.value.clone(), filter }),
+            Ok(program) => Some(program),
             Err((near, why)) => {
                 let mut problem =
                     Diagnostic::error("bad-jq", format!("this jq program does not compile: {why}"));
@@ -202,73 +187,64 @@ impl Drop for Leaving {
 type Modules<'s> = jaq_core::load::Modules<&'s str, ()>;
 type Failure = (Option<String>, String);
 
-/// Programs in use, by their text. Each holds the whole library that it was linked with: routes that say the same share one, and so
-/// does the configuration after a reload with the one before it.
-static IN_USE: Mutex<BTreeMap<String, Weak<Filter<JustLut<Held>>>>> = Mutex::new(BTreeMap::new());
+/// Programs in use, by their text: routes that say the same share one, and so does the configuration after a reload with the one
+/// before it.
+static IN_USE: Mutex<BTreeMap<Arc<str>, Weak<Filter<JustLut<Held>>>>> = Mutex::new(BTreeMap::new());
 
-fn shared(text: &str) -> Result<Arc<Filter<JustLut<Held>>>, Failure> {
+fn shared(text: &str) -> Result<Jq, Failure> {
     // Each change of it is one operation.
     let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(filter) = lock().get(text).and_then(Weak::upgrade) {
-        return Ok(filter);
+    let known = lock().get_key_value(text).and_then(|(text, filter)| Some((text.clone(), filter.upgrade()?)));
+    if let Some((text, filter)) = known {
+        return Ok(Jq { text, filter });
     }
-    let filter = Arc::new(build(text)?);
+    let program = Jq { text: Arc::from(text), filter: Arc::new(build(text)?) };
     let mut in_use = lock();
     // Now and then is enough, so that many programs do not cost the square of their number.
     if in_use.len().is_power_of_two() {
         in_use.retain(|_, filter| filter.strong_count() > 0);
     }
-    in_use.insert(text.to_owned(), Arc::downgrade(&filter));
-    Ok(filter)
+    in_use.insert(program.text.clone(), Arc::downgrade(&program.filter));
+    Ok(program)
 }
 
 fn build(text: &str) -> Result<Filter<JustLut<Held>>, Failure> {
     let arena = Arena::default();
-    // As it is written, for what is wrong with it.
-    link(load(text, &arena)?, false)?;
-    let Some(program) = jaq_core::load::parse(text, |p| p.term()) else {
+    let program = jaq_core::load::parse(text, |p| p.term());
+    // As it is written, for what is wrong with it: there it may not call those that ask.
+    let needed = PLAIN.needed(program.as_ref());
+    let natives = needed.open_natives();
+    let loaded = load(text, needed, &arena)?;
+    let _: compile::Filter<()> =
+        compile::Compiler::default().with_funs(natives).compile(loaded).map_err(link_error)?;
+    let Some(program) = program else {
         return Err((None, "modules cannot be loaded here".to_owned()));
     };
     // A module's own code cannot be rewritten, so the program becomes a definition that is called.
-    let main = Def { name: MAIN, args: Vec::new(), body: fuel::term(program) };
-    let rewritten = defs().map(|def| fuel::definition(shorter(def))).chain([main]);
-    let loaded = Loader::new(rewritten).load(&arena, File { code: MAIN, path: () }).map_err(load_error)?;
-    link(loaded, true)
+    let body = fuel::term(program);
+    let mut needed = ASKING.needed(Some(&body));
+    needed.defs.push(Def { name: MAIN, args: Vec::new(), body });
+    let natives = needed.natives();
+    let loaded = load(MAIN, needed, &arena)?;
+    Compiler::default().with_funs(natives).compile(loaded).map_err(link_error)
 }
 
 /// The name of the program as a definition.
 const MAIN: &str = "_main";
 
-/// The same, for as long as the program's text is there.
-fn shorter<'s>(def: Def<&'static str>) -> Def<&'s str> {
-    def
+fn load<'s>(text: &'s str, needed: Needed<'s>, arena: &'s Arena) -> Result<Modules<'s>, Failure> {
+    Loader::new(needed.defs).load(arena, File { code: text, path: () }).map_err(load_error)
 }
 
-fn defs() -> impl Iterator<Item = Def<&'static str>> {
-    let all = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-    all.filter(|d| !REFUSED.contains(&d.name))
-}
-
-fn load<'s>(text: &'s str, arena: &'s Arena) -> Result<Modules<'s>, Failure> {
-    Loader::new(defs()).load(arena, File { code: text, path: () }).map_err(load_error)
-}
-
-/// Links a program with the functions there are; only one that was rewritten may call those that ask.
-fn link(modules: Modules<'_>, asking: bool) -> Result<Filter<JustLut<Held>>, Failure> {
-    let funs = jaq_core::funs::<JustLut<Held>>()
-        .chain(jaq_std::funs())
-        .chain(natives::functions())
-        .filter(|f| !REFUSED.contains(&f.0) && (asking || !f.0.starts_with('_')));
-    Compiler::default().with_funs(funs).compile(modules).map_err(|errors| {
-        let first = errors.into_iter().flat_map(|(_, list)| list).next();
-        match first {
-            Some((near, undefined)) => {
-                let why = format!("{} `{near}` is not known", undefined.as_str());
-                (Some(near.to_owned()), why)
-            }
-            None => (None, "unknown name".to_owned()),
+fn link_error(errors: compile::Errors<&str, ()>) -> Failure {
+    let first = errors.into_iter().flat_map(|(_, list)| list).next();
+    match first {
+        Some((near, undefined)) => {
+            let why = format!("{} `{near}` is not known", undefined.as_str());
+            (Some(near.to_owned()), why)
         }
-    })
+        None => (None, "unknown name".to_owned()),
+    }
 }
 
 fn load_error(errors: jaq_core::load::Errors<&str, ()>) -> Failure {
@@ -339,21 +315,53 @@ mod tests {
         assert_eq!(run("map(select(.>1))|length", "[1,2,3]").unwrap(), 2);
     }
 
+    /// The same with the whole library as jaq has it, and without limits.
+    fn plain(text: &str, input: &str) -> Result<Value, String> {
+        let arena = Arena::default();
+        let funs = jaq_core::funs::<JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let loaded = load(text, PLAIN.needed(None), &arena).unwrap();
+        let filter = Compiler::default().with_funs(funs).compile(loaded).unwrap();
+        let input = jaq_json::read::parse_single(input.as_bytes()).unwrap();
+        let context = Ctx::<JustLut<Val>>::new(&filter.lut, Vars::new([]));
+        let results = filter.id.run((context, input)).map(unwrap_valr);
+        let mut results: Vec<Value> = results
+            .map(|r| r.map_err(|e| e.to_string()))
+            .map(|r| r.and_then(|v| serde_json::from_str(&v.to_string()).map_err(|e| e.to_string())))
+            .collect::<Result<_, _>>()?;
+        Ok(if results.len() == 1 { results.remove(0) } else { Value::Array(results) })
+    }
+
+    #[test]
+    fn every_function_of_the_library_gives_the_same_when_it_is_linked_alone() {
+        let all = PLAIN.needed(None);
+        let natives = all.open_natives();
+        let natives = natives.iter().map(|(name, args, ())| (*name, args.len()));
+        let functions: Vec<_> =
+            all.defs.iter().map(|def| (def.name, def.args.len())).chain(natives).collect();
+        assert!(functions.len() > 200, "{}", functions.len());
+        let calls = functions.iter().map(|(name, args)| {
+            let with = |arg: &str| match vec![arg; *args].join("; ") {
+                none if none.is_empty() => (*name).to_owned(),
+                args => format!("{name}({args})"),
+            };
+            let each = [".", "1", "\"a\""].map(|arg| format!("(try {} catch .)", with(arg)));
+            format!("([limit(20; .[] | {})] | try tojson catch \"none\")", each.join(", "))
+        });
+        let calls: Vec<String> = calls.collect();
+        let input = r#"["a-b", 3, [1, 2], {"a": 1}, "2024-01-02T03:04:05Z", 2.5, "[1]", ["x", "y"]]"#;
+        let expected = plain(&format!("[{}]", calls.join(", ")), input).unwrap();
+        let mut different = Vec::new();
+        for (call, expected) in calls.iter().zip(expected.as_array().unwrap()) {
+            let found = run(call, input);
+            if found.as_ref() != Ok(expected) {
+                different.push(format!("{call}\n  {found:?}\n  {expected:?}"));
+            }
+        }
+        assert!(different.is_empty(), "{}", different.join("\n"));
+    }
+
     #[test]
     fn a_program_means_the_same_with_its_limits_as_without() {
-        let plain = |text: &str, input: &str| {
-            let arena = Arena::default();
-            let funs = jaq_core::funs::<JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
-            let filter = Compiler::default().with_funs(funs).compile(load(text, &arena).unwrap()).unwrap();
-            let input = jaq_json::read::parse_single(input.as_bytes()).unwrap();
-            let context = Ctx::<JustLut<Val>>::new(&filter.lut, Vars::new([]));
-            let results = filter.id.run((context, input)).map(unwrap_valr);
-            let mut results: Vec<Value> = results
-                .map(|r| r.map_err(|e| e.to_string()))
-                .map(|r| r.and_then(|v| serde_json::from_str(&v.to_string()).map_err(|e| e.to_string())))
-                .collect::<Result<_, _>>()?;
-            Ok(if results.len() == 1 { results.remove(0) } else { Value::Array(results) })
-        };
         let mut different = Vec::new();
         let input = r#"{"a":[{"n":1,"s":"x"},{"n":2,"s":"y"}],"m":{"k":[1,[2,[3]]]},"t":"a-b"}"#;
         for text in [
@@ -412,6 +420,7 @@ mod tests {
             "(.a[] | select(.n == 1) | .s) |= \"q\", (.a |= sort_by(-.n)), (.m.k[1][1][0] += 1), (.new.path[2] = 1)?",
             "[(\"a\", \"b\") as $x | \"\\($x)\\(1, 2)\"], [.a[] | \"\\(.n): \\(.)\"], @json \"v: \\(.m)\"",
             "[([3, 1, 2] | min_by(-.), max_by(-.)), ({b: 1, a: 2} | keys, keys_unsorted, to_entries), ([[\"a\", 1]] | transpose)]",
+            "[(\"2024-01-02\", \"1 x\", \"[1] ?\") | try tonumber catch \"none\", (fromjson? // 0)]",
             "[(\"x\" * 0), (\"ab\" | test(\"B\"; \"i\")), ([1, [2]] | getpath([1, 0])), (\"10\" | tonumber), ltrimstr(\"x\")?]",
         ] {
             let expected = plain(text, input);

@@ -7,6 +7,7 @@ mod format;
 mod fuel;
 mod held;
 mod jq;
+mod library;
 mod listed;
 mod natives;
 mod next;

@@ -99,8 +99,14 @@ fn from_json(text: &Held) -> ValR<impl Iterator<Item = ValR<Held>> + use<>, Held
         return Err(spent());
     }
     let shown = text.clone();
+    // Nothing comes after an error but that error, again and again.
+    let mut failed = false;
     let values: Vec<_> = jaq_json::read::parse_many(bytes)
-        .take_while(|_| fuel::made(64))
+        .take_while(|found| {
+            let over = failed;
+            failed = found.is_err();
+            !over && fuel::made(64)
+        })
         .map(|found| match found {
             Ok(value) => Ok(Held::new(value, MAX_DEPTH)),
             Err(error) => Err(Error::str(format_args!("cannot parse {shown} as JSON: {error}"))),
