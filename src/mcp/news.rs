@@ -65,6 +65,13 @@ pub(super) fn changes(
     hearer: &Hearer,
 ) -> Vec<Change> {
     let mut changes = match heard {
+        // All that a template stands for.
+        Heard::Change(Change::Resource(template)) if template.contains('{') => {
+            let of = |uri: &&String| {
+                hearer.live.resource(uri).is_some_and(|(found, _)| found.plan.uri == *template)
+            };
+            resources.iter().filter(of).cloned().map(Change::Resource).collect()
+        }
         Heard::Change(change) => {
             let wanted = match change {
                 Change::Resource(uri) => resources.contains(uri),

@@ -374,8 +374,7 @@ fn contents(old: &Live, new: &Live) -> Vec<Change> {
                     || was.mime_type != is.mime_type)
         }
     };
-    let plain = new.plan.resources.iter().filter(|resource| !resource.is_template());
-    let live = plain.filter_map(|resource| new.exactly(&resource.uri));
+    let live = new.plan.resources.iter().filter_map(|resource| new.exactly(&resource.uri));
     live.filter(differs).map(|resource| Change::Resource(resource.plan.uri.clone())).collect()
 }
 

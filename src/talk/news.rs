@@ -16,7 +16,7 @@ pub enum Change {
     Prompts,
     /// The lists of resources and templates.
     Resources,
-    /// The content of the resource with this URI.
+    /// The content of the resource with this URI; with a URI template, of all that it stands for.
     Resource(String),
 }
 

@@ -531,3 +531,33 @@ async fn a_call_ends_on_the_configuration_it_began_with_and_a_removed_tool_is_un
     gate.open();
     assert_eq!(running.await.unwrap()["structuredContent"], json!({ "old": true }));
 }
+
+#[tokio::test]
+async fn who_watches_what_a_template_stands_for_hears_that_it_is_another_one() {
+    let text = |one: &str| {
+        format!(
+            "resources:
+  'shop://t/{{id}}': {{ name: t, params: {{ id: {{ type: string }} }}, static: {{ text: '{one} {{id}}' }} }}
+  'shop://u/{{id}}': {{ name: u, params: {{ id: {{ type: string }} }}, static: {{ text: 'same {{id}}' }} }}
+"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (process, address) = Process::serve(folder.path(), &text("one")).await;
+    let mut listener = Connection::open(address).await.unwrap();
+    let wanted =
+        json!({ "notifications": { "resourceSubscriptions": ["shop://u/1", "shop://t/5", "shop://t/6"] } });
+    let request = modern_with_id(&json!("sub"), "subscriptions/listen", wanted).to_string();
+    listener.open_stream("POST", &modern_headers("subscriptions/listen", None), request.as_bytes()).await;
+    listener.event().await.unwrap();
+    std::fs::write(folder.path().join("gateway.yaml"), text("two")).unwrap();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let event = tokio::time::timeout(Duration::from_secs(20), listener.event()).await;
+        let event = event.unwrap_or_else(|_| panic!("{}", process.log())).unwrap();
+        assert_eq!(event["method"], "notifications/resources/updated", "{event}");
+        told.push(event["params"]["uri"].as_str().unwrap().to_owned());
+    }
+    told.sort();
+    assert_eq!(told, ["shop://t/5", "shop://t/6"]);
+}
