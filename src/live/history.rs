@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use serde::Serialize;
 
 use crate::plan::Changes;
 
@@ -58,6 +59,22 @@ pub struct Known {
     pub changes: Option<Arc<Changes>>,
     /// Why the files cannot be used as they are now, and when that was found.
     pub refused: Option<(SystemTime, Arc<Refused>)>,
+    /// What was warned of in the configuration in use.
+    pub warnings: Arc<Vec<Warning>>,
+}
+
+/// A warning of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// The stable code.
+    pub code: &'static str,
+    /// Its place: `file:line:column`.
+    pub place: Option<String>,
+    /// It in one sentence.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip)]
+    pub help: String,
 }
 
 /// Where it is kept: written by the reload alone, read by everybody.
@@ -66,7 +83,12 @@ pub struct History(ArcSwap<Known>);
 
 impl Default for History {
     fn default() -> Self {
-        Self(ArcSwap::from_pointee(Known { since: SystemTime::now(), changes: None, refused: None }))
+        Self(ArcSwap::from_pointee(Known {
+            since: SystemTime::now(),
+            changes: None,
+            refused: None,
+            warnings: Arc::default(),
+        }))
     }
 }
 
@@ -80,12 +102,19 @@ impl History {
     /// Another configuration is in use.
     pub fn applied(&self, changes: Changes) {
         let changes = Some(Arc::new(changes));
-        self.0.store(Arc::new(Known { since: SystemTime::now(), changes, refused: None }));
+        let known = Known { since: SystemTime::now(), changes, refused: None, ..Known::clone(&self.load()) };
+        self.0.store(Arc::new(known));
     }
 
     /// The files say what is in use.
     pub fn same(&self) {
         self.0.store(Arc::new(Known { refused: None, ..Known::clone(&self.load()) }));
+    }
+
+    /// This was warned of in the configuration in use.
+    pub fn warned(&self, warnings: Vec<Warning>) {
+        let warnings = Arc::new(warnings);
+        self.0.store(Arc::new(Known { warnings, ..Known::clone(&self.load()) }));
     }
 
     /// The files cannot be used as they are.

@@ -6,7 +6,7 @@ mod open;
 mod status;
 mod tls;
 
-pub use history::{History, Known, Refused};
+pub use history::{History, Known, Refused, Warning};
 pub use status::{Sight, Status};
 pub use tls::Tls;
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{Live, OpenSource, Route};
+use super::{Live, OpenSource, Route, Warning};
 use crate::caller::Caller;
 use crate::plan::{Changes, Named};
 use crate::policy::Viewer;
@@ -16,6 +16,8 @@ use crate::units::utc;
 const FORMAT: u32 = 1;
 /// Names that one list of changes tells.
 const MAX_NAMES: usize = 100;
+/// Warnings that are told.
+const MAX_WARNINGS: usize = 50;
 
 /// Whose eyes it is for.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,7 @@ struct Config<'a> {
     reloads: Reloads,
     changed: Option<Changed>,
     error: Option<Error>,
+    warnings: Warnings,
 }
 
 #[derive(Serialize)]
@@ -91,6 +94,12 @@ struct Error {
     place: Option<String>,
     message: Option<String>,
     text: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Warnings {
+    count: usize,
+    list: Vec<Warning>,
 }
 
 #[derive(Serialize)]
@@ -194,6 +203,10 @@ impl Live {
             reloads: Reloads { applied, same, refused },
             changed: known.changes.as_ref().map(|changes| changed(changes, whole)),
             error,
+            warnings: Warnings {
+                count: known.warnings.len(),
+                list: known.warnings.iter().filter(|_| whole).take(MAX_WARNINGS).cloned().collect(),
+            },
         }
     }
 

@@ -204,11 +204,19 @@ pub async fn answer(message: &Message<'_>, cx: &Context<'_>) -> Answer {
 }
 
 /// What a message is answered, also where that panics: then with an error, and nobody else notices.
-async fn contained(method: &str, id: Option<&str>, era: Era, work: impl Future<Output = Answer>) -> Answer {
+/// No `async fn`: that would hold the work twice, where it is given to and where it runs.
+fn contained(
+    method: &str,
+    id: Option<&str>,
+    era: Era,
+    work: impl Future<Output = Answer>,
+) -> impl Future<Output = Answer> {
     // Nothing of a message outlives it but counters and pools, which a panic leaves whole.
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(method = %one_line(method), "a request ended in a panic");
-        RpcError::internal("this server failed on its side").answer(id, era)
+    AssertUnwindSafe(work).catch_unwind().map(move |done| {
+        done.unwrap_or_else(|_| {
+            tracing::error!(method = %one_line(method), "a request ended in a panic");
+            RpcError::internal("this server failed on its side").answer(id, era)
+        })
     })
 }
 

@@ -130,6 +130,7 @@ impl Reload {
     /// The same, where these warnings were told of it already.
     #[must_use]
     pub fn after(self, warned: Warned) -> Self {
+        self.live.load().history.warned(warned.list());
         Self { warned, ..self }
     }
 
@@ -255,6 +256,7 @@ impl Reload {
         if matches!(outcome, Outcome::Same | Outcome::Reloaded(_)) {
             (self.used, self.seen) = (read.clone(), read);
             self.warned.tell(warnings);
+            self.live.load().history.warned(self.warned.list());
         }
         outcome
     }

@@ -5,20 +5,12 @@ use std::collections::HashSet;
 use tracing::warn;
 
 use crate::diag::{self, Severity};
+use crate::live::Warning;
 use crate::plan::{Changes, Checked, Named};
 use crate::telemetry::one_line;
 
 /// Names that one list tells.
 const MAX_NAMES: usize = 10;
-
-/// A warning of a configuration.
-#[derive(Debug)]
-pub(super) struct Warning {
-    code: &'static str,
-    place: String,
-    message: String,
-    help: String,
-}
 
 /// All warnings, in the order of their places.
 pub(super) fn warnings(checked: &Checked) -> Vec<Warning> {
@@ -26,16 +18,16 @@ pub(super) fn warnings(checked: &Checked) -> Vec<Warning> {
     let warnings = sorted.filter(|problem| problem.severity == Severity::Warning);
     let warning = |problem: &diag::Diagnostic| Warning {
         code: problem.code,
-        place: diag::place_of(problem, &checked.sources).unwrap_or_default(),
+        place: diag::place_of(problem, &checked.sources),
         message: problem.message.clone(),
         help: problem.help.join("; "),
     };
     warnings.map(warning).collect()
 }
 
-/// The warnings of the configuration in use, which have been told: by code and sentence, for an edit above moves their places.
+/// The warnings of the configuration in use, which have been told.
 #[derive(Debug, Default)]
-pub struct Warned(HashSet<(&'static str, String)>);
+pub struct Warned(Vec<Warning>);
 
 impl Warned {
     /// Tells those of a configuration that is about to be used.
@@ -46,18 +38,24 @@ impl Warned {
         warned
     }
 
-    /// Tells those that were not told of the configuration before.
+    /// Tells those that were not told of the configuration before, by code and sentence: an edit above them moves their places.
     pub(super) fn tell(&mut self, warnings: Vec<Warning>) {
-        let mut now = HashSet::new();
-        for Warning { code, place, message, help } in warnings {
-            let known = (code, message);
-            if !self.0.contains(&known) && !now.contains(&known) {
-                let help = Some(one_line(&help)).filter(|help| !help.is_empty());
-                warn!(code, at = %one_line(&place), help, "{}", one_line(&known.1));
+        let known = |warning: &Warning| (warning.code, warning.message.clone());
+        let mut told: HashSet<_> = self.0.iter().map(known).collect();
+        for warning in &warnings {
+            if told.insert(known(warning)) {
+                let Warning { code, place, message, help } = warning;
+                let at = place.as_deref().map(one_line);
+                let help = Some(one_line(help)).filter(|help| !help.is_empty());
+                warn!(code, at, help, "{}", one_line(message));
             }
-            now.insert(known);
         }
-        self.0 = now;
+        self.0 = warnings;
+    }
+
+    /// What was told.
+    pub(super) fn list(&self) -> Vec<Warning> {
+        self.0.clone()
     }
 }
 

@@ -249,11 +249,14 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
     }
 }
 
-/// The reply of one request, also where that panics: what else runs on the connection goes on.
-async fn contained(reply: impl Future<Output = Reply>) -> Reply {
-    AssertUnwindSafe(reply).catch_unwind().await.unwrap_or_else(|_| {
-        error!("a request ended in a panic");
-        http::refuse(StatusCode::INTERNAL_SERVER_ERROR, -32603, "this server failed on its side")
+/// The reply of one request, also where that panics: what else runs on the connection goes on. No `async fn`, which would hold the
+/// request's work twice.
+fn contained(reply: impl Future<Output = Reply>) -> impl Future<Output = Reply> {
+    AssertUnwindSafe(reply).catch_unwind().map(|reply| {
+        reply.unwrap_or_else(|_| {
+            error!("a request ended in a panic");
+            http::refuse(StatusCode::INTERNAL_SERVER_ERROR, -32603, "this server failed on its side")
+        })
     })
 }
 

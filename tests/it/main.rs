@@ -36,6 +36,7 @@ mod frozen;
 mod fuzz_seeds;
 mod handbook_sql;
 mod http;
+mod http2_errors;
 mod http2_floods;
 mod http_door;
 mod http_headers;

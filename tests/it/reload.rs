@@ -363,7 +363,17 @@ async fn warnings_are_told_in_the_log_once_with_their_places() {
     let include = "include: ['none/*.yaml']\n";
     put(&format!("{include}{}", config("one")));
     let mut process = Process::start(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
-    process.line().await.expect("it starts");
+    let line = process.line().await.expect("it starts");
+    let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().parse().unwrap();
+    let status = async || {
+        let mut connection = Connection::open(address).await.unwrap();
+        let headers = [("Host".to_owned(), "localhost".to_owned())];
+        let status = connection.send("GET", "/status", &headers, b"").await.unwrap().json();
+        status["config"]["warnings"].clone()
+    };
+    let message = "no file is named like `none/*.yaml`";
+    let first = json!({ "code": "empty-include", "place": "gateway.yaml:1:11", "message": message });
+    assert_eq!(status().await, json!({ "count": 1, "list": [first] }));
     let times = |process: &Process, what: &str| process.log().matches(what).count();
     says(&process, "gateway.yaml:1:11").await;
     // The same warning in another place, and one more.
@@ -373,9 +383,11 @@ async fn warnings_are_told_in_the_log_once_with_their_places() {
     assert_eq!(times(&process, "no file is named like `none/*.yaml`"), 1, "{}", process.log());
     assert_eq!(times(&process, "no file is named like `nor/*.yaml`"), 1, "{}", process.log());
     assert_eq!(times(&process, "empty-include"), 2, "{}", process.log());
+    assert_eq!(status().await["count"], 2);
     // Gone and back again, it is news.
     put(&config("three"));
     says(&process, "reloaded, generation 3").await;
+    assert_eq!(status().await, json!({ "count": 0, "list": [] }));
     put(&format!("{include}{}", config("four")));
     says(&process, "reloaded, generation 4").await;
     let start = Instant::now();
