@@ -1,6 +1,7 @@
 //! Who stands behind a call, and what of them a configuration may use: `caller.sub`, `caller.name`, `caller.scopes`, `caller.claims.x`.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -19,9 +20,17 @@ pub enum Caller {
     Known(Arc<Identity>),
 }
 
-/// Who somebody is. Nothing in it is secret but the token, which is neither shown nor compared.
-#[derive(Clone, Debug, Serialize)]
+/// Who somebody is, and the token that proved it, which is neither shown nor compared.
+#[derive(Clone, Debug)]
 pub struct Identity {
+    known: Arc<Known>,
+    /// The token that proved it, for the exchange of tokens (RFC 8693) and nothing else.
+    pub token: Option<Secret>,
+}
+
+/// What is known of somebody. Nothing in it is secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Known {
     /// What tells it from every other caller, in every way of proving it.
     #[serde(skip)]
     pub key: String,
@@ -33,23 +42,43 @@ pub struct Identity {
     pub scopes: Vec<String>,
     /// What else is said of it.
     pub claims: Map<String, Value>,
-    /// The token that proved it, for the exchange of tokens (RFC 8693) and nothing else.
-    #[serde(skip)]
-    pub token: Option<Secret>,
+}
+
+impl Identity {
+    /// Somebody of whom this is known.
+    #[must_use]
+    pub fn new(known: Known) -> Self {
+        Self { known: Arc::new(known), token: None }
+    }
+
+    /// The same, as this token proved it.
+    #[must_use]
+    pub fn with(&self, token: Secret) -> Self {
+        Self { known: self.known.clone(), token: Some(token) }
+    }
+}
+
+impl Deref for Identity {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.known
+    }
 }
 
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
-        let Self { key, sub, name, scopes, claims, token: _ } = self;
-        *key == other.key
-            && *sub == other.sub
-            && *name == other.name
-            && *scopes == other.scopes
-            && *claims == other.claims
+        self.known == other.known
     }
 }
 
 impl Eq for Identity {}
+
+impl Serialize for Identity {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.known.serialize(serializer)
+    }
+}
 
 impl Caller {
     /// What tells it from every other caller.
@@ -182,14 +211,13 @@ impl Serialize for CallerField {
 impl Caller {
     /// Somebody with a key, for tests.
     pub(crate) fn with_key(sub: &str, scopes: &[&str], claims: &Value) -> Self {
-        Self::Known(Arc::new(Identity {
+        Self::Known(Arc::new(Identity::new(Known {
             key: format!("key:{sub}"),
             sub: sub.to_owned(),
             name: None,
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             claims: claims.as_object().cloned().unwrap_or_default(),
-            token: None,
-        }))
+        })))
     }
 }
 

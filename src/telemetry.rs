@@ -120,6 +120,8 @@ struct Open {
     path: PathBuf,
     file: File,
     size: u64,
+    /// Whether it ends in the middle of a line, which could not be written whole.
+    torn: bool,
     max_size: u64,
     keep: usize,
 }
@@ -131,12 +133,67 @@ impl RotatingFile {
         }
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
-        let open = Open { path: path.to_owned(), file, size, max_size, keep };
+        let open = Open { path: path.to_owned(), file, size, torn: false, max_size, keep };
         Ok(Self(Arc::new(Mutex::new(open))))
+    }
+
+    /// Writes whole lines in as few pieces as rotation allows, which falls between two of them; gives how many bytes were written, all
+    /// if there was no error.
+    fn write_lines(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.torn
+            && let Err(error) = open.file.write_all(b"\n")
+        {
+            return (0, Err(error));
+        }
+        open.torn = false;
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = lines.get(done..) {
+            let piece = open.fitting(rest);
+            let (written, result) = write_as_far(&mut open.file, piece);
+            done += written;
+            open.size += written as u64;
+            if let Err(error) = result {
+                open.torn =
+                    piece.get(..written).is_some_and(|begun| !begun.is_empty() && !begun.ends_with(b"\n"));
+                return (done, Err(error));
+            }
+        }
+        (done, Ok(()))
     }
 }
 
+/// Writes until all is written or something is wrong; gives how many bytes were written.
+fn write_as_far(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut done = 0;
+    while let Some(rest @ [_, ..]) = bytes.get(done..) {
+        match out.write(rest) {
+            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(written) => done += written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Err(error)),
+        }
+    }
+    (done, Ok(()))
+}
+
 impl Open {
+    /// As many of these lines as fit the file, at least one; where the first of them does not, the file moves aside.
+    fn fitting<'a>(&mut self, lines: &'a [u8]) -> &'a [u8] {
+        let end =
+            |lines: &[u8]| lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |at| at + 1);
+        let first = end(lines);
+        if self.size > 0 && self.size + first as u64 > self.max_size {
+            // A log that cannot rotate goes on in the old file rather than losing lines.
+            let _ = self.rotate();
+        }
+        let room = usize::try_from(self.max_size.saturating_sub(self.size)).unwrap_or(usize::MAX);
+        let whole = lines
+            .get(..room)
+            .map_or(lines.len(), |fits| fits.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+        lines.get(..whole.max(first)).unwrap_or(lines)
+    }
+
     fn numbered(&self, number: usize) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{number}"));
@@ -184,6 +241,39 @@ impl<'a> MakeWriter<'a> for RotatingFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl RotatingFile {
+        /// One that writes to a file that is open.
+        pub(super) fn of(file: File, max_size: u64) -> Self {
+            let open = Open { path: PathBuf::new(), file, size: 0, torn: false, max_size, keep: 0 };
+            Self(Arc::new(Mutex::new(open)))
+        }
+    }
+
+    #[test]
+    fn many_lines_at_once_lie_in_the_files_as_each_by_itself_would() {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<String> = (0..50).map(|n| format!("{}\n", "x".repeat(n % 13))).collect();
+        for at_once in [1, 2, 7, 50] {
+            let path = folder.path().join(at_once.to_string());
+            let mut log = RotatingFile::open(&path, 20, 100).unwrap();
+            for lines in all.chunks(at_once) {
+                let lines = lines.concat();
+                let (written, result) = log.write_lines(lines.as_bytes());
+                assert!(result.is_ok() && written == lines.len());
+            }
+            let files = |name: &str| {
+                let mut texts = vec![std::fs::read_to_string(folder.path().join(name)).unwrap()];
+                let older = (1..).map(|n| std::fs::read_to_string(folder.path().join(format!("{name}.{n}"))));
+                texts.extend(older.map_while(Result::ok));
+                texts
+            };
+            let mut texts = files(&at_once.to_string());
+            assert_eq!(texts, files("1"));
+            texts.reverse();
+            assert_eq!(texts.concat(), all.concat());
+        }
+    }
 
     #[test]
     fn a_panic_is_one_line_of_the_log() {

@@ -17,10 +17,17 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
 /// Bytes in hexadecimal, in lower case.
 #[must_use]
 pub fn to_hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    halves.filter_map(|half| DIGITS.get(usize::from(half))).collect()
+    let mut out = Vec::with_capacity(bytes.len() * 2);
+    push_hex(bytes, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends bytes in hexadecimal, in lower case.
+pub fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+    for byte in bytes {
+        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
 }
 
 /// A length of time in whole milliseconds.
@@ -32,7 +39,23 @@ pub fn milliseconds(time: Duration) -> u64 {
 /// A moment as `2026-11-21T13:40:01Z`, in whole seconds of UTC (RFC 3339); what was before 1970 is the beginning of that.
 #[must_use]
 pub fn utc(moment: SystemTime) -> String {
-    let seconds = moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut out = Vec::with_capacity(20);
+    push_seconds(moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(), &mut out);
+    out.push(b'Z');
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends a moment as `2026-11-21T13:40:01.482093Z`.
+pub fn push_utc_micros(moment: SystemTime, out: &mut Vec<u8>) {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    push_seconds(since.as_secs(), out);
+    out.push(b'.');
+    push_digits::<6>(u64::from(since.subsec_micros()), out);
+    out.push(b'Z');
+}
+
+/// Appends seconds of Unix time, without a zone.
+fn push_seconds(seconds: u64, out: &mut Vec<u8>) {
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     // The civil date, in years that begin on the first of March (Howard Hinnant, "chrono-compatible low-level date algorithms").
     let shifted = days + 719_468;
@@ -44,8 +67,23 @@ pub fn utc(moment: SystemTime) -> String {
     let day = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    push_digits::<4>(year, out);
+    for (mark, number) in
+        [(b'-', month), (b'-', day), (b'T', of_day / 3600), (b':', of_day / 60 % 60), (b':', of_day % 60)]
+    {
+        out.push(mark);
+        push_digits::<2>(number, out);
+    }
+}
+
+/// Appends the last `N` digits of a number.
+fn push_digits<const N: usize>(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits);
 }
 
 /// Reads bytes in hexadecimal.

@@ -11,7 +11,7 @@ use serde_json::Map;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::config::ClientCertificateConfig;
-use crate::caller::Identity;
+use crate::caller::{Identity, Known};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::pem::fingerprint;
 use crate::units::{from_hex, to_hex};
@@ -185,14 +185,13 @@ fn certificate(
     };
     let claims: Map<_, _> =
         claims.iter().map(|(name, value)| (name.value.clone(), value.to_value())).collect();
-    let identity = Identity {
+    let identity = Identity::new(Known {
         key: format!("certificate:{}", name.value),
         sub: name.value.clone(),
         name: Some(name.value.clone()),
         scopes: scopes.clone(),
         claims,
-        token: None,
-    };
+    });
     Some(CertificatePlan { by, identity: Arc::new(identity) })
 }
 

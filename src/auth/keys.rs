@@ -14,7 +14,7 @@ use serde_json::Map;
 use tokio::sync::Semaphore;
 
 use super::config::ApiKeyConfig;
-use crate::caller::Identity;
+use crate::caller::{Identity, Known};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::units::from_hex;
 
@@ -50,13 +50,12 @@ impl fmt::Debug for KeyPlan {
     }
 }
 
-/// Who holds this key, in a time that says nothing about the keys there are.
-pub(super) fn holder<'a>(keys: &'a [KeyPlan], key: &str) -> Option<&'a Arc<Identity>> {
-    let given = digest::digest(&digest::SHA256, key.as_bytes());
+/// Who holds the key with this SHA-256, in a time that says nothing about the keys there are.
+pub(super) fn holder<'a>(keys: &'a [KeyPlan], given: &[u8; 32]) -> Option<&'a Arc<Identity>> {
     let mut holder = None;
     for known in keys {
         if let Proof::Digest(digest) = &known.proof
-            && constant_time::verify_slices_are_equal(digest, given.as_ref()).is_ok()
+            && constant_time::verify_slices_are_equal(digest, given).is_ok()
         {
             holder = Some(&known.identity);
         }
@@ -102,13 +101,11 @@ impl Slow {
         }
     }
 
-    /// Who holds this key; `Err` if there was no turn for it.
-    pub(super) async fn holder(&self, key: &str) -> Result<Option<Arc<Identity>>, ()> {
+    /// Who holds this key, whose SHA-256 is `given`; `Err` if there was no turn for it.
+    pub(super) async fn holder(&self, key: &str, given: [u8; 32]) -> Result<Option<Arc<Identity>>, ()> {
         if self.hashes.is_empty() || key.len() > MAX_KEY {
             return Ok(None);
         }
-        let given = digest::digest(&digest::SHA256, key.as_bytes());
-        let given: [u8; 32] = given.as_ref().try_into().map_err(|_| ())?;
         // Who came in once does not wait behind strangers.
         if let Some(identity) = self.good.get(&given).await {
             return Ok(Some(identity));
@@ -216,13 +213,12 @@ fn key(written: &Spanned<ApiKeyConfig>, diagnostics: &mut Diagnostics) -> Option
     };
     let claims: Map<_, _> =
         claims.iter().map(|(name, value)| (name.value.clone(), value.to_value())).collect();
-    let identity = Identity {
+    let identity = Identity::new(Known {
         key: format!("key:{}", name.value),
         sub: name.value.clone(),
         name: Some(name.value.clone()),
         scopes: scopes.clone(),
         claims,
-        token: None,
-    };
+    });
     Some(KeyPlan { proof, identity: Arc::new(identity) })
 }

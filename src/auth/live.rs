@@ -83,16 +83,24 @@ impl Authentication {
     /// # Errors
     /// [`Refusal`].
     pub async fn key(&self, key: &str) -> Result<Arc<Identity>, Refusal> {
-        if let Some(identity) = self.plain(key) {
+        self.holder(key, sha256(key)?).await
+    }
+
+    async fn holder(&self, key: &str, digest: [u8; 32]) -> Result<Arc<Identity>, Refusal> {
+        if let Some(identity) = self.plain(&digest) {
             return Ok(identity);
         }
-        let holder = self.slow.holder(key).await.map_err(|()| Refusal::Unavailable)?;
+        if !self.slow.is_used() {
+            return Err(Refusal::Bad("this key is not known here"));
+        }
+        // Apart, so that calls with other keys carry none of it.
+        let holder = Box::pin(self.slow.holder(key, digest)).await.map_err(|()| Refusal::Unavailable)?;
         holder.ok_or(Refusal::Bad("this key is not known here"))
     }
 
-    /// Who holds this key, if its digest is known.
-    fn plain(&self, key: &str) -> Option<Arc<Identity>> {
-        keys::holder(&self.known()?.keys, key).cloned()
+    /// Who holds the key with this digest, if it is known.
+    fn plain(&self, digest: &[u8; 32]) -> Option<Arc<Identity>> {
+        keys::holder(&self.known()?.keys, digest).cloned()
     }
 
     /// Who holds this key or this token.
@@ -103,11 +111,12 @@ impl Authentication {
         if self.issuers.is_empty() || !token::looks_like(text) {
             return self.key(text).await;
         }
-        match self.plain(text) {
+        let digest = sha256(text)?;
+        match self.plain(&digest) {
             Some(identity) => Ok(identity),
             // A key that a person chose may have dots too.
-            None if self.slow.is_used() && !Unverified::is_one(text) => self.key(text).await,
-            None => self.token(text).await,
+            None if self.slow.is_used() && !Unverified::is_one(text) => self.holder(text, digest).await,
+            None => self.token(text, digest).await,
         }
     }
 
@@ -118,38 +127,46 @@ impl Authentication {
         certificates.iter().find(|known| shown.bears(&known.by)).map(|known| &known.identity)
     }
 
-    async fn token(&self, text: &str) -> Result<Arc<Identity>, Refusal> {
-        let digest = digest::digest(&digest::SHA256, text.as_bytes());
-        let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| Refusal::Unavailable)?;
+    async fn token(&self, text: &str, digest: [u8; 32]) -> Result<Arc<Identity>, Refusal> {
         if let Some(known) = self.verified.get(&digest).await {
             known.issuer.freshen();
             let same = known.issuer.edition() == Some(known.edition) && !known.issuer.is_stale();
             if known.expires > now() && same {
-                return Ok(with_token(known.identity.clone(), text));
+                return Ok(with_token(&known.identity, text));
             }
-            self.verified.invalidate(&digest).await;
         }
+        // Apart, so that calls with tokens that are remembered carry none of it.
+        Box::pin(self.verify(text, digest)).await
+    }
+
+    async fn verify(&self, text: &str, digest: [u8; 32]) -> Result<Arc<Identity>, Refusal> {
+        // What was remembered of it does not hold any more.
+        self.verified.invalidate(&digest).await;
         let token = Unverified::read(text).map_err(Refusal::Bad)?;
         let said = token.issuer().ok_or(Refusal::Bad("this token does not say who issued it"))?;
         let issuer = self.issuers.iter().find(|issuer| issuer.plan.issuer == said);
         let issuer = issuer.ok_or(Refusal::Bad("this token is of another issuer"))?;
-        // Apart, so that calls with tokens that are remembered carry none of it.
-        let (verified, edition) = Box::pin(issuer.verify(&token)).await.map_err(|refused| match refused {
+        let (verified, edition) = issuer.verify(&token).await.map_err(|refused| match refused {
             Refused::Bad(why) => Refusal::Bad(why),
             Refused::NoKeys => Refusal::Unavailable,
         })?;
         // As values its claims take more room than as text.
         let length = u32::try_from(text.len() * 4).unwrap_or(u32::MAX);
-        let identity = verified.identity.clone();
+        let identity = with_token(&verified.identity, text);
         let (expires, issuer) = (verified.expires, issuer.clone());
         let known = Remembered { identity: verified.identity, expires, issuer, edition, length };
         self.verified.insert(digest, Arc::new(known)).await;
-        Ok(with_token(identity, text))
+        Ok(identity)
     }
 }
 
-fn with_token(identity: Identity, text: &str) -> Arc<Identity> {
-    Arc::new(Identity { token: Some(Secret::new(text.to_owned())), ..identity })
+fn with_token(identity: &Identity, text: &str) -> Arc<Identity> {
+    Arc::new(identity.with(Secret::new(text.to_owned())))
+}
+
+fn sha256(text: &str) -> Result<[u8; 32], Refusal> {
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    digest.as_ref().try_into().map_err(|_| Refusal::Unavailable)
 }
 
 fn now() -> Duration {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::jwt::{JwtPlan, algorithm};
 use super::resource::comparable;
-use crate::caller::{Identity, claim};
+use crate::caller::{Identity, Known, claim};
 
 /// The longest token that is read, in bytes.
 const MAX_TOKEN: usize = 16 << 10;
@@ -47,7 +47,7 @@ pub(super) enum Verdict {
 
 /// Whether this may be a token at all, and no key: three parts with dots between them.
 pub(super) fn looks_like(text: &str) -> bool {
-    text.bytes().filter(|b| *b == b'.').count() == 2
+    text.split('.').take(4).count() == 3
 }
 
 impl<'a> Unverified<'a> {
@@ -131,15 +131,14 @@ impl<'a> Unverified<'a> {
             return Err("this token is meant for another server");
         }
         let expires = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
-        let identity = Identity {
+        let identity = Identity::new(Known {
             // The issuer is one of the configuration's, so nobody can say where it ends; no other identity begins like this.
             key: format!("jwt:{issuer}\0{sub}"),
             sub: sub.to_owned(),
             name: claim(claims, &plan.name_claim).and_then(Value::as_str).map(str::to_owned),
             scopes: scopes(claims, plan.scopes_claim.as_deref()),
             claims: claims.clone(),
-            token: None,
-        };
+        });
         Ok(Verified { identity, expires: Duration::try_from_secs_f64(expires).unwrap_or_default() })
     }
 }

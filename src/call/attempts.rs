@@ -1,10 +1,13 @@
 //! The attempts of one call: one, or several with pauses between them, within the deadline and as far as the source bears it. The
 //! caller reads the last failure of the source itself.
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::CallError;
@@ -26,6 +29,20 @@ enum Failed {
     Guard(Refusal),
     /// It was not, because the route has no place.
     Places(Refusal),
+}
+
+/// What a future gives, if it is done in time. What never waits needs no timer.
+async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut timer) = (pin!(future), None);
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(value));
+        }
+        // It counts also where the future has used up what it may do at once.
+        let timer = timer.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(deadline))));
+        timer.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 /// Ends the span of a try.
@@ -103,7 +120,7 @@ impl Fetch<'_> {
             max_rows: plan.output.max_rows,
             max_bytes: plan.output.max_bytes,
         };
-        let mut run = pin!(timeout_at(self.deadline, backend.execute(self.arguments, attempt)));
+        let mut run = pin!(within(self.deadline, backend.execute(self.arguments, attempt)));
         let result = tokio::select! {
             biased;
             result = &mut run => result,
@@ -117,12 +134,12 @@ impl Fetch<'_> {
         };
         let result = match result {
             // A source that was given what was left of the time names that; the caller knows the whole.
-            Err(_) if begun.is_so() => Err(SourceError::Timeout(timeout).begun()),
-            Err(_) => Err(SourceError::Timeout(timeout)),
-            Ok(Err(SourceError::Timeout(_))) if Instant::now() >= self.deadline => {
+            None if begun.is_so() => Err(SourceError::Timeout(timeout).begun()),
+            None => Err(SourceError::Timeout(timeout)),
+            Some(Err(SourceError::Timeout(_))) if Instant::now() >= self.deadline => {
                 Err(SourceError::Timeout(timeout))
             }
-            Ok(result) => result,
+            Some(result) => result,
         };
         if let Some(span) = span {
             ended(span, &onward, result.as_ref().err());

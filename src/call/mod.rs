@@ -29,16 +29,23 @@ impl RequestId {
     }
 }
 
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl RequestId {
+    /// Its letters and digits.
+    #[must_use]
+    pub fn letters(self) -> [u8; 8] {
         // Without letters that read alike.
         const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
         let mut rest = self.0;
-        for _ in 0..8 {
+        [(); 8].map(|()| {
             let letter = LETTERS.get((rest % 32) as usize).copied().unwrap_or(b'a');
-            write!(f, "{}", char::from(letter))?;
             rest /= 32;
-        }
-        Ok(())
+            letter
+        })
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(std::str::from_utf8(&self.letters()).unwrap_or_default())
     }
 }

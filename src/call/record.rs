@@ -14,7 +14,7 @@ use crate::output::CacheState;
 use crate::params::{Arguments, ParamsPlan};
 use crate::telemetry::audit::{Arguments as Noted, Audit, Entry, Slot};
 use crate::telemetry::metrics::RouteMeter;
-use crate::units::{milliseconds, to_hex};
+use crate::units::milliseconds;
 
 /// The longest value that is recorded as it is, in bytes.
 const MAX_VALUE: usize = 1024;
@@ -66,7 +66,7 @@ impl End {
 pub struct Seen {
     /// What of the arguments is wanted.
     wanted: Option<Noted>,
-    arguments: OnceLock<(String, Option<Box<RawValue>>)>,
+    arguments: OnceLock<(digest::Digest, Option<Box<RawValue>>)>,
     attempts: AtomicU32,
 }
 
@@ -76,7 +76,7 @@ impl Seen {
         let Some(wanted) = self.wanted.filter(|wanted| *wanted != Noted::None) else { return };
         let mut bytes = Vec::with_capacity(128);
         arguments.canonical(&mut bytes);
-        let digest = to_hex(digest::digest(&digest::SHA256, &bytes).as_ref());
+        let digest = digest::digest(&digest::SHA256, &bytes);
         let values = (wanted == Noted::Redacted).then(|| redacted(params, arguments));
         let values = values.and_then(|values| serde_json::value::to_raw_value(&values).ok());
         let _ = self.arguments.set((digest, values));
@@ -180,8 +180,8 @@ impl<'a> Record<'a> {
         };
         let noted = self.seen.arguments.get();
         audit.note(&Entry {
-            request: &id.to_string(),
-            trace_id: self.call.trace.id().map(|id| id.to_string()),
+            request: std::str::from_utf8(&id.letters()).unwrap_or_default(),
+            trace_id: self.call.trace.id(),
             caller,
             proof,
             issuer,
@@ -190,7 +190,7 @@ impl<'a> Record<'a> {
             era: way.era,
             noun: self.meter.noun,
             route: &self.meter.route,
-            arguments_sha256: noted.map(|(digest, _)| digest.as_str()),
+            arguments_sha256: noted.map(|(digest, _)| digest.as_ref()),
             arguments: noted.and_then(|(_, values)| values.as_deref()),
             decision: end.decision(),
             outcome: end.as_str(),

@@ -1,6 +1,8 @@
 //! The headers that a modern HTTP request repeats from its body (MCP 2026-07-28, transports/streamable-http): they must be there,
 //! once, and equal.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
@@ -35,12 +37,12 @@ fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcErro
 }
 
 /// `=?base64?…?=` decoded; anything without both marks is itself. `None` if the marked part is not strict base64.
-fn decoded(value: &str) -> Option<String> {
+fn decoded(value: &str) -> Option<Cow<'_, str>> {
     let Some(inner) = value.strip_prefix("=?base64?").and_then(|v| v.strip_suffix("?=")) else {
-        return Some(value.to_owned());
+        return Some(Cow::Borrowed(value));
     };
     let bytes = base64::engine::general_purpose::STANDARD.decode(inner).ok()?;
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 /// Checks version, method and name headers against the body.

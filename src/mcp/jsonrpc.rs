@@ -1,7 +1,11 @@
 //! JSON-RPC 2.0 messages: exact member names, duplicates refused, ids echoed as they came.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -40,6 +44,27 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
+/// A whole message, read in one go. Whatever is wrong with it is found again, and told, member by member.
+#[derive(Deserialize)]
+struct Whole<'a> {
+    #[serde(borrow, default)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "object")]
+    params: Option<Params<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// Borrowed where it has no escapes, which a text within something else is not by itself.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 #[derive(Deserialize)]
 struct OnlyId<'a> {
     #[serde(borrow, default)]
@@ -59,7 +84,37 @@ fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
 }
 
 /// A derived reader would take a list for an object.
-fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Meta<'de>>, D::Error> {
+fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_none<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            deserializer.deserialize_map(self)
+        }
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_option(Object(PhantomData))
+}
+
+/// What is wrong with `_meta`, if anything is.
+#[derive(Deserialize)]
+struct OnlyMeta<'a> {
+    #[serde(borrow, default, rename = "_meta", deserialize_with = "meta")]
+    _meta: Option<Meta<'a>>,
+}
+
+fn meta<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Meta<'de>>, D::Error> {
     let Some(raw) = Option::<&RawValue>::deserialize(deserializer)? else { return Ok(None) };
     if !raw.get().starts_with('{') {
         return Err(serde::de::Error::custom("`_meta` is an object"));
@@ -209,6 +264,27 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
         let message = "batches exist in protocol version 2025-03-26 only; send one message at a time";
         return Err(refuse(RpcError::invalid_request(message), None));
     }
+    let whole = serde_json::from_str(text).ok().and_then(sound);
+    whole.map_or_else(|| slowly(text), Ok)
+}
+
+/// A request as most are, or nothing if it is anything else.
+fn sound(whole: Whole<'_>) -> Option<Message<'_>> {
+    let Whole { jsonrpc, id, method, params, result: None, error: None } = whole else { return None };
+    let id = id.map(RawValue::get);
+    if jsonrpc?.get() != "\"2.0\"" || id.is_some_and(|id| !valid_id(id)) {
+        return None;
+    }
+    let (id, method) = (id.map(Cow::Borrowed), Some(method?.0));
+    Some(Message { id, method, params: params.unwrap_or_default(), result: None })
+}
+
+/// Parses one message step by step, so that whatever is wrong with it has its own answer.
+fn slowly(text: &str) -> Result<Message<'_>, Answer> {
+    let refuse = |error: RpcError, id: Option<&str>| {
+        let body = error.body(id);
+        Answer::Reply { status: 400, body, retry_after: None }
+    };
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| {
         let error = if e.is_data() {
             RpcError::invalid_request(format!("not a JSON-RPC message: {e}"))
@@ -245,7 +321,8 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
         Some(raw) if !raw.get().starts_with('{') => {
             return Err(refuse(RpcError::envelope("`params` is an object"), id.as_deref()));
         }
-        Some(raw) => serde_json::from_str(raw.get())
+        Some(raw) => serde_json::from_str::<OnlyMeta<'_>>(raw.get())
+            .and_then(|_| serde_json::from_str(raw.get()))
             .map_err(|e| refuse(RpcError::invalid_params(format!("bad `params`: {e}")), id.as_deref()))?,
     };
     Ok(Message { id, method: envelope.method, params, result: envelope.result })
@@ -347,6 +424,38 @@ mod tests {
         for (text, wanted) in cases {
             let shown = String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned();
             assert_eq!(code(text), wanted, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_the_same_however_it_is_read() {
+        let meta = r#"{"io.modelcontextprotocol/protocolVersion":"x","progressToken":7,"more":[{}]}"#;
+        for params in [
+            String::new(),
+            r#","params":null"#.to_owned(),
+            r#","params":{}"#.to_owned(),
+            r#","params":[]"#.to_owned(),
+            r#","params":{"name":"a\u0062","arguments":{"a":[1e400,{"b":"\ud83d"}]},"other":{"x":[]}}"#
+                .to_owned(),
+            format!(r#","params":{{"name":"a","_meta":{meta}}}"#),
+            r#","params":{"_meta":null,"inputResponses":null}"#.to_owned(),
+            r#","params":{"_meta":[]}"#.to_owned(),
+            r#","params":{"_meta":{"progressToken":1,"progressToken":2}}"#.to_owned(),
+            r#","params":{"name":"a","name":"b"}"#.to_owned(),
+            r#","params":{"name":"a"}}"#.to_owned(),
+        ] {
+            for head in [
+                r#""id":1,"method":"a""#,
+                r#""method":"a\n""#,
+                r#""id":[],"method":"a""#,
+                r#""id":1,"result":{}"#,
+            ] {
+                for version in ["2.0", "1.0"] {
+                    let text = format!(r#"{{"jsonrpc":"{version}",{head}{params}}}"#);
+                    let shown = |message: Result<Message<'_>, Answer>| format!("{message:?}");
+                    assert_eq!(shown(parse(text.as_bytes())), shown(slowly(&text)), "{text}");
+                }
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! 2026-07-28: every request carries its version and capabilities, and HTTP repeats them in headers.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::listen::{self, Listen};
@@ -53,11 +55,11 @@ fn hears(capabilities: &Value) -> bool {
 }
 
 /// The required members of `_meta`; gives the version.
-fn envelope(message: &Message<'_>) -> Result<String, RpcError> {
+fn envelope<'a>(message: &Message<'a>) -> Result<Cow<'a, str>, RpcError> {
     let meta = message.params.meta.as_ref();
     let version = meta
         .and_then(|m| m.protocol_version)
-        .and_then(|v| serde_json::from_str::<String>(v.get()).ok())
+        .and_then(|version| jsonrpc::string(Some(version), "").ok().flatten())
         .ok_or_else(|| {
             RpcError::envelope("`_meta` needs `io.modelcontextprotocol/protocolVersion`, a string")
         })?;

@@ -106,10 +106,23 @@ pub(super) async fn run<T>(
     call: impl AsyncFnOnce(Talk) -> T,
 ) -> T {
     let streams = asking.as_ref().is_some_and(|a| matches!(a.way, Way::Stream(_)));
-    let Some(outlet) = cx.outlet.filter(|_| wanted.anything() || streams) else {
-        let silent = Talk::silent().asking(asking);
-        return call(if tells { silent.telling(cx.peers.news.clone()) } else { silent }).await;
-    };
+    match cx.outlet.filter(|_| wanted.anything() || streams) {
+        // Apart, so that calls that say nothing carry none of it.
+        Some(outlet) => Box::pin(aloud(outlet, wanted, asking, cx, call)).await,
+        None => {
+            let silent = Talk::silent().asking(asking);
+            call(if tells { silent.telling(cx.peers.news.clone()) } else { silent }).await
+        }
+    }
+}
+
+async fn aloud<T>(
+    outlet: &Outlet,
+    wanted: &Wanted<'_>,
+    asking: Option<Asking>,
+    cx: &Context<'_>,
+    call: impl AsyncFnOnce(Talk) -> T,
+) -> T {
     let (talk, mut items) = Talk::pair();
     let mut running = std::pin::pin!(call(talk.asking(asking).telling(cx.peers.news.clone())));
     let mut open = OpenQuestions { session: cx.session, outlet, ids: Vec::new() };

@@ -80,7 +80,8 @@ fn write(
     era: Era,
     cx: &Context<'_>,
 ) -> Vec<u8> {
-    let mut out = b"{\"content\":[".to_vec();
+    let mut out = Vec::with_capacity(room(&result) + cx.live.plan.catalog.complete.len());
+    out.extend_from_slice(b"{\"content\":[");
     let meta;
     match result {
         Ok(outcome) => {
@@ -110,6 +111,17 @@ fn write(
     }
     era.close_with(&mut out, meta.as_deref(), &cx.live);
     out
+}
+
+/// About how many bytes a result takes.
+fn room(result: &Result<Outcome, CallError>) -> usize {
+    let Ok(Outcome { content, structured, .. }) = result else { return 512 };
+    let text = content.iter().map(|content| match content {
+        // JSON as text has many quotes.
+        Content::Text(text) => text.len() + text.len() / 4,
+        other => other.bytes(),
+    });
+    256 + text.sum::<usize>() + structured.as_ref().map_or(0, String::len)
 }
 
 /// Clients of the legacy era take objects only; anything else is wrapped as `{"result": …}` for them.

@@ -54,22 +54,23 @@ pub async fn shape(reply: Reply, plan: &OutputPlan, deadline: Instant) -> Result
                     });
                 }
                 None => parse(&text)?,
-                Some(select) => select.run(&text, deadline).await?,
+                // Apart, so that replies without one carry none of it.
+                Some(select) => Box::pin(select.run(&text, deadline)).await?,
             };
             value_outcome(redacted(value, plan), plan)
         }
         Reply::Value(value) => {
             let value = match &plan.select {
                 None => value,
-                Some(select) => select.run(&value.to_string(), deadline).await?,
+                Some(select) => Box::pin(select.run(&value.to_string(), deadline)).await?,
             };
             value_outcome(redacted(value, plan), plan)
         }
         Reply::Rows(rows) => match &plan.select {
             None => rows_outcome(rows, plan),
-            Some(_) => listed::shape(Listed::rows(rows), plan, deadline).await,
+            Some(_) => Box::pin(listed::shape(Listed::rows(rows), plan, deadline)).await,
         },
-        Reply::Pages(pages) => listed::shape(Listed::pages(pages)?, plan, deadline).await,
+        Reply::Pages(pages) => Box::pin(listed::shape(Listed::pages(pages)?, plan, deadline)).await,
         Reply::Outcome(outcome) => outcome_as_it_is(outcome, plan),
         // Nothing has to be kept back of nothing, but it is no object that would fit a schema.
         Reply::Empty => match &plan.schema {

@@ -54,7 +54,7 @@ fn push_canonical(value: &Value, out: &mut Vec<u8>) {
             members.sort_unstable_by_key(|(name, _)| *name);
             out.push(b'{');
             for (name, value) in members {
-                out.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
+                push_json(name, out);
                 push_canonical(value, out);
             }
             out.push(b'}');
@@ -66,9 +66,14 @@ fn push_canonical(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
+        scalar => push_json(scalar, out),
     }
     out.push(b'\n');
+}
+
+fn push_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    // Writing into a vector cannot fail, and neither do texts and numbers.
+    let _ = serde_json::to_writer(out, value);
 }
 
 /// Why arguments were refused: a sentence that the model can act on.

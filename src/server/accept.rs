@@ -191,10 +191,10 @@ async fn serve(
     stopping: watch::Receiver<bool>,
 ) {
     let (limits, peer) = (server.limits, Arc::new(peer));
-    let respond = |request| {
+    let respond = |request, exchange| {
         let (server, peer) = (server.clone(), peer.clone());
         async move {
-            let reply = http::respond(request, &peer, &server).await;
+            let reply = http::respond(request, exchange, &peer, &server).await;
             server.replies.count(reply.status().as_u16());
             reply
         }
@@ -209,13 +209,13 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
     builder: &auto::Builder<TokioExecutor>,
     limits: &Limits,
     mut stopping: watch::Receiver<bool>,
-    respond: impl Fn(Request<Incoming>) -> R,
+    respond: impl Fn(Request<Incoming>, Arc<Exchange>) -> R,
 ) {
     let pace = &entered.pace;
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let service = service_fn(|request: Request<Incoming>| {
         let exchange = Arc::new(Exchange::begin(pace, request.version()));
-        request.extensions_mut().insert(exchange.clone());
-        let reply = contained(respond(request));
+        // Apart: what stands here is moved twice for each request, and a connection without one holds room for it.
+        let reply = contained(Box::pin(respond(request, exchange.clone())));
         async move { Ok::<_, std::convert::Infallible>(reply.await.map(|body| Paced::new(body, exchange))) }
     });
     let heard = Heard::new(stream, pace.clone());

@@ -59,7 +59,7 @@ pub async fn run(listener: TcpListener, server: Arc<Server>) {
         let (builder, server, stopping) = (builder.clone(), server.clone(), stopping.clone());
         connections.spawn(async move {
             let limits = server.limits;
-            let respond = |request| {
+            let respond = |request, _| {
                 let server = server.clone();
                 async move { respond(request, peer, local, &server).await }
             };

@@ -33,7 +33,7 @@ const ID_LENGTH: usize = 24;
 
 /// Answers one request.
 pub(super) async fn respond(
-    request: Request<Incoming>,
+    (request, exchange): (Request<Incoming>, Arc<Exchange>),
     peer: &Arc<Peer>,
     server: &Server,
     live: Arc<Live>,
@@ -47,9 +47,7 @@ pub(super) async fn respond(
         return session_request(&request, peer, caller, server, &live);
     }
     let max_body = plan.max_body.0;
-    let (mut parts, body) = request.into_parts();
-    // Every connection gives one to each of its requests.
-    let Some(exchange) = parts.extensions.remove::<Arc<Exchange>>() else { return overloaded() };
+    let (parts, body) = request.into_parts();
     let body = match server.bodies.read(body, max_body, server.limits.body, &exchange).await {
         Ok(body) => body,
         Err(unread) => return refusal(unread, max_body),
@@ -126,18 +124,19 @@ fn accepted(headers: &HeaderMap) -> (bool, bool) {
     let (mut json, mut stream) = (false, false);
     for value in headers.get_all(header::ACCEPT) {
         for range in value.to_str().unwrap_or_default().split(',') {
-            let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+            let mut parts = range.split(';').map(str::trim);
             let kind = parts.next().unwrap_or_default();
             // RFC 9110, section 12.4.2: a weight of 0 means not acceptable.
-            if parts.any(|p| p.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32))) {
+            let weight = |part: &str| part.strip_prefix(['q', 'Q'])?.strip_prefix('=')?.parse::<f32>().ok();
+            if parts.any(|part| weight(part) == Some(0.0)) {
                 continue;
             }
-            match kind.as_str() {
-                "*/*" => (json, stream) = (true, true),
-                "application/json" | "application/*" => json = true,
-                "text/event-stream" | "text/*" => stream = true,
-                _ => {}
+            let is = |names: &[&str]| names.iter().any(|name| kind.eq_ignore_ascii_case(name));
+            if is(&["*/*"]) {
+                (json, stream) = (true, true);
             }
+            json |= is(&["application/json", "application/*"]);
+            stream |= is(&["text/event-stream", "text/*"]);
         }
     }
     (json, stream)

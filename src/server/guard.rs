@@ -1,6 +1,7 @@
 //! Who may knock: `Host` and `Origin` are each checked on their own, before a body is read, so that a web page cannot reach a
 //! server on its visitor's machine through a rebound name.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use hyper::{HeaderMap, StatusCode, Uri, header};
@@ -8,7 +9,7 @@ use hyper::{HeaderMap, StatusCode, Uri, header};
 use crate::plan::ServerPlan;
 
 /// The host part of `host[:port]`, in lower case.
-fn host_name(authority: &str) -> Option<String> {
+fn host_name(authority: &str) -> Option<Cow<'_, str>> {
     let name = if authority.starts_with('[') {
         let end = authority.find(']')?;
         let rest = authority.get(end + 1..)?;
@@ -23,7 +24,11 @@ fn host_name(authority: &str) -> Option<String> {
     };
     // RFC 3986, section 3.2.2, without percent-encoding.
     let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=[]:".contains(&b);
-    (!name.is_empty() && name.bytes().all(sound)).then(|| name.to_ascii_lowercase())
+    let lower = |name: &str| !name.bytes().any(|b| b.is_ascii_uppercase());
+    (!name.is_empty() && name.bytes().all(sound)).then(|| match name {
+        name if lower(name) => Cow::Borrowed(name),
+        name => Cow::Owned(name.to_ascii_lowercase()),
+    })
 }
 
 fn port(text: &str) -> bool {
@@ -59,7 +64,7 @@ pub(super) fn host(
     }
     for host in own.into_iter().chain(named) {
         let name = host_name(host).ok_or(MALFORMED)?;
-        if !is_loopback(&name) && !plan.allowed_hosts.contains(&name) {
+        if !is_loopback(&name) && !plan.allowed_hosts.iter().any(|allowed| *allowed == name) {
             return Err(FOREIGN);
         }
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
+use super::pace::Exchange;
 use super::peer::Peer;
 use super::stream::Body;
 use super::{Server, admin, auth, cors, endpoint, guard, metadata, status};
@@ -18,7 +19,11 @@ pub(super) type Reply = Response<Body>;
 
 impl Headers for HeaderMap {
     fn one(&self, name: &str) -> Result<Option<&str>, Malformed> {
-        let mut values = self.get_all(name).iter();
+        let values = match known(name) {
+            Some(name) => self.get_all(name),
+            None => self.get_all(name),
+        };
+        let mut values = values.iter();
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
             (Some(value), None) => {
@@ -34,8 +39,28 @@ impl Headers for HeaderMap {
     }
 }
 
+/// The headers that every call is asked for, whose names need not be read each time.
+static KNOWN: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("mcp-protocol-version"),
+    HeaderName::from_static("mcp-method"),
+    HeaderName::from_static("mcp-name"),
+    HeaderName::from_static("mcp-session-id"),
+    HeaderName::from_static("traceparent"),
+];
+
+fn known(name: &str) -> Option<&'static HeaderName> {
+    KNOWN.iter().find(|known| known.as_str() == name)
+}
+
 /// Answers one request.
-pub(super) async fn respond(request: Request<Incoming>, peer: &Arc<Peer>, server: &Server) -> Reply {
+pub(super) async fn respond(
+    request: Request<Incoming>,
+    exchange: Arc<Exchange>,
+    peer: &Arc<Peer>,
+    server: &Server,
+) -> Reply {
     let live = server.live.load();
     if !peer.holds(&live) {
         return misdirected(request.version());
@@ -57,7 +82,7 @@ pub(super) async fn respond(request: Request<Incoming>, peer: &Arc<Peer>, server
         path if metadata::is_here(path, plan) => metadata::respond(&request, &live),
         path if path == plan.path => {
             let reader = cors::reader(request.headers(), plan);
-            cors::open(endpoint::respond(request, peer, server, live.clone()).await, reader)
+            cors::open(endpoint::respond((request, exchange), peer, server, live).await, reader)
         }
         _ => refuse(
             StatusCode::NOT_FOUND,

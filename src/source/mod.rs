@@ -433,9 +433,10 @@ impl Backend {
     /// [`SourceError`] as described there.
     pub async fn execute(&self, arguments: &Arguments, attempt: Attempt<'_>) -> Result<Reply, SourceError> {
         match self {
-            Self::Rest(source, op) => source.execute(op, arguments, attempt).await,
-            Self::Sql(source, op) => source.execute(op, arguments, attempt).await,
-            Self::Vector(source, op) => source.execute(op, arguments, attempt).await,
+            // Apart, so that a call carries only what its own kind needs.
+            Self::Rest(source, op) => Box::pin(source.execute(op, arguments, attempt)).await,
+            Self::Sql(source, op) => Box::pin(source.execute(op, arguments, attempt)).await,
+            Self::Vector(source, op) => Box::pin(source.execute(op, arguments, attempt)).await,
             Self::Fixed(fixed) => fixed.run(arguments, attempt.talk).await,
         }
     }

@@ -1,27 +1,28 @@
 //! The audit: one JSON line for each call, written by a thread of its own, so that no call waits for a disk. What that thread cannot keep
 //! up with is counted, and said in the audit itself.
 
+mod lines;
+
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use prometheus_client::metrics::counter::Counter;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::error;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use super::RotatingFile;
+use super::trace::TraceId;
+use crate::units::{push_hex, push_utc_micros};
+use lines::{Lines, Out};
 
-/// Lines that wait for the disk. Beyond, calls go on and their lines are lost.
-const WAITING: usize = 8192;
+/// Room for most lines.
+const LINE: usize = 512;
 /// How long the end of the process waits for the disk.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -50,22 +51,20 @@ pub enum Arguments {
 }
 
 /// One call.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Entry<'a> {
     /// The id in the log and in messages.
     pub request: &'a str,
     /// The id of its trace, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
+    pub trace_id: Option<TraceId>,
     /// Whose call: the subject, or `local` or `anonymous`.
     pub caller: &'a str,
     /// How it was proved: `key`, …, or `none`.
     pub proof: &'a str,
     /// Who says so, of a token: subjects are its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<&'a str>,
     /// From where; nowhere over stdio.
-    pub ip: Option<std::net::IpAddr>,
+    pub ip: Option<IpAddr>,
     /// `http`, or `local`: over stdio or from the shell.
     pub transport: &'static str,
     /// `modern` or `legacy`.
@@ -75,10 +74,8 @@ pub struct Entry<'a> {
     /// Its name in the configuration.
     pub route: &'a str,
     /// SHA-256 of the arguments in their canonical form.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub arguments_sha256: Option<&'a str>,
+    pub arguments_sha256: Option<&'a [u8]>,
     /// The arguments, where they are asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<&'a RawValue>,
     /// Whether it was let through: `allowed`, or why not.
     pub decision: &'static str,
@@ -94,17 +91,100 @@ pub struct Entry<'a> {
     pub ms: u64,
 }
 
-enum Message {
-    Line(String),
-    Flush(SyncSender<()>),
+impl Entry<'_> {
+    /// Appends the line that says it, with its end. Members that are words of ours need no escapes.
+    fn write(&self, now: SystemTime, out: &mut Vec<u8>) {
+        let Self { request, trace_id, caller, proof, issuer, ip, transport, era, noun, route, .. } = self;
+        out.extend_from_slice(b"{\"time\":\"");
+        push_utc_micros(now, out);
+        push(out, &["\",\"request\":\"", request]);
+        if let Some(trace_id) = trace_id {
+            push(out, &["\",\"trace_id\":\""]);
+            // Writing into a vector cannot fail.
+            let _ = write!(out, "{trace_id}");
+        }
+        push(out, &["\",\"caller\":"]);
+        push_text(out, caller);
+        push(out, &[",\"proof\":"]);
+        push_text(out, proof);
+        if let Some(issuer) = issuer {
+            push(out, &[",\"issuer\":"]);
+            push_text(out, issuer);
+        }
+        match ip {
+            Some(ip) => drop(write!(out, ",\"ip\":\"{ip}\"")),
+            None => push(out, &[",\"ip\":null"]),
+        }
+        let kind = [",\"transport\":\"", transport, "\",\"era\":\"", era, "\",\"noun\":\"", noun];
+        push(out, &kind);
+        push(out, &["\",\"route\":"]);
+        push_text(out, route);
+        self.write_end(out);
+    }
+
+    /// What was asked, and what came of it.
+    fn write_end(&self, out: &mut Vec<u8>) {
+        let Self { arguments_sha256, arguments, decision, outcome, source, cache, attempts, ms, .. } = self;
+        if let Some(digest) = arguments_sha256 {
+            push(out, &[",\"arguments_sha256\":\""]);
+            push_hex(digest, out);
+            out.push(b'"');
+        }
+        if let Some(arguments) = arguments {
+            push(out, &[",\"arguments\":"]);
+            push_shown(out, arguments.get());
+        }
+        push(out, &[",\"decision\":\"", decision, "\",\"outcome\":\"", outcome, "\",\"source\":"]);
+        match source {
+            Some(source) => push_text(out, source),
+            None => push(out, &["null"]),
+        }
+        match cache {
+            Some(cache) => push(out, &[",\"cache\":\"", cache, "\""]),
+            None => push(out, &[",\"cache\":null"]),
+        }
+        // Writing into a vector cannot fail.
+        let _ = write!(out, ",\"attempts\":{attempts},\"ms\":{ms}}}");
+        out.push(b'\n');
+    }
+}
+
+fn push(out: &mut Vec<u8>, pieces: &[&str]) {
+    for piece in pieces {
+        out.extend_from_slice(piece.as_bytes());
+    }
+}
+
+/// Appends a text as JSON.
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.as_bytes().iter().all(plain) {
+        push(out, &["\"", text, "\""]);
+    } else {
+        push_shown(out, &serde_json::to_string(text).unwrap_or_default());
+    }
+}
+
+/// Appends JSON, which allows what a terminal takes for commands: DEL and the controls of Latin-1, among them CSI.
+fn push_shown(out: &mut Vec<u8>, json: &str) {
+    if !json.chars().any(char::is_control) {
+        return out.extend_from_slice(json.as_bytes());
+    }
+    for c in json.chars() {
+        if c.is_control() {
+            // Writing into a vector cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
 }
 
 /// An open audit.
 #[derive(Debug)]
 pub struct Audit {
     options: AuditOptions,
-    lines: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    lines: Arc<Lines>,
     lost_ever: Counter,
 }
 
@@ -121,17 +201,16 @@ impl Audit {
             Some(path) => Out::File(RotatingFile::open(path, options.max_size, options.keep)?),
             None => Out::Stderr,
         };
-        let (lines, waiting) = sync_channel(WAITING);
-        let lost = Arc::new(AtomicU64::new(0));
-        let told = lost.clone();
+        let lines = Arc::new(Lines::default());
+        let writer = lines.clone();
         let writing = move || {
             // A line that cannot be written must not end the lines after it.
-            while catch_unwind(AssertUnwindSafe(|| write(&waiting, &mut out, &told))).is_err() {
+            while catch_unwind(AssertUnwindSafe(|| writer.write(&mut out))).is_err() {
                 error!("writing the audit ended in a panic, and begins anew");
             }
         };
         thread::Builder::new().name("audit".to_owned()).spawn(writing)?;
-        Ok(Self { options, lines, lost, lost_ever })
+        Ok(Self { options, lines, lost_ever })
     }
 
     /// Where it goes.
@@ -140,96 +219,31 @@ impl Audit {
         &self.options
     }
 
-    /// Notes a call; never waits.
+    /// Notes a call; never waits for the disk.
     pub fn note(&self, entry: &Entry<'_>) {
-        let mut time = String::with_capacity(32);
-        let _ = SystemTime.format_time(&mut Writer::new(&mut time));
-        let Ok(entry) = serde_json::to_string(entry) else { return };
-        // Of one object with the time before its members.
-        let line = format!("{{\"time\":\"{time}\",{}", entry.strip_prefix('{').unwrap_or_default());
-        if self.lines.try_send(Message::Line(escape(line))).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        let mut line = Vec::with_capacity(LINE);
+        entry.write(SystemTime::now(), &mut line);
+        if !self.lines.put(&line) {
             self.lost_ever.inc();
         }
     }
 
     /// Waits until what was noted is written, at most five seconds. Blocks the thread: for the end of the process.
     pub fn flush(&self) {
-        let (done, wait) = sync_channel(1);
-        // A full queue is being written: the marker is tried for as long as it is waited for.
-        for _ in 0..50 {
-            match self.lines.try_send(Message::Flush(done.clone())) {
-                Ok(()) => break,
-                Err(_) => thread::sleep(Duration::from_millis(100)),
-            }
-        }
-        drop(done);
-        let _ = wait.recv_timeout(FLUSH);
+        self.lines.flush(FLUSH);
     }
 }
 
-/// JSON allows what a terminal takes for commands: DEL and the controls of Latin-1, among them CSI.
-fn escape(line: String) -> String {
-    if !line.chars().any(char::is_control) {
-        return line;
-    }
-    let mut out = String::with_capacity(line.len() + 16);
-    for c in line.chars() {
-        if c.is_control() {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-enum Out {
-    File(RotatingFile),
-    Stderr,
-}
-
-impl Out {
-    fn put(&mut self, line: &str) -> io::Result<()> {
-        // One write a line, so that a rotation falls between two of them.
-        let line = format!("{line}\n");
-        match self {
-            Self::File(file) => file.write_all(line.as_bytes()),
-            Self::Stderr => io::stderr().lock().write_all(line.as_bytes()),
-        }
-    }
-}
-
-/// Writes until nobody notes anything any more.
-fn write(waiting: &Receiver<Message>, out: &mut Out, lost: &AtomicU64) {
-    let mut failing = false;
-    while let Ok(message) = waiting.recv() {
-        let line = match message {
-            Message::Line(line) => line,
-            Message::Flush(done) => {
-                let _ = done.send(());
-                continue;
-            }
-        };
-        let missing = lost.swap(0, Ordering::Relaxed);
-        let note = (missing > 0).then(|| format!("{{\"lost\":{missing}}}"));
-        let result = note.map_or(Ok(()), |note| out.put(&note)).and_then(|()| out.put(&line));
-        match result {
-            Ok(()) => failing = false,
-            Err(reason) => {
-                lost.fetch_add(missing + 1, Ordering::Relaxed);
-                if !failing {
-                    error!(%reason, "the audit cannot be written: calls go on and are not recorded");
-                }
-                failing = true;
-            }
-        }
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.lines.close();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::trace::Point;
 
     fn entry(caller: &str) -> Entry<'_> {
         Entry {
@@ -255,6 +269,35 @@ mod tests {
     }
 
     #[test]
+    fn a_line_has_its_members_in_their_order() {
+        let written = |entry: &Entry<'_>| {
+            let mut line = Vec::new();
+            entry.write(SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_268_401_482_093), &mut line);
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(
+            written(&entry("ci")),
+            r#"{"time":"2026-11-21T13:40:01.482093Z","request":"abcd","caller":"ci","proof":"key","ip":null,"transport":"http","era":"modern","noun":"tool","route":"get","decision":"allowed","outcome":"ok","source":null,"cache":null,"attempts":0,"ms":1}"#.to_owned() + "\n"
+        );
+        let values = RawValue::from_string("{\"a\":\"\u{9b}\"}".to_owned()).unwrap();
+        let trace = Point::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap().trace;
+        let full = Entry {
+            trace_id: Some(trace),
+            issuer: Some("https://login.example/\u{e9}"),
+            ip: Some([10, 0, 0, 7].into()),
+            arguments_sha256: Some(&[0x5f, 0x0c]),
+            arguments: Some(&values),
+            source: Some("orders\\api"),
+            cache: Some("miss"),
+            ..entry("ci")
+        };
+        assert_eq!(
+            written(&full),
+            r#"{"time":"2026-11-21T13:40:01.482093Z","request":"abcd","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","caller":"ci","proof":"key","issuer":"https://login.example/é","ip":"10.0.0.7","transport":"http","era":"modern","noun":"tool","route":"get","arguments_sha256":"5f0c","arguments":{"a":"\u009b"},"decision":"allowed","outcome":"ok","source":"orders\\api","cache":"miss","attempts":0,"ms":1}"#.to_owned() + "\n"
+        );
+    }
+
+    #[test]
     fn a_line_holds_a_call_and_nothing_that_a_terminal_obeys() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit/calls.jsonl");
@@ -271,17 +314,5 @@ mod tests {
         let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(first["caller"], hostile);
         assert!(first["time"].as_str().unwrap().ends_with('Z'));
-    }
-
-    #[test]
-    fn what_is_not_written_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("calls.jsonl");
-        let file = RotatingFile::open(&path, 1 << 20, 1).unwrap();
-        let (lines, waiting) = sync_channel(4);
-        lines.send(Message::Line("{}".to_owned())).unwrap();
-        drop(lines);
-        write(&waiting, &mut Out::File(file), &AtomicU64::new(3));
-        assert_eq!(std::fs::read_to_string(path).unwrap(), "{\"lost\":3}\n{}\n");
     }
 }
