@@ -6,9 +6,10 @@
   benches/instructions.py BINARY --only rest --keep FOLDER
                                             one row; the profiles stay in FOLDER, for callgrind_annotate
 
-The release binary serves under callgrind, once for N calls over one connection that is kept and once for 2N; the difference is what
-N calls cost. Each of the two is an ordinary run with its start and its end, so that what they cost falls away. Needs valgrind.
-With another compiler, or on a machine without the instructions that the figures were taken with, what differs is told and is no failure.
+The release binary serves under callgrind, once for N calls over one connection that is kept and once for 2N; the difference is what N
+calls cost. Each of the two is an ordinary run with its start and its end, so that what they cost falls away. Of a row that is too high
+the lowest of three such pairs counts. Needs valgrind. With another compiler, or on a machine without the instructions that the figures
+were taken with, what differs is told and is no failure.
 """
 import argparse
 import concurrent.futures
@@ -16,7 +17,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -151,13 +151,10 @@ def instructions(binary, row, calls, profile):
     tool, arguments, proof = ROWS[row]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "bench.yaml").write_text(CONFIG.format(upstream=UPSTREAM.port, text=TEXT))
+        (folder / "bench.yaml").write_text(CONFIG.format(upstream=Upstream().port, text=TEXT))
         (folder / "bench.sql").write_text(SQL)
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", binary]
         command += ["serve", "-c", folder / "bench.yaml", "--listen", "127.0.0.1:0"]
-        # One core, so that the runtime has one worker and the threads take turns in one order.
-        if taskset := shutil.which("taskset"):
-            command = [taskset, "-c", str(min(os.sched_getaffinity(0))), *command]
         log = folder / "log"
         with log.open("wb") as errors:
             server = subprocess.Popen(
@@ -196,6 +193,14 @@ def measure(binary, row, keep):
     return round((twice - once) / CALLS)
 
 
+def lowest(binary, row, keep, enough):
+    """The lowest of three, or the first that is low enough: threads that wait for one another only add to what a call costs."""
+    figures = []
+    while len(figures) < 3 and not (figures and min(figures) <= enough):
+        figures.append(measure(binary, row, keep))
+    return min(figures)
+
+
 def machine():
     """What changes the figures though the program stays the same."""
     rustc = subprocess.run(["rustc", "-V"], capture_output=True, text=True, check=False).stdout.strip()
@@ -209,7 +214,6 @@ def machine():
 
 
 def main():
-    global UPSTREAM
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", type=pathlib.Path)
     parser.add_argument("--update", action="store_true")
@@ -218,18 +222,23 @@ def main():
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
-    UPSTREAM = Upstream()
     rows = options.only or list(ROWS)
     binary = options.binary.resolve()
-    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        figures = dict(zip(rows, pool.map(lambda row: measure(binary, row, options.keep), rows)))
-
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"instructions_per_call": {}}
     here = machine()
     same = known.get("machine") == here
+    written = known["instructions_per_call"]
+
+    def figure_of(row):
+        was = written.get(row, 0) * (1 + TOLERANCE) if same else float("inf")
+        return lowest(binary, row, options.keep, 0 if options.update else was)
+
+    with concurrent.futures.ThreadPoolExecutor(min(2, len(os.sched_getaffinity(0)))) as pool:
+        figures = dict(zip(rows, pool.map(figure_of, rows)))
+
     passed = failed = 0
     for row, figure in figures.items():
-        was = known["instructions_per_call"].get(row)
+        was = written.get(row)
         ratio = figure / was if was else 1.0
         words = f"{row}: {figure} instructions per call, {was} are written down ({ratio - 1:+.1%})"
         if ratio > 1 + TOLERANCE and same and not options.update:
@@ -245,7 +254,7 @@ def main():
     if options.update:
         known["machine"] = here
         known["calls"] = CALLS
-        known["instructions_per_call"] |= figures
+        known["instructions_per_call"] = written | figures
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(known, indent=2) + "\n")
     print(f"{passed} passed, {failed} failed")

@@ -1,12 +1,13 @@
 //! What users read stays true: every YAML block of the README and of `docs/` loads, compiles and fits the schema (or fails
-//! as its page says), links lead somewhere, and `docs/configuration.md` is generated from the schema. `UPDATE_DOCS=1`
-//! writes that page anew.
+//! as its page says), links lead somewhere, `docs/configuration.md` is generated from the schema, and the table of
+//! `docs/performance.md` is what `just bench` wrote last. `UPDATE_DOCS=1` writes both anew.
 //!
 //! A comment on the line before a YAML block says what to do with it:
 //! `<!-- within: tools -->` puts it under that key, beside the sources of the example; `<!-- file: examples/x.yaml -->` says
 //! that it is that file; `<!-- beside: tests/config/tls -->` where the files are that it names; `<!-- wrong -->` that it must fail, with the report in the block that follows.
 
 mod blocks;
+mod goals;
 mod reference;
 
 use std::path::{Path, PathBuf};
@@ -93,6 +94,20 @@ fn the_reference_is_what_the_schema_says() {
     assert!(
         fs::read_to_string(&file).unwrap() == page,
         "docs/configuration.md is not what the schema says; UPDATE_DOCS=1 writes it anew"
+    );
+}
+
+#[test]
+fn the_table_of_the_goals_is_what_was_measured_last() {
+    let measured = fs::read_to_string(root().join("benches/results/ratios.json")).unwrap();
+    let file = root().join("docs/performance.md");
+    let page = goals::renewed(&fs::read_to_string(&file).unwrap(), &measured);
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&file, &page).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&file).unwrap() == page,
+        "docs/performance.md is not what benches/results says; UPDATE_DOCS=1 writes it anew"
     );
 }
 
