@@ -21,7 +21,7 @@
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`auth`] (who calls): siblings that do not know each other |
 //! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client; [`policy`]: what guards a route or a source without knowing it |
-//! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`name`], [`net`], [`outgoing`], [`pem`], [`secret`], [`units`], [`telemetry`] |
+//! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`memory`], [`name`], [`net`], [`outgoing`], [`pem`], [`secret`], [`units`], [`telemetry`] |
 
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.
 #![recursion_limit = "256"]
@@ -37,6 +37,7 @@ pub mod diag;
 pub mod file;
 pub mod live;
 pub mod mcp;
+pub mod memory;
 pub mod name;
 pub mod net;
 pub mod online;

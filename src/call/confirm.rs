@@ -27,7 +27,7 @@ pub(super) async fn confirm(
     }
     let question = Question {
         key: CONFIRM.to_owned(),
-        ask: Ask::Form { message, schema: plan.form.value.clone() },
+        ask: Ask::Form { message, schema: plan.form.value() },
         form: Some(&plan.form),
         optional: false,
         bound: true,

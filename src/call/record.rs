@@ -92,14 +92,10 @@ impl Seen {
 fn redacted(params: &ParamsPlan, arguments: &Arguments) -> Value {
     const HIDDEN: &str = "***";
     let mut out = Map::new();
-    let properties = params.schema.value.get("properties");
     for (index, param) in params.params.iter().enumerate().filter(|(_, p)| !p.hidden()) {
         let Some(value) = arguments.get(index) else { continue };
-        let schema = properties.and_then(|p| p.get(&param.name));
-        let says = |key: &str, what: &Value| schema.and_then(|s| s.get(key)) == Some(what);
-        let secret = says("writeOnly", &json!(true)) || says("format", &json!("password"));
         let shown = match value {
-            _ if secret => json!(HIDDEN),
+            _ if param.secret => json!(HIDDEN),
             Value::String(text) if text.len() > MAX_VALUE => {
                 json!(format!("{}…", text.chars().take(MAX_VALUE / 4).collect::<String>()))
             }

@@ -88,7 +88,7 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>, seen: &Seen) ->
     let plan = &*route.plan;
     // What guards each attempt is applied below, where there is one.
     let PolicyPlan { timeout, auth, cache, rate_limit: _, invalidates: _, retry: _, concurrency: _ } =
-        &plan.policy;
+        &*plan.policy;
 
     // Authorize first: for whoever may not, nothing is done, told or counted.
     auth.before(caller, &plan.name).map_err(|denied| CallError::denied(&denied))?;

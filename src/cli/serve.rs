@@ -29,12 +29,15 @@ impl Serve {
     pub(super) async fn run(self) -> Result<u8, AppError> {
         let (stop, hangups) = (Stop::hear(), app::hangups());
         let environment = Environment::process();
-        let (mut plan, checked) = app::plan(self.config.path(), &environment)?;
+        let (mut plan, mut checked) = app::plan(self.config.path(), &environment)?;
         let edge = Edge::Http { listen: self.listen };
         edge.settle(&mut plan)
             .map_err(|d| AppError::Usage(format!("{}; {}", d.message, d.help.join("; "))))?;
         app::install_log(&plan)?;
         let warned = Warned::of(&checked);
+        // What was written is not needed any more, and takes more than what runs.
+        let watched = std::mem::take(&mut checked.watched);
+        drop(checked);
         let listener = app::bind(plan.server.listen).await?;
         let address = listener.local_addr().map_err(|e| AppError::Io(e.to_string()))?;
         let admin = match plan.server.admin {
@@ -54,7 +57,7 @@ impl Serve {
             () = stop.asked() => return Ok(0),
         }
         let read = (self.config.path().to_owned(), environment);
-        let reload = Reload::new(read, edge, (plan, checked.watched), live.clone(), news.clone());
+        let reload = Reload::new(read, edge, (plan, watched), live.clone(), news.clone());
         let reload = reload.after(warned);
         let manager = || Notify::to(std::env::var_os("NOTIFY_SOCKET").as_deref());
         let _following = app::follow(reload.telling(manager(), &place), hangups);

@@ -25,10 +25,13 @@ impl Stdio {
     pub(super) async fn run(self) -> Result<u8, AppError> {
         let (stop, hangups) = (Stop::hear(), app::hangups());
         let environment = Environment::process();
-        let (mut plan, checked) = app::plan(self.config.path(), &environment)?;
+        let (mut plan, mut checked) = app::plan(self.config.path(), &environment)?;
         Edge::Stdio.settle(&mut plan).map_err(|d| AppError::Usage(d.message.clone()))?;
         app::install_log(&plan)?;
         let warned = Warned::of(&checked);
+        // What was written is not needed any more, and takes more than what runs.
+        let watched = std::mem::take(&mut checked.watched);
+        drop(checked);
         let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
         tokio::select! {
@@ -36,7 +39,7 @@ impl Stdio {
             () = stop.asked() => return Ok(0),
         }
         let read = (self.config.path().to_owned(), environment);
-        let reload = Reload::new(read, Edge::Stdio, (plan, checked.watched), live.clone(), news.clone());
+        let reload = Reload::new(read, Edge::Stdio, (plan, watched), live.clone(), news.clone());
         let _following = app::follow(reload.after(warned), hangups);
         app::serve_stdio(live, news, stop.asked()).await?;
         Ok(0)

@@ -73,7 +73,7 @@ impl OpenSource {
 #[derive(Debug)]
 pub struct Tool {
     /// Its plan.
-    pub plan: ToolPlan,
+    pub plan: Arc<ToolPlan>,
     /// Its route.
     pub route: Route,
 }
@@ -142,7 +142,7 @@ pub struct Live {
     pub auth: Arc<Authentication>,
     /// TLS of the listener.
     pub tls: Option<Arc<Tls>>,
-    tools: HashMap<String, Tool>,
+    tools: HashMap<Arc<str>, Box<Tool>>,
     /// Resources by URI.
     resources: HashMap<String, Resource>,
     templates: Vec<Resource>,
@@ -169,7 +169,7 @@ impl Live {
     /// A tool by name.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&Tool> {
-        self.tools.get(name)
+        self.tools.get(name).map(|tool| &**tool)
     }
 
     /// A prompt by name.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::{Completion, Live, OpenSource, Prompt, Resource, Route, Tls, Tool};
 use crate::auth::Authentication;
-use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan, STATUS_URI};
+use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan, STATUS_URI, same};
 use crate::policy::Concurrency;
 use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::{Per, RateLimit, RateLimitPlan};
 use crate::source::OpenError;
 use crate::telemetry::audit::Slot;
-use crate::telemetry::metrics::{Metrics, RouteMeter};
+use crate::telemetry::metrics::{Metrics, RouteMeter, SourceMeter};
 use crate::telemetry::otlp::{self, Exporter, Exporters, OtlpOptions};
 
 /// Where traces go: what runs already, if that is the same.
@@ -41,7 +41,9 @@ impl Live {
     ///
     /// # Errors
     /// If a source cannot be made at all; one that is merely down opens and heals.
-    pub fn open(plan: Plan, previous: Option<&Self>) -> Result<Self, OpenError> {
+    pub fn open(mut plan: Plan, previous: Option<&Self>) -> Result<Self, OpenError> {
+        plan.sign();
+        plan.list();
         let opening = Opening::new(&plan, previous)?;
         let auth = Authentication::open(&plan.server.auth, previous.map(|p| &p.auth))
             .map_err(|reason| OpenError { name: "auth".to_owned(), reason })?;
@@ -51,7 +53,7 @@ impl Live {
         let mut tools = HashMap::with_capacity(plan.tools.len());
         for tool in &plan.tools {
             let live = Tool { plan: tool.clone(), route: opening.route("", &tool.route)? };
-            tools.insert(tool.route.name.clone(), live);
+            tools.insert(live.route.meter.route.clone(), Box::new(live));
         }
         let mut resources = HashMap::new();
         let mut templates = Vec::new();
@@ -144,6 +146,8 @@ struct Opening<'a> {
     old_sources: Option<&'a HashMap<String, OpenSource>>,
     /// Where tools and resources keep their answers, by name.
     shelves: HashMap<&'a str, Arc<Shelf>>,
+    /// What is counted of the sources that routes name.
+    meters: RefCell<HashMap<String, Arc<SourceMeter>>>,
     /// Limits that several routes share.
     shared: RefCell<Vec<Arc<RateLimit>>>,
 }
@@ -172,6 +176,7 @@ impl<'a> Opening<'a> {
             before,
             old_sources: previous.map(|p| &p.sources),
             shelves: HashMap::new(),
+            meters: RefCell::default(),
             shared: RefCell::new(shared.filter(|limit| limit.plan().per == Per::Global).collect()),
         };
         let routes = plan.tools.iter().map(|t| &t.route).chain(plan.resources.iter().map(|r| &r.route));
@@ -183,8 +188,8 @@ impl<'a> Opening<'a> {
     }
 
     /// The same route on the same source as before.
-    fn unchanged(&self, of: &str, plan: &RoutePlan) -> Option<&'a Route> {
-        let same = self.before(of, plan).filter(|route| *route.plan == *plan)?;
+    fn unchanged(&self, of: &str, plan: &Arc<RoutePlan>) -> Option<&'a Route> {
+        let same = self.before(of, plan).filter(|route| same(&route.plan, plan))?;
         let source = match plan.op.source() {
             None => true,
             Some(name) => {
@@ -199,7 +204,7 @@ impl<'a> Opening<'a> {
         self.before.get(&(plan.noun, of, plan.name.as_str())).copied()
     }
 
-    fn shelf(&self, of: &str, plan: &RoutePlan) -> Arc<Shelf> {
+    fn shelf(&self, of: &str, plan: &Arc<RoutePlan>) -> Arc<Shelf> {
         self.unchanged(of, plan).map(|route| route.shelf.clone()).unwrap_or_default()
     }
 
@@ -233,7 +238,12 @@ impl<'a> Opening<'a> {
         let owned = (!of.is_empty()).then(|| format!("{of}.{}", plan.name));
         let name = owned.as_deref().unwrap_or(&plan.name);
         let keeps = plan.policy.cache.is_some();
-        let meter = self.metrics.route(plan.noun.as_str(), name, keeps, plan.op.source());
+        let source = plan.op.source().map(|name| {
+            let mut meters = self.meters.borrow_mut();
+            let meter = meters.entry(name.to_owned());
+            meter.or_insert_with(|| Arc::new(self.metrics.source(name))).clone()
+        });
+        let meter = self.metrics.route(plan.noun.as_str(), name, keeps, source);
         meter.after(self.before(of, plan).map(|route| &*route.meter))
     }
 
@@ -276,5 +286,62 @@ impl<'a> Opening<'a> {
         }
         let kept = before().filter(|limit| *limit.plan() == plan);
         Some(kept.unwrap_or_else(|| Arc::new(RateLimit::new(plan))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Environment, load_text};
+    use crate::diag::Diagnostics;
+    use crate::plan::{Catalog, compile};
+    use crate::source::{Backend, OpPlan};
+
+    const TEXT: &str = r#"
+sources:
+  api: { rest: { base_url: "http://localhost:1" } }
+tools:
+  a: { description: A., rest: { source: api, get: /a } }
+  b: { description: B., rest: { source: api, get: /b } }
+  c: { description: C., rest: { source: api, get: /c }, policy: { timeout: 7s }, output: { max_rows: 7 } }
+"#;
+
+    fn live() -> Live {
+        // Installed by another test is as good.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let loaded = load_text("gateway.yaml", TEXT, Path::new("."), &Environment::default());
+        let plan = compile(&loaded.config.unwrap(), &mut Diagnostics::default()).unwrap();
+        assert_eq!(
+            (&plan.catalog, plan.digest.as_str()),
+            (&Catalog::default(), ""),
+            "made before it is used"
+        );
+        Live::open(plan, None).unwrap()
+    }
+
+    #[test]
+    fn the_lists_and_the_hash_of_a_plan_are_made_when_it_is_put_to_use() {
+        let live = live();
+        assert!(live.plan.catalog.modern.tools.is_some() && live.plan.catalog.legacy.tools.is_some());
+        assert!(live.plan.digest.starts_with("sha256:"), "{}", live.plan.digest);
+    }
+
+    #[test]
+    fn what_routes_have_in_common_is_there_once() {
+        let live = live();
+        let [a, b, c] = ["a", "b", "c"].map(|name| live.tool(name).unwrap());
+        assert!(Arc::ptr_eq(&a.route.plan.policy, &b.route.plan.policy));
+        assert!(Arc::ptr_eq(&a.route.plan.output, &b.route.plan.output));
+        assert!(!Arc::ptr_eq(&a.route.plan.policy, &c.route.plan.policy));
+        assert!(!Arc::ptr_eq(&a.route.plan.output, &c.route.plan.output));
+        let [one, other] = [a, c].map(|tool| tool.route.meter.source.as_ref().unwrap());
+        assert!(Arc::ptr_eq(one, other), "what is counted of a source is counted for all its routes");
+        assert!(Arc::ptr_eq(&a.plan, &live.plan.tools[0]) && Arc::ptr_eq(&a.plan.route, &a.route.plan));
+        let (Backend::Rest(_, bound), OpPlan::Rest(_, planned)) = (&a.route.backend, &a.route.plan.op) else {
+            panic!("not a request");
+        };
+        assert!(Arc::ptr_eq(bound, planned));
     }
 }

@@ -1,13 +1,12 @@
 //! What the two eras share: the methods that read and call, with the era's shape of results.
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, status, tools};
 use crate::call::{self, RequestId, Talk};
 use crate::live::Live;
 use crate::output::Cached;
-use crate::plan::{List, Member};
+use crate::plan::{List, Member, Page};
 use crate::units::push_hex;
 
 impl Era {
@@ -77,7 +76,7 @@ pub(super) async fn shared(
         let seen = catalog.seen(member, era == Era::Modern, &cx.caller, status);
         let page = page(seen.as_ref().unwrap_or(whole), params)?;
         let brief = era == Era::Modern && cx.live.has_just_changed();
-        Ok(if brief { catalog.briefly(&page) } else { page.to_vec() })
+        Ok(if brief { catalog.briefly(page) } else { page.to_vec() })
     }))
 }
 
@@ -92,10 +91,10 @@ pub(super) fn admit_list(cx: &Context<'_>) -> Result<(), RpcError> {
 }
 
 /// The first page of a list, or that of the cursor.
-fn page(list: &List, params: &Params<'_>) -> Result<Bytes, RpcError> {
+fn page<'a>(list: &'a List, params: &Params<'_>) -> Result<Page<'a>, RpcError> {
     let cursor = jsonrpc::string(params.cursor, "cursor");
     let page = cursor.ok().and_then(|cursor| list.page(cursor.as_deref()));
-    page.cloned().ok_or_else(|| {
+    page.ok_or_else(|| {
         RpcError::invalid_params(
             "this cursor is not one of this list, or the list has changed since: start again without a cursor",
         )

@@ -132,14 +132,16 @@ impl ParamsPlan {
         }
         let values = self.params.iter().map(|param| {
             if let Some(fixed) = &param.fixed {
-                return Ok(Some(fixed.clone()));
+                return Ok(Some(Value::clone(fixed)));
             }
             if let Some(from) = &param.from {
                 return from_caller(from, caller).map(Some);
             }
             let given = object.get_mut(&param.name).map(Value::take);
             let integer = param.types.iter().any(|t| t == "integer");
-            Ok(given.map(|v| if integer { whole(v) } else { v }).or_else(|| param.default.clone()))
+            Ok(given
+                .map(|v| if integer { whole(v) } else { v })
+                .or_else(|| param.default.as_deref().cloned()))
         });
         values.collect::<Result<_, _>>().map(Arguments)
     }

@@ -47,7 +47,7 @@ pub fn compile_form(
     if diagnostics.errors() != before {
         return None;
     }
-    let mut schema = plan.schema.value;
+    let mut schema = plan.schema.value();
     if let Some(map) = schema.as_object_mut() {
         // Not in the schemas that clients take for a form.
         map.remove("additionalProperties");

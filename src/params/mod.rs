@@ -4,6 +4,7 @@ mod bind;
 mod config;
 mod form;
 mod plan;
+mod shared;
 
 pub use bind::{Arguments, BadArguments};
 pub use config::{ParamConfig, PromptParamConfig};

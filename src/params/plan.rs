@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{ParamConfig, PromptParamConfig};
+use super::{ParamConfig, PromptParamConfig, shared};
 use crate::caller::CallerField;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::yaml::{Entries, JsonNode};
@@ -22,14 +23,17 @@ pub struct Param {
     /// Whether a call without it is refused.
     pub required: bool,
     /// The value when absent.
-    pub default: Option<Value>,
+    pub default: Option<Box<Value>>,
     /// The pinned value; such a parameter is hidden from the model.
-    pub fixed: Option<Value>,
+    pub fixed: Option<Box<Value>>,
     /// What of the caller it is; such a parameter is hidden too.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<CallerParam>,
+    pub from: Option<Box<CallerParam>>,
     /// The JSON types it may have; empty if the schema does not say.
     pub types: Vec<String>,
+    /// Whether the schema says that nobody shows it: `writeOnly`, or the format of a password.
+    #[serde(skip)]
+    pub secret: bool,
 }
 
 impl Param {
@@ -52,12 +56,25 @@ pub struct CallerParam {
 /// A JSON Schema and its compiled validator. Equality and output are those of the schema.
 #[derive(Clone)]
 pub struct InputSchema {
-    /// The schema as the model sees it.
-    pub value: Value,
+    /// Kept as text, which takes a fifth of what its value takes.
+    text: Box<RawValue>,
     validator: Arc<jsonschema::Validator>,
 }
 
 impl InputSchema {
+    /// The schema as the model sees it.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        // It was written from one.
+        serde_json::from_str(self.text.get()).unwrap_or_default()
+    }
+
+    /// The schema as the model sees it, as JSON.
+    #[must_use]
+    pub fn json(&self) -> &RawValue {
+        &self.text
+    }
+
     /// The compiled validator.
     #[must_use]
     pub fn validator(&self) -> &jsonschema::Validator {
@@ -67,19 +84,20 @@ impl InputSchema {
 
 impl std::fmt::Debug for InputSchema {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.value.fmt(f)
+        self.value().fmt(f)
     }
 }
 
 impl PartialEq for InputSchema {
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        // Keys may be written in another order.
+        self.text.get() == other.text.get() || self.value() == other.value()
     }
 }
 
 impl Serialize for InputSchema {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(serializer)
+        self.value().serialize(serializer)
     }
 }
 
@@ -156,7 +174,7 @@ pub fn compile(
     owner: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<ParamsPlan> {
-    let mut params = Vec::new();
+    let mut params = Vec::with_capacity(config.iter().count());
     let mut properties = Map::new();
     let mut required = Vec::new();
     let mut sound = true;
@@ -168,8 +186,8 @@ pub fn compile(
             diagnostics.push(Diagnostic::error("bad-name", message).at(name.span, "").help(help));
         }
         sound &= check_param(name, param, diagnostics);
-        let default = param.keyword("default").map(|v| v.to_value());
-        let fixed = param.fixed.as_ref().map(|v| v.to_value());
+        let default = param.keyword("default").map(|v| Box::new(v.to_value()));
+        let fixed = param.fixed.as_ref().map(|v| Box::new(v.to_value()));
         let hidden = param.hidden();
         let is_required = !param.optional && default.is_none() && !hidden;
         let schema: Map<String, Value> =
@@ -180,13 +198,22 @@ pub fn compile(
         if let (true, Some(kind)) = (types.is_empty(), from.as_ref().and_then(|f| f.field.kind())) {
             types.push(kind.to_owned());
         }
+        let secret = is_secret(schema.get("writeOnly"), schema.get("format"));
         if !hidden {
             properties.insert(name.value.clone(), Value::Object(schema));
             if is_required {
                 required.push(Value::from(name.value.as_str()));
             }
         }
-        params.push(Param { name: name.value.clone(), required: is_required, default, fixed, from, types });
+        params.push(Param {
+            name: name.value.clone(),
+            required: is_required,
+            default,
+            fixed,
+            from: from.map(Box::new),
+            types,
+            secret,
+        });
     }
     let mut schema = Map::new();
     schema.insert("type".to_owned(), json!("object"));
@@ -238,10 +265,11 @@ pub fn compile_verbatim(
         .map(|(name, schema)| Param {
             name: name.clone(),
             required: required.contains(&name.as_str()),
-            default: schema.get("default").cloned(),
+            default: schema.get("default").cloned().map(Box::new),
             fixed: None,
             from: None,
             types: schema.get("type").map(types).unwrap_or_default(),
+            secret: is_secret(schema.get("writeOnly"), schema.get("format")),
         })
         .collect();
     let closed = value.get("additionalProperties") == Some(&json!(false));
@@ -289,6 +317,10 @@ pub fn compile_prompt(
         (name.clone(), param)
     });
     compile(&Entries(as_params.collect()), owner, diagnostics)
+}
+
+fn is_secret(write_only: Option<&Value>, format: Option<&Value>) -> bool {
+    write_only == Some(&json!(true)) || format == Some(&json!("password"))
 }
 
 fn types(value: &Value) -> Vec<String> {
@@ -392,12 +424,11 @@ pub(super) fn validator(value: Value, owner: &str) -> Result<InputSchema, (Strin
     if let Err(why) = bounded(&value, &mut path, &mut 0) {
         return Err((format!("the schema of {owner} {why}"), path));
     }
-    let built = jsonschema::options()
-        .with_draft(jsonschema::Draft::Draft202012)
-        .should_validate_formats(true)
-        .build(&value);
-    match built {
-        Ok(validator) => Ok(InputSchema { value, validator: Arc::new(validator) }),
+    match shared::validator(&value) {
+        Ok(validator) => match serde_json::value::to_raw_value(&value) {
+            Ok(text) => Ok(InputSchema { text, validator }),
+            Err(error) => Err((format!("the schema of {owner} cannot be written: {error}"), Vec::new())),
+        },
         Err(error) => {
             let path = error.instance_path().to_string();
             let path = path.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).collect();

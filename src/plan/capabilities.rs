@@ -1,5 +1,7 @@
 //! What the server says it can do (MCP 2026-07-28, server/discover): only what this configuration serves.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
@@ -9,7 +11,7 @@ use crate::talk::Change;
 /// a frozen list never does.
 pub(super) fn capabilities(
     (reloads, frozen): (bool, bool),
-    tools: &[ToolPlan],
+    tools: &[Arc<ToolPlan>],
     resources: &[ResourcePlan],
     prompts: &[PromptPlan],
 ) -> Value {
@@ -42,7 +44,7 @@ pub(super) fn capabilities(
 }
 
 /// The routes that may say something of their own.
-fn routes<'a>(tools: &'a [ToolPlan], prompts: &'a [PromptPlan]) -> impl Iterator<Item = &'a RoutePlan> {
+fn routes<'a>(tools: &'a [Arc<ToolPlan>], prompts: &'a [PromptPlan]) -> impl Iterator<Item = &'a RoutePlan> {
     let data = prompts.iter().flat_map(|p| &p.data).map(|(_, route)| &**route);
     tools.iter().map(|t| &*t.route).chain(data)
 }

@@ -2,11 +2,14 @@
 //! in it that this caller may not use.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::frozen::{self, Index};
-use super::{List, ListedPlan, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan};
+use super::{IconPlan, List, ListedPlan, Page, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan};
 use crate::caller::Caller;
 use crate::policy::{RouteAuthPlan, Viewer};
 
@@ -109,7 +112,7 @@ impl Catalog {
     #[must_use]
     pub fn build(
         server: &ServerPlan,
-        tools: &[ToolPlan],
+        tools: &[Arc<ToolPlan>],
         resources: &[ResourcePlan],
         prompts: &[PromptPlan],
     ) -> Self {
@@ -140,34 +143,38 @@ impl Catalog {
             brief: format!("\"ttlMs\":{},\"cacheScope\":\"{scope}\"", ttl.min(BRIEF)),
             ..Self::default()
         };
-        let (templates, plain): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());
+        let (templates, fixed): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());
         // What may come later is an empty list until then.
         let any = |empty: bool| server.reloads || !empty;
-        let mut shown = any(tools.is_empty()).then(|| tools.iter().map(tool).collect::<Vec<_>>());
+        let mut shown =
+            any(tools.is_empty()).then(|| tools.iter().map(|tool| text(&ToolEntry::new(tool))).collect());
         if server.lists_frozen {
-            let entries = shown.unwrap_or_default().iter().map(Value::to_string).collect();
-            catalog.index = Index::new(tools, entries);
-            shown = Some(frozen::entries().into());
+            catalog.index = Index::new(tools, shown.unwrap_or_default());
+            shown = Some(frozen::entries().iter().map(text).collect());
         }
         let lists = [
             (Member::Tools, shown),
             (
                 Member::Resources,
-                any(resources.is_empty() && own.is_none())
-                    .then(|| plain.iter().map(|r| resource(r)).chain(own.map(|_| status())).collect()),
+                any(resources.is_empty() && own.is_none()).then(|| {
+                    fixed.iter().map(|r| text(&resource(r))).chain(own.map(|_| text(&status()))).collect()
+                }),
             ),
             (
                 Member::Templates,
-                any(resources.is_empty()).then(|| templates.iter().map(|r| resource(r)).collect()),
+                any(resources.is_empty()).then(|| templates.iter().map(|r| text(&resource(r))).collect()),
             ),
-            (Member::Prompts, any(prompts.is_empty()).then(|| prompts.iter().map(prompt).collect())),
+            (
+                Member::Prompts,
+                any(prompts.is_empty()).then(|| prompts.iter().map(|p| text(&prompt(p))).collect()),
+            ),
         ];
-        let tail = format!(",{},{}", catalog.cache, catalog.introduction);
+        let tail = catalog.tail(&catalog.cache);
         for (member, entries) in lists {
-            let Some(entries) = entries else { continue };
-            let entries: Vec<String> = entries.iter().map(Value::to_string).collect();
-            let list = |tail| List::new(member.name(), &entries, server.list_page, tail);
-            for (lists, list) in [(&mut catalog.modern, list(&tail)), (&mut catalog.legacy, list(""))] {
+            let Some::<Vec<String>>(entries) = entries else { continue };
+            let list = List::new(member.name(), &entries, server.list_page, &tail);
+            let plain = list.ending("");
+            for (lists, list) in [(&mut catalog.modern, list), (&mut catalog.legacy, plain)] {
                 let slot = match member {
                     Member::Tools => &mut lists.tools,
                     Member::Resources => &mut lists.resources,
@@ -180,7 +187,7 @@ impl Catalog {
                 // Everybody sees the two.
                 Member::Tools if server.lists_frozen => continue,
                 Member::Tools => rules(tools, &[], &[]),
-                Member::Resources => plain.iter().map(|r| rule(r)).chain(own).collect(),
+                Member::Resources => fixed.iter().map(|r| rule(r)).chain(own).collect(),
                 Member::Templates => templates.iter().map(|r| rule(r)).collect(),
                 Member::Prompts => rules(&[], &[], prompts),
             };
@@ -202,14 +209,13 @@ impl Catalog {
 
     /// A page of a modern list, to be kept for a second at the most.
     #[must_use]
-    pub fn briefly(&self, page: &[u8]) -> Vec<u8> {
-        // Every page ends with both and the closing brace.
-        let tail = self.cache.len() + self.introduction.len() + 2;
-        let start = page.len().saturating_sub(tail);
-        match (page.get(..start), page.get(start..).and_then(|end| end.strip_prefix(self.cache.as_bytes()))) {
-            (Some(before), Some(after)) => [before, self.brief.as_bytes(), after].concat(),
-            _ => page.to_vec(),
-        }
+    pub fn briefly(&self, page: Page<'_>) -> Vec<u8> {
+        page.ending(&self.tail(&self.brief))
+    }
+
+    /// The end of a page of a modern list.
+    fn tail(&self, keeping: &str) -> String {
+        format!(",{keeping},{}", self.introduction)
     }
 
     /// Whether a list differs for anybody, whatever else the server says of itself.
@@ -236,7 +242,7 @@ impl Catalog {
         let kept: Vec<&Entry> = entries.iter().filter(seen).collect();
         (kept.len() < entries.len()).then(|| {
             let texts: Vec<String> = kept.iter().map(|entry| entry.text.clone()).collect();
-            let tail = if modern { format!(",{},{}", self.cache, self.introduction) } else { String::new() };
+            let tail = if modern { self.tail(&self.cache) } else { String::new() };
             List::new(member.name(), &texts, self.per_page, &tail)
         })
     }
@@ -244,7 +250,7 @@ impl Catalog {
 
 /// The routes of what is listed, by name.
 fn rules<'a>(
-    tools: &'a [ToolPlan],
+    tools: &'a [Arc<ToolPlan>],
     resources: &'a [ResourcePlan],
     prompts: &'a [PromptPlan],
 ) -> Vec<(&'a str, &'a RouteAuthPlan)> {
@@ -292,30 +298,58 @@ fn insert_listed(map: &mut Map<String, Value>, listed: &ListedPlan) {
     }
 }
 
-fn tool(tool: &ToolPlan) -> Value {
-    let mut entry = Map::new();
-    entry.insert("name".to_owned(), json!(tool.route.name));
-    insert_some(&mut entry, "title", tool.title.as_ref());
-    insert_some(&mut entry, "description", tool.description.as_ref());
-    entry.insert("inputSchema".to_owned(), tool.route.params.schema.value.clone());
-    if let Some(schema) = &tool.output_schema {
-        entry.insert("outputSchema".to_owned(), schema.clone());
+/// An entry as JSON.
+fn text<T: Serialize>(entry: &T) -> String {
+    // What stands in it was JSON before.
+    serde_json::to_string(entry).unwrap_or_default()
+}
+
+/// An entry of `tools/list`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolEntry<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    input_schema: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_schema: Option<&'a Value>,
+    annotations: Hints<'a>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    icons: &'a [IconPlan],
+    #[serde(rename = "_meta", skip_serializing_if = "Map::is_empty")]
+    meta: &'a Map<String, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Hints<'a> {
+    /// Clients of 2025-03-26 look for it here only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    read_only_hint: bool,
+    destructive_hint: bool,
+    idempotent_hint: bool,
+    open_world_hint: bool,
+}
+
+impl<'a> ToolEntry<'a> {
+    fn new(tool: &'a ToolPlan) -> Self {
+        let [read_only_hint, destructive_hint, idempotent_hint, open_world_hint] = tool.annotations;
+        let title = tool.title.as_deref().map(str::trim_end);
+        Self {
+            name: &tool.route.name,
+            title,
+            description: tool.description.as_deref().map(str::trim_end),
+            input_schema: tool.route.params.schema.json(),
+            output_schema: tool.output_schema.as_ref(),
+            annotations: Hints { title, read_only_hint, destructive_hint, idempotent_hint, open_world_hint },
+            icons: &tool.listed.icons,
+            meta: &tool.listed.meta,
+        }
     }
-    let [read_only, destructive, idempotent, open_world] = tool.annotations;
-    let mut annotations = Map::new();
-    // Clients of 2025-03-26 look for it here only.
-    insert_some(&mut annotations, "title", tool.title.as_ref());
-    for (hint, value) in [
-        ("readOnlyHint", read_only),
-        ("destructiveHint", destructive),
-        ("idempotentHint", idempotent),
-        ("openWorldHint", open_world),
-    ] {
-        annotations.insert(hint.to_owned(), json!(value));
-    }
-    entry.insert("annotations".to_owned(), Value::Object(annotations));
-    insert_listed(&mut entry, &tool.listed);
-    Value::Object(entry)
 }
 
 fn resource(resource: &ResourcePlan) -> Value {

@@ -1,8 +1,40 @@
 //! What differs between two plans: for the log, for clients, and for what cannot change while the program runs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{LogPlan, Plan, ServerPlan};
+use super::{LogPlan, Plan, RoutePlan, ServerPlan, ToolPlan};
+
+/// Whether two plans say the same; those that are one do.
+#[must_use]
+pub fn same<T: PartialEq>(one: &Arc<T>, other: &Arc<T>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
+impl Plan {
+    /// Takes over from `old` what is equal to its own, so that it is there once and is not compared again.
+    pub fn share(&mut self, old: &Self) {
+        let before: HashMap<&str, &Arc<ToolPlan>> =
+            old.tools.iter().map(|tool| (tool.route.name.as_str(), tool)).collect();
+        for tool in &mut self.tools {
+            let Some(old) = before.get(tool.route.name.as_str()) else { continue };
+            if same(&tool.route, &old.route) && !Arc::ptr_eq(&tool.route, &old.route) {
+                Arc::make_mut(tool).route = old.route.clone();
+            }
+            if tool == *old {
+                *tool = Arc::clone(old);
+            }
+        }
+        let before: HashMap<&str, &Arc<RoutePlan>> =
+            old.resources.iter().map(|resource| (resource.uri.as_str(), &resource.route)).collect();
+        for resource in &mut self.resources {
+            let old = before.get(resource.uri.as_str()).filter(|old| same(old, &resource.route));
+            if let Some(old) = old {
+                resource.route = Arc::clone(old);
+            }
+        }
+    }
+}
 
 /// The names that differ, in written order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,9 +48,10 @@ pub struct Named {
 }
 
 impl Named {
-    fn between<'a, T: PartialEq + 'a>(
+    fn between<'a, T: 'a>(
         old: impl Iterator<Item = (&'a str, &'a T)>,
         new: impl Iterator<Item = (&'a str, &'a T)>,
+        same: impl Fn(&T, &T) -> bool,
     ) -> Self {
         let mut named = Self::default();
         let old: Vec<_> = old.collect();
@@ -26,7 +59,7 @@ impl Named {
         for (name, one) in new {
             match before.remove(name) {
                 None => named.added.push(name.to_owned()),
-                Some(other) if other != one => named.changed.push(name.to_owned()),
+                Some(other) if !same(other, one) => named.changed.push(name.to_owned()),
                 Some(_) => {}
             }
         }
@@ -69,28 +102,31 @@ impl Changes {
             sources: Named::between(
                 old.sources.iter().map(|(name, plan)| (name.as_str(), plan)),
                 new.sources.iter().map(|(name, plan)| (name.as_str(), plan)),
+                PartialEq::eq,
             ),
             tools: Named::between(
                 old.tools.iter().map(|t| (t.route.name.as_str(), t)),
                 new.tools.iter().map(|t| (t.route.name.as_str(), t)),
+                same,
             ),
             resources: Named::between(
                 old.resources.iter().map(|r| (r.uri.as_str(), r)),
                 new.resources.iter().map(|r| (r.uri.as_str(), r)),
+                PartialEq::eq,
             ),
             prompts: Named::between(
                 old.prompts.iter().map(|p| (p.name.as_str(), p)),
                 new.prompts.iter().map(|p| (p.name.as_str(), p)),
+                PartialEq::eq,
             ),
             server: old.server != new.server,
             fixed: fixed(&old.server, &new.server, http),
             order: false,
         };
-        let same = changes.is_empty();
-        changes.order = same
-            && (!old.tools.iter().eq(&new.tools)
-                || !old.resources.iter().eq(&new.resources)
-                || !old.prompts.iter().eq(&new.prompts));
+        let equal = changes.is_empty();
+        let tools = || old.tools.iter().zip(&new.tools).all(|(old, new)| same(old, new));
+        changes.order = equal
+            && (!tools() || !old.resources.iter().eq(&new.resources) || !old.prompts.iter().eq(&new.prompts));
         changes
     }
 
@@ -199,6 +235,19 @@ sources:
   api: { rest: { base_url: "http://localhost:1" } }
 "#;
         assert!(Changes::between(&plan(TEXT), &plan(turned), true).is_empty());
+    }
+
+    #[test]
+    fn what_is_equal_in_two_plans_is_there_once() {
+        let old = plan(TEXT);
+        let mut new = plan(&TEXT.replace("B.", "Another."));
+        let before = new.clone();
+        new.share(&old);
+        assert!(Arc::ptr_eq(&old.tools[0], &new.tools[0]));
+        assert!(!Arc::ptr_eq(&old.tools[1], &new.tools[1]));
+        assert!(Arc::ptr_eq(&old.tools[1].route, &new.tools[1].route), "its description is another one only");
+        assert_eq!(before, new);
+        assert_eq!(Changes::between(&old, &new, true).tools.changed, ["b"]);
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub(super) fn compile(
         let plan = one(name, complete, owner, config, sources, diagnostics);
         found.extend(plan.map(|plan| (name.value.clone(), plan)));
     }
-    let properties = owner.params.schema.value.get("properties").and_then(Value::as_object);
+    let schema = owner.params.schema.value();
+    let properties = schema.get("properties").and_then(Value::as_object);
     for (name, schema) in properties.into_iter().flatten() {
         let allowed = schema.get("enum").and_then(Value::as_array);
         if let (Some(allowed), false) = (allowed, found.iter().any(|(n, _)| n == name)) {

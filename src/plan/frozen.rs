@@ -2,6 +2,7 @@
 //! the list once and never hear that it has changed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -55,8 +56,8 @@ pub struct Found<'a> {
 
 impl Index {
     /// Of tools with their entries.
-    pub(super) fn new(tools: &[ToolPlan], entries: Vec<String>) -> Self {
-        let index = |(tool, entry): (&ToolPlan, String)| {
+    pub(super) fn new(tools: &[Arc<ToolPlan>], entries: Vec<String>) -> Self {
+        let index = |(tool, entry): (&Arc<ToolPlan>, String)| {
             let text = |text: &Option<String>| text.as_deref().unwrap_or_default().to_lowercase();
             let said = [tool.route.name.to_lowercase(), text(&tool.title), text(&tool.description)];
             let words = [&said[0], &said[1], &said[2]].map(|said| words(said, MAX_DESCRIBED));

@@ -1,5 +1,7 @@
 //! `invalidates:` of a route names others, which are known only when all are compiled.
 
+use std::sync::Arc;
+
 use super::{ResourcePlan, ToolPlan};
 use crate::config::Config;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -7,7 +9,7 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 /// Says which names of `invalidates` are of no route, or of one that keeps no answers.
 pub(super) fn check(
     config: &Config,
-    tools: &[ToolPlan],
+    tools: &[Arc<ToolPlan>],
     resources: &[ResourcePlan],
     diagnostics: &mut Diagnostics,
 ) {
@@ -28,7 +30,7 @@ pub(super) fn check(
 fn one(
     name: &Spanned<String>,
     config: &Config,
-    tools: &[ToolPlan],
+    tools: &[Arc<ToolPlan>],
     resources: &[ResourcePlan],
     diagnostics: &mut Diagnostics,
 ) {

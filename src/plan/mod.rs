@@ -24,14 +24,14 @@ mod tls;
 mod tool;
 
 pub use catalog::{Catalog, Lists, Member};
-pub use changes::{Changes, Named};
+pub use changes::{Changes, Named, same};
 pub use checked::{Checked, check, check_from};
 pub use complete::CompletionPlan;
 pub use confirm::{CONFIRM, ConfirmPlan};
 pub use frozen::{CALL_TOOL, DEFAULT_FOUND, FIND_TOOL, Found, Index, MAX_FOUND, MAX_QUERY};
 pub use listed::{IconPlan, ListedPlan};
 pub use otlp::OtlpPlan;
-pub use pages::List;
+pub use pages::{List, Page};
 pub use prompt::{MessagePlan, PromptPlan, Role};
 pub use resource::ResourcePlan;
 pub use route::{Noun, RoutePlan};
@@ -39,6 +39,8 @@ pub use server::{AuditPlan, LogPlan, ServerPlan, parse_address};
 pub use status::{STATUS_URI, StatusPlan};
 pub use tls::TlsPlan;
 pub use tool::{HeaderParam, ToolPlan};
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -57,15 +59,16 @@ pub struct Plan {
     /// Sources by name.
     pub sources: Vec<(String, SourcePlan)>,
     /// Tools in written order.
-    pub tools: Vec<ToolPlan>,
+    pub tools: Vec<Arc<ToolPlan>>,
     /// Resources and templates in written order.
     pub resources: Vec<ResourcePlan>,
     /// Prompts in written order.
     pub prompts: Vec<PromptPlan>,
-    /// The lists, serialised.
+    /// The lists, serialised: empty until the plan is put to use, so that they are written once.
     #[serde(skip)]
     pub catalog: Catalog,
-    /// `sha256:…` of all of the above as JSON, with secrets masked: the same wherever the same is served, whatever the secrets are.
+    /// `sha256:…` of what was compiled as JSON, with secrets masked: the same wherever the same is served, whatever the secrets are.
+    /// Empty until somebody signs the plan.
     #[serde(skip)]
     pub digest: String,
 }
@@ -74,12 +77,18 @@ impl Plan {
     /// The lists may change while this runs: clients are told so, also of those that are empty now.
     pub fn may_change(&mut self) {
         self.server.reloads = true;
-        self.relist();
     }
 
-    /// Writes the lists again, after what they show has changed.
-    pub fn relist(&mut self) {
+    /// Writes the lists, when nothing of what they show changes any more.
+    pub fn list(&mut self) {
         self.catalog = Catalog::build(&self.server, &self.tools, &self.resources, &self.prompts);
+    }
+
+    /// Names the plan by its hash, unless it has one: what is learned of it later, and how it is served, do not count.
+    pub fn sign(&mut self) {
+        if self.digest.is_empty() {
+            self.digest = status::digest(self);
+        }
     }
 }
 
@@ -93,12 +102,17 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
     }
     check_defaults(config, diagnostics);
     let sources = compile_sources(config, diagnostics);
+    let mut common = route::Common::default();
     let tools: Vec<_> = config
         .tools
         .iter()
         .filter_map(|(name, tool)| {
             part(config, &["tools", name], diagnostics, |diagnostics| {
-                tool::compile_tool(name, tool, config, &sources, diagnostics)
+                let mut tool = tool::compile_tool(name, tool, config, &sources, diagnostics)?;
+                if let Some(route) = Arc::get_mut(&mut tool.route) {
+                    common.share(route);
+                }
+                Some(Arc::new(tool))
             })
         })
         .collect();
@@ -140,11 +154,9 @@ pub fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<Plan> {
         return None;
     }
     let server = server?;
-    let catalog = Catalog::build(&server, &tools, &resources, &prompts);
     let sources = sources.0.into_iter().filter_map(|(name, plan)| Some((name.value, plan?))).collect();
-    let plan = Plan { server, sources, tools, resources, prompts, catalog, digest: String::new() };
-    let digest = status::digest(&plan);
-    Some(Plan { digest, ..plan })
+    let (catalog, digest) = (Catalog::default(), String::new());
+    Some(Plan { server, sources, tools, resources, prompts, catalog, digest })
 }
 
 fn compile_sources(config: &Config, diagnostics: &mut Diagnostics) -> SourcePlans {

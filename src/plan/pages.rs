@@ -2,30 +2,79 @@
 //! reads: a cursor says by itself of which list it is, and is known only as long as that list stays the same.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 
 /// The results of a list method, page by page, each a whole JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
-    first: Bytes,
+    pages: Arc<Pages>,
+    tail: String,
+}
+
+/// The entries page by page, as JSON objects that are open: they may end in several ways.
+#[derive(Debug, PartialEq, Eq)]
+struct Pages {
+    first: Box<str>,
     /// The other pages by their cursors.
-    others: HashMap<String, Bytes>,
+    others: HashMap<String, Box<str>>,
+}
+
+/// One page, a whole JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page<'a> {
+    start: &'a str,
+    tail: &'a str,
+}
+
+impl Page<'_> {
+    /// The object.
+    #[must_use]
+    pub fn to_vec(self) -> Vec<u8> {
+        self.ending(self.tail)
+    }
+
+    /// The same with another end: more members, with a comma before each.
+    #[must_use]
+    pub fn ending(self, tail: &str) -> Vec<u8> {
+        [self.start, tail, "}"].concat().into_bytes()
+    }
 }
 
 impl List {
     /// Puts serialised `entries` under `member`, so many on a page. `tail` is the end of every page: more members, with a
     /// comma before each.
     pub(super) fn new(member: &str, entries: &[String], per_page: usize, tail: &str) -> Self {
+        Self { pages: Arc::new(Pages::new(member, entries, per_page)), tail: tail.to_owned() }
+    }
+
+    /// The same entries with another end.
+    pub(super) fn ending(&self, tail: &str) -> Self {
+        Self { pages: self.pages.clone(), tail: tail.to_owned() }
+    }
+
+    /// The first page, or that of a cursor; `None` if the cursor is not one of this list as it is now.
+    #[must_use]
+    pub fn page(&self, cursor: Option<&str>) -> Option<Page<'_>> {
+        let start = match cursor {
+            None => Some(&self.pages.first),
+            Some(cursor) => self.pages.others.get(cursor),
+        };
+        start.map(|start| Page { start, tail: &self.tail })
+    }
+}
+
+impl Pages {
+    fn new(member: &str, entries: &[String], per_page: usize) -> Self {
         let per_page = per_page.max(1);
         let fingerprint = fingerprint(entries, per_page);
         let cursor = |page: usize| URL_SAFE_NO_PAD.encode(format!("{member}:{page}:{fingerprint:016x}"));
         let page = |number: usize, entries: &[String], last: bool| {
             let next =
                 if last { String::new() } else { format!(",\"nextCursor\":\"{}\"", cursor(number + 1)) };
-            Bytes::from(format!("{{\"{member}\":[{}]{next}{tail}}}", entries.join(",")))
+            format!("{{\"{member}\":[{}]{next}", entries.join(",")).into_boxed_str()
         };
         let mut chunks = entries.chunks(per_page).enumerate().peekable();
         let (_, start) = chunks.next().unwrap_or_default();
@@ -35,15 +84,6 @@ impl List {
             others.insert(cursor(number), page(number, entries, chunks.peek().is_none()));
         }
         Self { first, others }
-    }
-
-    /// The first page, or that of a cursor; `None` if the cursor is not one of this list as it is now.
-    #[must_use]
-    pub fn page(&self, cursor: Option<&str>) -> Option<&Bytes> {
-        match cursor {
-            None => Some(&self.first),
-            Some(cursor) => self.others.get(cursor),
-        }
     }
 }
 
@@ -70,7 +110,7 @@ mod tests {
         let (mut pages, mut cursors) = (Vec::<Value>::new(), Vec::new());
         loop {
             let bytes = list.page(cursors.last().map(String::as_str)).expect("its own cursor");
-            pages.push(serde_json::from_slice(bytes).unwrap());
+            pages.push(serde_json::from_slice(&bytes.to_vec()).unwrap());
             match pages.last().unwrap().get("nextCursor") {
                 Some(next) => cursors.push(next.as_str().unwrap().to_owned()),
                 None => return (pages, cursors),
@@ -83,7 +123,7 @@ mod tests {
         for count in 0..=22 {
             let all = entries(count);
             let whole: Value =
-                serde_json::from_slice(List::new("m", &all, 1000, "").page(None).unwrap()).unwrap();
+                serde_json::from_slice(&List::new("m", &all, 1000, "").page(None).unwrap().to_vec()).unwrap();
             for size in 1..=7 {
                 let (pages, cursors) = walk(&List::new("m", &all, size, ",\"ttlMs\":5"));
                 let joined: Vec<Value> =
@@ -101,9 +141,9 @@ mod tests {
     fn a_list_that_fits_on_a_page_is_that_page_and_knows_no_cursor() {
         let list = List::new("tools", &entries(2), 2, ",\"a\":1");
         let bytes = list.page(None).unwrap();
-        assert_eq!(&bytes[..], br#"{"tools":[{"name":"n0"},{"name":"n1"}],"a":1}"#);
+        assert_eq!(bytes.to_vec(), br#"{"tools":[{"name":"n0"},{"name":"n1"}],"a":1}"#);
         assert_eq!(list.page(Some("")), None);
-        assert!(list.others.is_empty());
+        assert!(list.pages.others.is_empty());
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) fn check_tool(
         diagnostics.push(warn("long-description", message, name.span, "some clients cut it there"));
     }
     let at = tool.input_schema.as_ref().map_or(name.span, |s| s.span);
-    let schema = &plan.route.params.schema.value;
+    let schema = &plan.route.params.schema.value();
     for key in ["oneOf", "anyOf", "allOf"] {
         if schema.get(key).is_some() {
             let message = format!("the input schema of `{}` has `{key}` at its root", name.value);

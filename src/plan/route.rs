@@ -1,5 +1,7 @@
 //! What tools, resources and the values of prompts have in common after compile: one operation, with its parameters, policies and output.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::confirm::{self, ConfirmPlan};
@@ -51,9 +53,9 @@ pub struct RoutePlan {
     /// Its operation.
     pub op: OpPlan,
     /// What of the reply reaches the caller.
-    pub output: OutputPlan,
+    pub output: Arc<OutputPlan>,
     /// What stands before the operation.
-    pub policy: PolicyPlan,
+    pub policy: Arc<PolicyPlan>,
     /// What the person is asked before it runs.
     pub confirm: Option<ConfirmPlan>,
 }
@@ -63,6 +65,34 @@ impl RoutePlan {
     #[must_use]
     pub fn asks(&self) -> bool {
         self.confirm.is_some() || self.op.asks()
+    }
+}
+
+/// What the last routes have in common with the next ones: most of what a file does not say is the same for all its routes.
+#[derive(Default)]
+pub(super) struct Common {
+    outputs: Vec<Arc<OutputPlan>>,
+    policies: Vec<Arc<PolicyPlan>>,
+}
+
+impl Common {
+    /// How many of each are looked through.
+    const KEPT: usize = 8;
+
+    /// Makes `route` share what is equal.
+    pub fn share(&mut self, route: &mut RoutePlan) {
+        Self::one(&mut self.outputs, &mut route.output);
+        Self::one(&mut self.policies, &mut route.policy);
+    }
+
+    fn one<T: PartialEq>(known: &mut Vec<Arc<T>>, own: &mut Arc<T>) {
+        match known.iter().find(|known| *known == own) {
+            Some(known) => *own = known.clone(),
+            None => {
+                known.truncate(Self::KEPT - 1);
+                known.insert(0, own.clone());
+            }
+        }
     }
 }
 
@@ -152,8 +182,8 @@ pub(super) fn compile_route(
         name: name.to_owned(),
         params,
         op: op?,
-        output: output_plan,
-        policy: policy_plan,
+        output: Arc::new(output_plan),
+        policy: Arc::new(policy_plan),
         confirm,
     })
 }

@@ -88,7 +88,8 @@ mod tests {
         let given = [("TOKEN".to_owned(), secret.to_owned())].into();
         let environment = Environment { given, ..Environment::default() };
         let loaded = load_text("gateway.yaml", text, Path::new("."), &environment);
-        super::super::compile(&loaded.config.unwrap(), &mut Diagnostics::default()).unwrap().digest
+        let plan = super::super::compile(&loaded.config.unwrap(), &mut Diagnostics::default());
+        super::digest(&plan.unwrap())
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::changes::same;
 use super::listed::{self, ListedPlan};
 use super::route::{self, Noun, RouteParts, RoutePlan};
 use crate::config::{Config, ToolConfig};
@@ -16,7 +17,7 @@ use crate::source::SourcePlans;
 use crate::yaml::{Entries, JsonNode};
 
 /// A compiled tool.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ToolPlan {
     /// Its route.
     pub route: Arc<RoutePlan>,
@@ -33,6 +34,17 @@ pub struct ToolPlan {
     /// What else the list says.
     #[serde(flatten)]
     pub listed: ListedPlan,
+}
+
+impl PartialEq for ToolPlan {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { route, title, description, annotations, output_schema, header_params, listed } = self;
+        // What tools of two generations share is large, and seen at once.
+        same(route, &other.route)
+            && (title, description, annotations) == (&other.title, &other.description, &other.annotations)
+            && (output_schema, header_params) == (&other.output_schema, &other.header_params)
+            && *listed == other.listed
+    }
 }
 
 /// A parameter with `x-mcp-header` (MCP 2026-07-28, transports/streamable-http).
@@ -153,7 +165,7 @@ fn header_params(
             None => params::place(&tool.params, &path).unwrap_or(at),
         }
     };
-    collect_headers(&params.schema.value, &mut Vec::new(), &mut found, &mut problems);
+    collect_headers(&params.schema.value(), &mut Vec::new(), &mut found, &mut problems);
     for (index, param) in found.iter().enumerate() {
         if found.iter().take(index).any(|p: &HeaderParam| p.header == param.header) {
             let message = format!("two parameters have the same `x-mcp-header` (`{}`)", param.header);

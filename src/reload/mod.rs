@@ -21,8 +21,9 @@ use tracing::{error, info};
 use crate::config::{Environment, Watched};
 use crate::diag::{self, Diagnostic, Format, Severity};
 use crate::live::{Live, LiveHandle, Refused, Resource};
+use crate::memory;
 use crate::online;
-use crate::plan::{Catalog, Changes, Checked, Member, Plan, STATUS_URI, check};
+use crate::plan::{Changes, Checked, Member, Plan, STATUS_URI, check, same};
 use crate::source::OpenError;
 use crate::talk::{Change, News};
 use crate::telemetry;
@@ -53,6 +54,7 @@ impl Edge {
     /// # Errors
     /// If the address of the command line may not be listened on with this plan.
     pub fn settle(self, plan: &mut Plan) -> Result<(), Box<Diagnostic>> {
+        plan.sign();
         if let Self::Http { listen: Some(address) } = self {
             plan.server.listen_on(address)?;
         }
@@ -91,7 +93,7 @@ pub struct Reload {
     manager: Notify,
     /// What is served, and where, for the manager.
     place: String,
-    /// The plan in use as it was compiled, before the databases described it; without its lists.
+    /// The plan in use as it was compiled, before the databases described it and its lists were written.
     base: Plan,
     /// What the files held that are in use.
     used: Watched,
@@ -106,11 +108,10 @@ impl Reload {
     pub fn new(
         (path, environment): (PathBuf, Environment),
         edge: Edge,
-        (mut plan, watched): (Plan, Watched),
+        (plan, watched): (Plan, Watched),
         live: LiveHandle,
         news: News,
     ) -> Self {
-        plan.catalog = Catalog::default();
         let manager = Notify::default();
         Self {
             path,
@@ -142,6 +143,7 @@ impl Reload {
 
     /// Reloads at every change of a file, and when asked to, as long as it is polled.
     pub async fn run(self, asked: mpsc::Receiver<()>) {
+        give_back().await;
         let mut state = (self, asked);
         let following = unbroken("following the files", &mut state, |(reload, asked)| {
             Box::pin(reload.follow(asked)) as Round<'_, Infallible>
@@ -170,6 +172,9 @@ impl Reload {
             self.manager.reloading();
             watch.quiet().await;
             let outcome = Box::pin(self.once()).await;
+            if !matches!(outcome, Outcome::Unchanged) {
+                give_back().await;
+            }
             self.log(&outcome, by_hand);
             self.manager.ready(&self.state());
         }
@@ -242,6 +247,8 @@ impl Reload {
                 return None;
             }
             let mut checked = check(&path, &environment);
+            // As large as the plan itself, and nobody asks for it any more.
+            checked.config = None;
             let read = checked.watched.clone();
             checked.watched.cover(&used);
             Some((checked, read))
@@ -266,6 +273,7 @@ impl Reload {
         if let Err(problem) = self.edge.settle(&mut plan) {
             return Outcome::refused(&problem.message);
         }
+        plan.share(&self.base);
         let changes = Changes::between(&self.base, &plan, matches!(self.edge, Edge::Http { .. }));
         if !changes.fixed.is_empty() {
             let keys: Vec<String> = changes.fixed.iter().map(|key| format!("`{key}`")).collect();
@@ -274,8 +282,7 @@ impl Reload {
                 keys.join(", ")
             ));
         }
-        let mut base = plan.clone();
-        base.catalog = Catalog::default();
+        let base = plan.clone();
         if changes.is_empty() {
             self.base = base;
             return Outcome::Same;
@@ -313,17 +320,23 @@ impl Reload {
             let source = tool.route.op.source().is_none_or(|source| {
                 !changes.sources.changed.iter().chain(&changes.sources.added).any(|s| s == source)
             });
-            let same = base.route == tool.route && base.output_schema == tool.output_schema && source;
+            let same = same(&base.route, &tool.route) && base.output_schema == tool.output_schema && source;
             if same && live.plan.output_schema != base.output_schema {
-                tool.output_schema.clone_from(&live.plan.output_schema);
                 described.insert(name.to_owned());
+                if Arc::ptr_eq(base, tool) {
+                    *tool = live.plan.clone();
+                } else {
+                    Arc::make_mut(tool).output_schema.clone_from(&live.plan.output_schema);
+                }
             }
-        }
-        if !described.is_empty() {
-            plan.relist();
         }
         described
     }
+}
+
+/// What a start or a look at the files needed for a while goes back.
+async fn give_back() {
+    let _ = tokio::task::spawn_blocking(memory::give_back).await;
 }
 
 fn refused(checked: &Checked) -> Outcome {

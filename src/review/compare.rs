@@ -1,6 +1,7 @@
 //! Two plans: what came, went, got another name or changed, in the order of the new one.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -131,6 +132,28 @@ impl Named for ToolPlan {
     }
     fn routes(&self) -> Vec<&RoutePlan> {
         vec![&self.route]
+    }
+}
+
+impl<T: Named> Named for Arc<T> {
+    const WHAT: &'static str = T::WHAT;
+    fn called(&self) -> &str {
+        T::called(self)
+    }
+    fn compare(old: &Self, new: &Self, notes: &mut Notes) {
+        T::compare(old, new, notes);
+    }
+    fn writes(&self) -> bool {
+        T::writes(self)
+    }
+    fn auth(&self) -> &RouteAuthPlan {
+        T::auth(self)
+    }
+    fn body(&self) -> Value {
+        T::body(self)
+    }
+    fn routes(&self) -> Vec<&RoutePlan> {
+        T::routes(self)
     }
 }
 

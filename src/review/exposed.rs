@@ -145,7 +145,7 @@ pub fn exposed(plan: &Plan) -> Exposed {
     Exposed {
         server: server(&plan.server),
         sources: plan.sources.iter().map(|(name, plan)| source(name, plan)).collect(),
-        tools: plan.tools.iter().map(tool).collect(),
+        tools: plan.tools.iter().map(|plan| tool(plan)).collect(),
         resources: plan.resources.iter().map(resource).collect(),
         prompts: plan.prompts.iter().map(prompt).collect(),
     }
@@ -235,7 +235,7 @@ fn params(plan: &ParamsPlan) -> Vec<ExposedParam> {
             name: param.name.clone(),
             types: param.types.clone(),
             required: param.required,
-            default: param.default.clone(),
+            default: param.default.as_deref().cloned(),
             hidden: from.or_else(|| param.fixed.is_some().then(|| "const".to_owned())),
         }
     };

@@ -148,7 +148,7 @@ fn leftover<T: Serialize + PartialEq>(old: &T, new: &T, notes: &mut Notes) {
 /// The same under a server that knows its callers as before: what that means is said of the server.
 fn as_known(new: &RoutePlan, old: &RoutePlan) -> Arc<RoutePlan> {
     let mut route = new.clone();
-    route.policy.auth.known = old.policy.auth.known;
+    Arc::make_mut(&mut route.policy).auth.known = old.policy.auth.known;
     Arc::new(route)
 }
 
@@ -170,7 +170,7 @@ fn routes(old: &RoutePlan, new: &RoutePlan, whole: &'static str, notes: &mut Not
 }
 
 fn params(old: &ParamsPlan, new: &ParamsPlan, whole: &'static str, notes: &mut Notes) {
-    Comparing { way: Way::In, whole, notes }.schemas(&old.schema.value, &new.schema.value, "");
+    Comparing { way: Way::In, whole, notes }.schemas(&old.schema.value(), &new.schema.value(), "");
     for after in new.params.iter().filter(|param| param.hidden()) {
         let before = old.params.iter().find(|param| param.name == after.name && param.hidden());
         let name = word(&after.name);

@@ -233,9 +233,9 @@ pub(super) fn denied(
 /// The scopes of the route that the headers name; of all, where they name none.
 fn named<'a>(headers: &HeaderMap, live: &'a Live) -> &'a [String] {
     let Ok(Some(name)) = headers.one("mcp-name") else { return &live.plan.catalog.scopes };
-    let tool = live.tool(name).map(|tool| &tool.route.plan.policy);
+    let tool = live.tool(name).map(|tool| &*tool.route.plan.policy);
     let prompt = || live.prompt(name).map(|prompt| &prompt.plan.policy);
-    let resource = || live.resource(name).map(|(resource, _)| &resource.route.plan.policy);
+    let resource = || live.resource(name).map(|(resource, _)| &*resource.route.plan.policy);
     tool.or_else(prompt).or_else(resource).map_or(&live.plan.catalog.scopes, |policy| &policy.auth.scopes)
 }
 

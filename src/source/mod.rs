@@ -85,11 +85,11 @@ pub enum SourcePlan {
 #[serde(rename_all = "snake_case")]
 pub enum OpPlan {
     /// A request.
-    Rest(String, RestOp),
+    Rest(String, Arc<RestOp>),
     /// A statement.
-    Sql(String, SqlOp),
+    Sql(String, Arc<SqlOp>),
     /// A search.
-    Vector(String, VectorOp),
+    Vector(String, Arc<VectorOp>),
     /// Content of its own.
     Fixed(Fixed),
 }
@@ -109,11 +109,11 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub enum Backend {
     /// A request.
-    Rest(Arc<Rest>, RestOp),
+    Rest(Arc<Rest>, Arc<RestOp>),
     /// A statement.
-    Sql(Arc<Sql>, SqlOp),
+    Sql(Arc<Sql>, Arc<SqlOp>),
     /// A search.
-    Vector(Arc<Vector>, VectorOp),
+    Vector(Arc<Vector>, Arc<VectorOp>),
     /// Content of its own.
     Fixed(Fixed),
 }
@@ -169,19 +169,19 @@ pub fn compile_op(
             let (at, plan) = find(&op.source, "rest", sources, diagnostics)?;
             let plan = plan.and_then(|p| if let SourcePlan::Rest(p) = p { Some(p) } else { None });
             let mut cx = OpCx { scope, source_at: at, diagnostics };
-            Some(OpPlan::Rest(op.source.value.clone(), Rest::compile_op(op, plan, &mut cx)?))
+            Some(OpPlan::Rest(op.source.value.clone(), Arc::new(Rest::compile_op(op, plan, &mut cx)?)))
         }
         (None, Some(op), None, None) => {
             let (at, plan) = find(&op.source, "sql", sources, diagnostics)?;
             let plan = plan.and_then(|p| if let SourcePlan::Sql(p) = p { Some(p) } else { None });
             let mut cx = OpCx { scope, source_at: at, diagnostics };
-            Some(OpPlan::Sql(op.source.value.clone(), Sql::compile_op(op, plan, &mut cx)?))
+            Some(OpPlan::Sql(op.source.value.clone(), Arc::new(Sql::compile_op(op, plan, &mut cx)?)))
         }
         (None, None, Some(op), None) => {
             let (at, plan) = find(&op.source, "vector", sources, diagnostics)?;
             let plan = plan.and_then(|p| if let SourcePlan::Vector(p) = p { Some(p) } else { None });
             let mut cx = OpCx { scope, source_at: at, diagnostics };
-            Some(OpPlan::Vector(op.source.value.clone(), Vector::compile_op(op, plan, &mut cx)?))
+            Some(OpPlan::Vector(op.source.value.clone(), Arc::new(Vector::compile_op(op, plan, &mut cx)?)))
         }
         (None, None, None, Some(op)) => Fixed::compile(op, owner_at, scope, diagnostics).map(OpPlan::Fixed),
         (rest, sql, vector, fixed) => {
@@ -302,7 +302,7 @@ impl OpPlan {
 
     /// Whether what it gives never has any content.
     #[must_use]
-    pub const fn is_silent(&self) -> bool {
+    pub fn is_silent(&self) -> bool {
         matches!(self, Self::Rest(_, op) if op.is_silent())
     }
 

@@ -1,11 +1,13 @@
 //! What is counted: one store for the process, and handles that a route or a source looks up once, when it is opened. Labels are names of
 //! the configuration and words of closed lists, never anything that a caller sends.
 
+use std::hash::Hash;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -23,14 +25,33 @@ const BUCKETS: [f64; 14] =
 pub const OUTCOMES: usize = 32;
 
 type Labels = Vec<(&'static str, String)>;
-type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn histogram() -> Histogram {
     Histogram::new(BUCKETS)
 }
 
-fn histograms() -> Histograms {
+fn histograms<L: Clone + Eq + Hash>() -> Histograms<L> {
     Family::new_with_constructor(histogram)
+}
+
+/// The labels of a route, small: there is one for each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OfRoute {
+    noun: &'static str,
+    route: Arc<str>,
+}
+
+impl OfRoute {
+    fn labels(&self) -> Labels {
+        vec![("noun", self.noun.to_owned()), ("route", self.route.to_string())]
+    }
+}
+
+impl EncodeLabelSet for OfRoute {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
+        [("noun", self.noun), ("route", &*self.route)].encode(encoder)
+    }
 }
 
 /// Everything that is counted, for the life of the process: what is equal after a reload goes on counting.
@@ -38,9 +59,9 @@ fn histograms() -> Histograms {
 pub struct Metrics {
     started: SystemTime,
     calls: Family<Labels, Counter>,
-    call_seconds: Histograms,
+    call_seconds: Histograms<OfRoute>,
     answers: Family<Labels, Counter>,
-    attempt_seconds: Histograms,
+    attempt_seconds: Histograms<Labels>,
     failures: Family<Labels, Counter>,
     retries: Family<Labels, Counter>,
     http: Family<Labels, Counter>,
@@ -96,17 +117,17 @@ pub struct RouteMeter {
     /// What it is exposed as.
     pub noun: &'static str,
     /// Its name.
-    pub route: String,
-    labels: Labels,
+    pub route: Arc<str>,
     calls: Family<Labels, Counter>,
-    by_outcome: [OnceLock<Counter>; OUTCOMES],
+    /// There as soon as it was called.
+    by_outcome: OnceLock<Box<[OnceLock<Counter>; OUTCOMES]>>,
     seconds: Histogram,
     running: Gauge,
     /// Answers by where they came from, of a route that keeps them.
     answers: Option<Answers>,
     tally: Arc<Tally>,
     /// What is counted of its source.
-    pub source: Option<SourceMeter>,
+    pub source: Option<Arc<SourceMeter>>,
 }
 
 /// What is counted of one route in a few numbers, as long as the route is there.
@@ -200,19 +221,25 @@ pub const BREAKER_STATES: [&str; 3] = ["closed", "open", "half_open"];
 impl Metrics {
     /// The handles of a route. `keeps` says whether it keeps answers.
     #[must_use]
-    pub fn route(&self, noun: &'static str, route: &str, keeps: bool, source: Option<&str>) -> RouteMeter {
-        let labels = vec![("noun", noun.to_owned()), ("route", route.to_owned())];
+    pub fn route(
+        &self,
+        noun: &'static str,
+        route: &str,
+        keeps: bool,
+        source: Option<Arc<SourceMeter>>,
+    ) -> RouteMeter {
+        let of_route = OfRoute { noun, route: Arc::from(route) };
         let answers = |state: &str| {
-            let mut labels = labels.clone();
+            let mut labels = of_route.labels();
             labels.push(("state", state.to_owned()));
             self.answers.get_or_create_owned(&labels)
         };
         RouteMeter {
             noun,
-            route: route.to_owned(),
+            route: of_route.route.clone(),
             calls: self.calls.clone(),
-            by_outcome: Default::default(),
-            seconds: self.call_seconds.get_or_create_owned(&labels),
+            by_outcome: OnceLock::new(),
+            seconds: self.call_seconds.get_or_create_owned(&of_route),
             running: self.running.clone(),
             answers: keeps.then(|| Answers {
                 hit: answers("hit"),
@@ -220,12 +247,13 @@ impl Metrics {
                 miss: answers("miss"),
             }),
             tally: Arc::default(),
-            source: source.map(|name| self.source(name)),
-            labels,
+            source,
         }
     }
 
-    fn source(&self, name: &str) -> SourceMeter {
+    /// The handles of a source, for all its routes.
+    #[must_use]
+    pub fn source(&self, name: &str) -> SourceMeter {
         let labels = vec![("source", name.to_owned())];
         SourceMeter {
             name: name.to_owned(),
@@ -402,11 +430,11 @@ impl RouteMeter {
         .map(|number| number.fetch_add(1, Ordering::Relaxed));
         self.seconds.observe(took.as_secs_f64());
         let counter = || {
-            let mut labels = self.labels.clone();
+            let mut labels = OfRoute { noun: self.noun, route: self.route.clone() }.labels();
             labels.push(("outcome", outcome.to_owned()));
             self.calls.get_or_create_owned(&labels)
         };
-        match self.by_outcome.get(slot) {
+        match self.by_outcome.get_or_init(Box::default).get(slot) {
             Some(known) => known.get_or_init(counter).inc(),
             None => counter().inc(),
         };
@@ -436,7 +464,7 @@ mod tests {
     fn an_equal_route_goes_on_counting_and_labels_are_escaped() {
         let metrics = Metrics::default();
         for _ in 0..2 {
-            let route = metrics.route("tool", "a\"b\\", true, Some("db"));
+            let route = metrics.route("tool", "a\"b\\", true, Some(Arc::new(metrics.source("db"))));
             route.begin();
             route.end(0, "ok", Duration::from_millis(3));
             route.answers().unwrap().hit.inc();

@@ -209,11 +209,14 @@ impl<'de> De<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let known: Vec<&str> = fields.iter().copied().filter(|f| !f.ends_with('*')).collect();
-        let shown: Vec<String> = known.iter().take(4).map(|f| format!("`{f}`")).collect();
-        let more = if known.len() > 4 { ", …" } else { "" };
-        let expected = format!("a block with {}{more}", shown.join(", "));
-        let entries = self.map_entries(&expected)?;
+        let known = || fields.iter().copied().filter(|f| !f.ends_with('*'));
+        let NodeKind::Map(entries) = &self.node.kind else {
+            let shown: Vec<String> = known().take(4).map(|f| format!("`{f}`")).collect();
+            let more = if known().count() > 4 { ", …" } else { "" };
+            let expected = format!("a block with {}{more}", shown.join(", "));
+            return Err(Error::new("wrong-type", format!("expected {expected}, found {}", self.found())));
+        };
+        let open = fields.iter().any(|f| f.ends_with('*'));
         let mut kept = Vec::with_capacity(entries.len());
         let mut meant = Vec::new();
         for (key, value) in entries {
@@ -221,12 +224,12 @@ impl<'de> De<'de> {
                 continue;
             };
             let name = name.text.as_str();
-            let open = fields.iter().any(|f| f.strip_suffix('*').is_some_and(|p| name.starts_with(p)));
-            if open || known.contains(&name) {
+            let starts = |f: &&str| f.strip_suffix('*').is_some_and(|p| name.starts_with(p));
+            if fields.contains(&name) || open && fields.iter().any(starts) {
                 kept.push((key, value));
             } else {
-                meant.extend(crate::name::nearest(name, known.iter().copied()));
-                self.complain_unknown(key, name, &known);
+                meant.extend(crate::name::nearest(name, known()));
+                self.complain_unknown(key, name, &known().collect::<Vec<_>>());
                 self.hide(value);
             }
         }

@@ -64,7 +64,7 @@ impl QuestionPlan {
         };
         let (ask, form) = match &self.kind {
             Kind::Form { message, schema } => {
-                let ask = Ask::Form { message: text(message)?, schema: schema.value.clone() };
+                let ask = Ask::Form { message: text(message)?, schema: schema.value() };
                 (ask, Some(schema))
             }
             Kind::Sample { messages, system, rest } => {
