@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 use super::{Connection, message};
 
@@ -27,6 +28,8 @@ pub struct Process {
     input: Option<ChildStdin>,
     output: Option<Lines<BufReader<ChildStdout>>>,
     log: Arc<Mutex<Vec<u8>>>,
+    /// Reads the log to its end.
+    reading: JoinHandle<()>,
 }
 
 impl Process {
@@ -51,13 +54,13 @@ impl Process {
         let output = Some(BufReader::new(child.stdout.take().unwrap()).lines());
         let log = Arc::new(Mutex::new(Vec::new()));
         let (mut stderr, sink) = (child.stderr.take().unwrap(), log.clone());
-        tokio::spawn(async move {
+        let reading = tokio::spawn(async move {
             let mut chunk = vec![0; 16 << 10];
             while let Ok(n @ 1..) = stderr.read(&mut chunk).await {
                 sink.lock().unwrap().extend_from_slice(&chunk[..n]);
             }
         });
-        Self { input: child.stdin.take(), child, output, log }
+        Self { input: child.stdin.take(), child, output, log, reading }
     }
 
     /// `sidegate serve` of a text; gives the address it says.
@@ -129,10 +132,18 @@ impl Process {
         assert!(status.success());
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all that it wrote to stderr is in the log.
     pub async fn end(&mut self, within: Duration) -> ExitStatus {
         match tokio::time::timeout(within, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
+            Ok(status) => {
+                if !self.reading.is_finished() {
+                    tokio::time::timeout(PATIENCE, &mut self.reading)
+                        .await
+                        .expect("the log has no end")
+                        .unwrap();
+                }
+                status.unwrap()
+            }
             Err(_) => panic!("it still runs after {within:?}; its log: {}", self.log()),
         }
     }
