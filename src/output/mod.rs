@@ -1,6 +1,7 @@
 //! From a source's reply to what the caller gets: select, cut, format. Pure; the same for every kind of source.
 
 mod config;
+mod convert;
 mod cut;
 mod escape;
 mod fields;
