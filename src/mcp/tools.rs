@@ -131,8 +131,12 @@ fn push_structured(out: &mut Vec<u8>, structured: &str, era: Era) {
         out.extend_from_slice(b"{\"result\":");
     }
     // A reply passed through as it came may hold line breaks between its members; stdio frames by lines.
-    for line in structured.split(['\n', '\r']) {
-        out.extend_from_slice(line.as_bytes());
+    let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let broken = |part: &[u8]| part.iter().fold(false, |any, byte| any | breaks(byte));
+    if structured.as_bytes().chunks(64).any(broken) {
+        structured.as_bytes().split(breaks).for_each(|line| out.extend_from_slice(line));
+    } else {
+        out.extend_from_slice(structured.as_bytes());
     }
     if wrap {
         out.push(b'}');

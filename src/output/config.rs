@@ -78,10 +78,12 @@ impl OutputPlan {
     /// Whether a JSON document that is small enough is the result, byte for byte.
     #[must_use]
     pub(super) const fn passes(&self) -> bool {
-        matches!(self.format, FormatConfig::Json)
-            && self.select.is_none()
-            && self.redact.is_empty()
-            && self.schema.is_none()
+        self.leaves() && self.select.is_none()
+    }
+
+    /// Whether what was selected is the result, if it is small enough.
+    pub(super) const fn leaves(&self) -> bool {
+        matches!(self.format, FormatConfig::Json) && self.redact.is_empty() && self.schema.is_none()
     }
 }
 

@@ -14,8 +14,9 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use super::convert::{self, Unwritten};
 use super::fuel::{self, Fuel, Stop};
-use super::held::{Bounded, Held, MAX_DEPTH};
+use super::held::{Held, MAX_DEPTH};
 use super::library::{ASKING, Needed, PLAIN};
 use super::natives;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -87,6 +88,15 @@ impl Jq {
     /// # Errors
     /// [`JqError`] as described there.
     pub async fn run(&self, input: &str, deadline: Instant) -> Result<Value, JqError> {
+        let text = self.text(input, deadline).await?;
+        serde_json::from_str(&text).map_err(|e| JqError::Failed(e.to_string()))
+    }
+
+    /// The same as JSON text, as serde_json writes it.
+    ///
+    /// # Errors
+    /// [`JqError`] as described there.
+    pub(super) async fn text(&self, input: &str, deadline: Instant) -> Result<String, JqError> {
         let left = Arc::new(AtomicBool::new(false));
         if input.len() <= MAX_INLINE {
             let fuel = Fuel {
@@ -120,7 +130,7 @@ impl Jq {
     }
 
     /// Runs it with this fuel, on this thread.
-    fn bounded(&self, input: &str, fuel: Fuel) -> Result<Value, JqError> {
+    fn bounded(&self, input: &str, fuel: Fuel) -> Result<String, JqError> {
         // A search or a sort that panics is a program that failed.
         let safe = std::panic::AssertUnwindSafe(|| self.evaluate(input));
         match fuel::with(fuel, || std::panic::catch_unwind(safe)) {
@@ -131,32 +141,37 @@ impl Jq {
         }
     }
 
-    fn evaluate(&self, input: &str) -> Result<Value, String> {
+    fn evaluate(&self, input: &str) -> Result<String, String> {
         if !natives::readable(input.as_bytes()) {
             return Err(too_deep());
         }
-        let input = jaq_json::read::parse_single(input.as_bytes()).map_err(|e| e.to_string())?;
+        let input = convert::read(input)?;
         let context = Ctx::<JustLut<Held>>::new(&self.filter.lut, Vars::new([]));
-        let mut results = Vec::new();
-        let mut left = MAX_TEXT;
+        let (mut text, mut results) = (Vec::new(), 0);
         for result in self.filter.id.run((context, Held::new(input, MAX_DEPTH))).map(unwrap_valr) {
             let value = result.map_err(|e| e.to_string())?;
-            // What shares its parts in memory may be without end on paper.
-            let mut text = Bounded { bytes: Vec::new(), most: left };
-            jaq_json::write::write(&mut text, &jaq_json::write::Pp::default(), 0, &value.val)
-                .map_err(|_| format!("the results are longer than {MAX_TEXT} bytes"))?;
-            left -= text.bytes.len();
-            let text = String::from_utf8_lossy(&text.bytes);
-            results.push(serde_json::from_str(&text).map_err(|e| e.to_string())?);
-            if results.len() >= MAX_RESULTS {
+            if results > 0 {
+                text.push(b',');
+            }
+            let left = MAX_TEXT.saturating_sub(text.len());
+            convert::write(&mut text, &value.val, left).map_err(|why| match why {
+                Unwritten::Long => format!("the results are longer than {MAX_TEXT} bytes"),
+                Unwritten::Other(why) => why,
+            })?;
+            results += 1;
+            if results >= MAX_RESULTS {
                 return Err(format!("the program gave more than {MAX_RESULTS} results"));
             }
         }
-        Ok(match results.len() {
-            0 => Value::Null,
-            1 => results.pop().unwrap_or_default(),
-            _ => Value::Array(results),
-        })
+        match results {
+            0 => text.extend_from_slice(b"null"),
+            1 => {}
+            _ => {
+                text.insert(0, b'[');
+                text.push(b']');
+            }
+        }
+        String::from_utf8(text).map_err(|e| e.to_string())
     }
 }
 

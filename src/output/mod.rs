@@ -1,12 +1,15 @@
 //! From a source's reply to what the caller gets: select, cut, format. Pure; the same for every kind of source.
 
 mod config;
+mod convert;
 mod cut;
+mod escape;
 mod fields;
 mod format;
 mod fuel;
 mod held;
 mod jq;
+mod levels;
 mod library;
 mod listed;
 mod natives;
@@ -14,16 +17,20 @@ mod next;
 mod path;
 mod schema;
 mod shape;
+mod sound;
 mod text;
 
 pub use config::{FormatConfig, OutputConfig, OutputPlan};
 pub use cut::json_len;
+pub use escape::push_string;
 pub use fields::{Fewer, fewer};
 pub use jq::{Jq, JqError};
+pub use levels::deeper_than;
 pub use next::{NEXT, mark, marked, values};
 pub use path::JsonPath;
 pub use schema::OutputSchema;
 pub use shape::{ShapeError, shape};
+pub use sound::sound;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use jaq_json::{Num, Val};
 
 use super::fuel::{self, MAX_LENGTH, Stop, spent};
 use super::held::{Bounded, Error, Held, MAX_DEPTH, place, same};
+use super::levels::openings;
 
 /// The most bytes of a text times the groups of a pattern that is looked for in it.
 const MAX_SEARCHED: usize = 4 << 20;
@@ -68,6 +69,9 @@ fn searched(text: Held, pattern: &Held) -> ValR<Held> {
 
 /// Whether a JSON text may be read: how deep it is, and how long its numbers are.
 pub(super) fn readable(json: &[u8]) -> bool {
+    if json.len() <= MAX_DIGITS && openings(json) <= usize::from(MAX_DEPTH) {
+        return true;
+    }
     let (mut now, mut digits, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
     for byte in json {
         digits = if byte.is_ascii_digit() && !in_text { digits + 1 } else { 0 };

@@ -46,26 +46,17 @@ pub async fn shape(reply: Reply, plan: &OutputPlan, deadline: Instant) -> Result
     match reply {
         Reply::Json(text) => {
             let value = match &plan.select {
-                None if plan.passes() && text.len() <= plan.max_bytes => {
-                    return Ok(Outcome {
-                        content: vec![Content::Text(text.clone())],
-                        structured: Some(text),
-                        ..Outcome::default()
-                    });
-                }
+                None if plan.passes() && text.len() <= plan.max_bytes => return Ok(passed(text)),
                 None => parse(&text)?,
                 // Apart, so that replies without one carry none of it.
-                Some(select) => Box::pin(select.run(&text, deadline)).await?,
+                Some(select) => return selected(Box::pin(select.text(&text, deadline)).await?, plan),
             };
             value_outcome(redacted(value, plan), plan)
         }
-        Reply::Value(value) => {
-            let value = match &plan.select {
-                None => value,
-                Some(select) => Box::pin(select.run(&value.to_string(), deadline)).await?,
-            };
-            value_outcome(redacted(value, plan), plan)
-        }
+        Reply::Value(value) => match &plan.select {
+            None => value_outcome(redacted(value, plan), plan),
+            Some(select) => selected(Box::pin(select.text(&value.to_string(), deadline)).await?, plan),
+        },
         Reply::Rows(rows) => match &plan.select {
             None => rows_outcome(rows, plan),
             Some(_) => Box::pin(listed::shape(Listed::rows(rows), plan, deadline)).await,
@@ -87,6 +78,21 @@ pub async fn shape(reply: Reply, plan: &OutputPlan, deadline: Instant) -> Result
             Ok(Outcome::new(vec![Content::Blob { data, mime }]))
         }
     }
+}
+
+/// A JSON text that is the result, byte for byte.
+fn passed(text: String) -> Outcome {
+    let content = vec![Content::Text(text.clone())];
+    Outcome { content, structured: Some(text), ..Outcome::default() }
+}
+
+/// What a program made, as it wrote it where nothing else is to be done with it.
+fn selected(text: String, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
+    // A single text is read without its quotes.
+    if plan.leaves() && text.len() <= plan.max_bytes && !text.starts_with('"') {
+        return Ok(passed(text));
+    }
+    value_outcome(redacted(parse(&text)?, plan), plan)
 }
 
 /// What the configuration itself holds is checked, and otherwise left alone.

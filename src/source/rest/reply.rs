@@ -7,7 +7,7 @@ use super::config::RestOpConfig;
 use super::plan::{Method, RestOp};
 use super::table;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
-use crate::output::Reply;
+use crate::output::{Reply, deeper_than, sound};
 use crate::params::{Arguments, Scope};
 use crate::source::http::{self, Answer};
 use crate::source::mask::Mask;
@@ -209,8 +209,10 @@ fn content(answer: Answer, method: Method, max_rows: usize, mask: &Mask) -> Resu
             let detail = mask.excerpt(text.as_bytes());
             Err(SourceError::BadReply { reason: "an HTML page instead of data", detail })
         }
+        _ if (is_json || kind.is_empty()) && sound(&text, MAX_DEPTH) => Ok(Reply::Json(text)),
+        // It says what is wrong.
         _ if is_json => match valid() {
-            Ok(()) if depth(&text) > MAX_DEPTH => {
+            Ok(()) if deeper_than(&text, MAX_DEPTH) => {
                 let detail = format!("more than {MAX_DEPTH} levels");
                 Err(SourceError::BadReply { reason: "JSON that is too deeply nested", detail })
             }
@@ -222,26 +224,7 @@ fn content(answer: Answer, method: Method, max_rows: usize, mask: &Mask) -> Resu
         "text/csv" if !headless => table::csv(&text, max_rows).map(Reply::Rows),
         "text/xml" | "application/xml" => table::xml(&text).map(Reply::Value),
         _ if kind.ends_with("+xml") && !kind.starts_with("image/") => table::xml(&text).map(Reply::Value),
-        "" if valid().is_ok() && depth(&text) <= MAX_DEPTH => Ok(Reply::Json(text)),
+        "" if valid().is_ok() && !deeper_than(&text, MAX_DEPTH) => Ok(Reply::Json(text)),
         _ => Ok(Reply::Text { text, mime: (!kind.is_empty()).then(|| kind.to_owned()) }),
     }
-}
-
-/// How deeply lists and objects stand in each other in valid JSON.
-fn depth(json: &str) -> usize {
-    let (mut deepest, mut now, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_text,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                now += 1;
-                deepest = deepest.max(now);
-            }
-            b']' | b'}' if !in_text => now = now.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
