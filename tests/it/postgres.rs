@@ -342,7 +342,7 @@ async fn a_statement_ends_on_the_server_with_its_deadline_and_its_client() {
     let Some(mut own) = Own::open("ends", "").await else { return };
     let slow = |mark: &str| json!({ "source": "db", "query": format!("SELECT pg_sleep(30) AS {mark}") });
     let config = json!({
-        "sources": { "db": { "sql": { "url": own.url, "pool": { "max": 1 } } } },
+        "sources": { "db": { "sql": { "url": own.url, "pool": { "max": 1, "acquire_timeout": "15s" } } } },
         "tools": {
             "late": { "description": "D.", "sql": slow("late_one"), "policy": { "timeout": "700ms" } },
             "left": { "description": "D.", "sql": slow("left_one") },

@@ -23,6 +23,8 @@ async fn a_statement_ends_on_the_server_with_its_deadline_and_its_client() {
     for tool in ["late", "busy", "write"] {
         config["tools"][tool]["policy"] = json!({ "timeout": "700ms" });
     }
+    // The connection of a statement that was killed is made anew.
+    config["sources"]["db"]["sql"]["pool"]["acquire_timeout"] = json!("15s");
     let gateway = Gateway::start(&config.to_string()).await;
     for tool in ["late", "busy", "write"] {
         assert!(failure(&gateway.call(tool, json!({})).await).contains("within 700ms"), "{tool}");

@@ -50,6 +50,8 @@ pub enum Step {
     Wait(Duration),
     /// Goes on when the gate is open.
     Gate(Gate),
+    /// Counts down.
+    Leave(Arc<AtomicUsize>),
     /// One byte at a time.
     Drip(Vec<u8>, Duration),
     /// Never goes on.
@@ -65,7 +67,7 @@ impl Step {
         match self {
             Self::Send(bytes) | Self::Drip(bytes, _) => bytes.len(),
             Self::Repeat(bytes, times) => bytes.len() * times,
-            Self::Wait(_) | Self::Gate(_) | Self::Hang | Self::Close | Self::Reset => 0,
+            Self::Wait(_) | Self::Gate(_) | Self::Leave(_) | Self::Hang | Self::Close | Self::Reset => 0,
         }
     }
 }
@@ -212,6 +214,7 @@ pub(super) async fn play(stream: &mut TcpStream, step: &Step) -> std::io::Result
         }
         Step::Wait(time) => tokio::time::sleep(*time).await,
         Step::Gate(gate) => gate.is_open().await,
+        Step::Leave(number) => drop(number.fetch_sub(1, Ordering::SeqCst)),
         Step::Drip(bytes, pause) => {
             for byte in bytes {
                 send(stream, &[*byte]).await?;
