@@ -27,7 +27,7 @@ impl Stop {
         let mut stop = self.0.clone();
         async move {
             if stop.wait_for(|asked| *asked).await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

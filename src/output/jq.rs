@@ -202,9 +202,11 @@ impl Drop for Leaving {
 type Modules<'s> = jaq_core::load::Modules<&'s str, ()>;
 type Failure = (Option<String>, String);
 
+type InUse = BTreeMap<Arc<str>, Weak<Filter<JustLut<Held>>>>;
+
 /// Programs in use, by their text: routes that say the same share one, and so does the configuration after a reload with the one
 /// before it.
-static IN_USE: Mutex<BTreeMap<Arc<str>, Weak<Filter<JustLut<Held>>>>> = Mutex::new(BTreeMap::new());
+static IN_USE: Mutex<InUse> = Mutex::new(BTreeMap::new());
 
 fn shared(text: &str) -> Result<Jq, Failure> {
     // Each change of it is one operation.

@@ -34,13 +34,15 @@ const REFUSED: [&str; 12] = [
 pub(super) type Call<'s> = (&'s str, usize);
 type Native = Fun<JustLut<Held>>;
 type Made = fn() -> Vec<Native>;
+/// The name of a native function, and how it takes its arguments.
+type Named = (&'static str, Box<[Bind]>);
 
 /// The functions as they are written, for programs as they are written.
 pub(super) static PLAIN: LazyLock<Library> = LazyLock::new(|| Library::new(|def| def));
 /// The same, asking wherever they can go round.
 pub(super) static ASKING: LazyLock<Library> = LazyLock::new(|| Library::new(fuel::definition));
 /// The native functions by what makes them: each is made with all of its kind, and cannot be copied.
-static NATIVES: LazyLock<[(Made, Vec<(&'static str, Box<[Bind]>)>); 3]> = LazyLock::new(|| {
+static NATIVES: LazyLock<[(Made, Vec<Named>); 3]> = LazyLock::new(|| {
     let kinds: [Made; 3] = [|| jaq_core::funs().collect(), || jaq_std::funs().collect(), natives::functions];
     kinds.map(|made| {
         let known = made().into_iter().filter(|native| !REFUSED.contains(&native.0));
@@ -147,7 +149,9 @@ fn term<'s>(program: &Term<&'s str>, found: &mut HashSet<Call<'s>>) {
         Term::Obj(members) => {
             for (key, value) in members {
                 term(key, found);
-                value.iter().for_each(|t| term(t, found));
+                if let Some(t) = value {
+                    term(t, found);
+                }
             }
         }
         Term::Neg(t) | Term::Label(_, t) => term(t, found),
@@ -161,26 +165,36 @@ fn term<'s>(program: &Term<&'s str>, found: &mut HashSet<Call<'s>>) {
         Term::Fold(_, over, names, args) => {
             term(over, found);
             pattern(names, found);
-            args.iter().for_each(|t| term(t, found));
+            for t in args {
+                term(t, found);
+            }
         }
         Term::TryCatch(t, catch) => {
             term(t, found);
-            catch.iter().for_each(|t| term(t, found));
+            if let Some(t) = catch {
+                term(t, found);
+            }
         }
         Term::IfThenElse(cases, otherwise) => {
             for (condition, then) in cases {
                 term(condition, found);
                 term(then, found);
             }
-            otherwise.iter().for_each(|t| term(t, found));
+            if let Some(t) = otherwise {
+                term(t, found);
+            }
         }
         Term::Def(defs, t) => {
-            defs.iter().for_each(|def| term(&def.body, found));
+            for def in defs {
+                term(&def.body, found);
+            }
             term(t, found);
         }
         Term::Call(name, args) => {
             found.insert((name, args.len()));
-            args.iter().for_each(|t| term(t, found));
+            for t in args {
+                term(t, found);
+            }
         }
         Term::Path(of, path) => {
             term(of, found);

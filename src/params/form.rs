@@ -55,7 +55,7 @@ pub fn compile_form(
             map.insert("properties".to_owned(), Value::Object(serde_json::Map::new()));
         }
     }
-    validator(schema, owner).ok()
+    validator(&schema, owner).ok()
 }
 
 fn check(name: &Spanned<String>, field: &ParamConfig, diagnostics: &mut Diagnostics) {

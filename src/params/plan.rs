@@ -229,7 +229,7 @@ pub fn compile(
     if !sound {
         return None;
     }
-    let schema = match validator(Value::Object(schema), owner) {
+    let schema = match validator(&Value::Object(schema), owner) {
         Ok(schema) => schema,
         Err((message, path)) => {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -273,7 +273,7 @@ pub fn compile_verbatim(
         })
         .collect();
     let closed = value.get("additionalProperties") == Some(&json!(false));
-    match validator(value, owner) {
+    match validator(&value, owner) {
         Ok(schema) => Some(ParamsPlan { params, schema, closed }),
         Err((message, path)) => {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -347,7 +347,7 @@ fn from_caller(
         diagnostics.push(Diagnostic::error("bad-caller-field", message).at(from.span, "").help(help));
         return None;
     };
-    match validator(Value::Object(schema.clone()), &format!("`{}`", name.value)) {
+    match validator(&Value::Object(schema.clone()), &format!("`{}`", name.value)) {
         Ok(schema) => Some(CallerParam { field, schema }),
         Err((message, _)) => {
             diagnostics.push(Diagnostic::error("bad-schema", message).at(name.span, ""));
@@ -419,13 +419,13 @@ fn check_defaults(config: &Entries<ParamConfig>, params: &[Param], diagnostics: 
 
 /// Compiles a schema; references out of the document, and schemas too large to be meant, are refused with a sentence and
 /// the path of what is wrong.
-pub(super) fn validator(value: Value, owner: &str) -> Result<InputSchema, (String, Vec<String>)> {
+pub(super) fn validator(value: &Value, owner: &str) -> Result<InputSchema, (String, Vec<String>)> {
     let mut path = Vec::new();
-    if let Err(why) = bounded(&value, &mut path, &mut 0) {
+    if let Err(why) = bounded(value, &mut path, &mut 0) {
         return Err((format!("the schema of {owner} {why}"), path));
     }
-    match shared::validator(&value) {
-        Ok(validator) => match serde_json::value::to_raw_value(&value) {
+    match shared::validator(value) {
+        Ok(validator) => match serde_json::value::to_raw_value(value) {
             Ok(text) => Ok(InputSchema { text, validator }),
             Err(error) => Err((format!("the schema of {owner} cannot be written: {error}"), Vec::new())),
         },

@@ -325,6 +325,7 @@ struct ToolEntry<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the four hints of the protocol")]
 struct Hints<'a> {
     /// Clients of 2025-03-26 look for it here only.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -85,7 +85,7 @@ fn selections(old: &OutputPlan, new: &OutputPlan, read: bool, notes: &mut Notes)
         (old, new) if old == new => {}
         _ if said => notes.compatible(format!("{CHANGED}: look at what its clients read")),
         (None, _) => {
-            notes.breaking("only a selection of the reply is given now: look at what its clients read")
+            notes.breaking("only a selection of the reply is given now: look at what its clients read");
         }
         (_, None) => {
             notes.breaking("the whole reply is given instead of a selection: look at what its clients read");

@@ -91,7 +91,7 @@ pub enum OpPlan {
     /// A search.
     Vector(String, Arc<VectorOp>),
     /// Content of its own.
-    Fixed(Fixed),
+    Fixed(Arc<Fixed>),
 }
 
 /// A live source.
@@ -115,7 +115,7 @@ pub enum Backend {
     /// A search.
     Vector(Arc<Vector>, Arc<VectorOp>),
     /// Content of its own.
-    Fixed(Fixed),
+    Fixed(Arc<Fixed>),
 }
 
 /// Says that exactly one kind is wanted where none or several were written.
@@ -183,7 +183,9 @@ pub fn compile_op(
             let mut cx = OpCx { scope, source_at: at, diagnostics };
             Some(OpPlan::Vector(op.source.value.clone(), Arc::new(Vector::compile_op(op, plan, &mut cx)?)))
         }
-        (None, None, None, Some(op)) => Fixed::compile(op, owner_at, scope, diagnostics).map(OpPlan::Fixed),
+        (None, None, None, Some(op)) => {
+            Fixed::compile(op, owner_at, scope, diagnostics).map(|fixed| OpPlan::Fixed(Arc::new(fixed)))
+        }
         (rest, sql, vector, fixed) => {
             let written = [
                 rest.is_some().then_some("rest"),
@@ -343,7 +345,7 @@ impl OpPlan {
 
     /// Whether it says something of its own while it runs.
     #[must_use]
-    pub const fn talks(&self) -> bool {
+    pub fn talks(&self) -> bool {
         matches!(self, Self::Fixed(fixed) if fixed.talks())
     }
 
@@ -371,13 +373,13 @@ impl OpPlan {
     /// What it tells every client that listens.
     pub fn announces(&self) -> impl Iterator<Item = &Change> {
         let fixed = if let Self::Fixed(fixed) = self { Some(fixed) } else { None };
-        fixed.into_iter().flat_map(Fixed::announces)
+        fixed.into_iter().flat_map(|fixed| fixed.announces())
     }
 
     /// The names of the questions it asks.
     pub fn questions(&self) -> impl Iterator<Item = &str> {
         let fixed = if let Self::Fixed(fixed) = self { Some(fixed) } else { None };
-        fixed.into_iter().flat_map(Fixed::questions)
+        fixed.into_iter().flat_map(|fixed| fixed.questions())
     }
 
     /// The JSON Schema of what it gives, where the kind knows it.
