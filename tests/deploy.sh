@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
 # Checks what deploy/ has: the manifests against the schemas of Kubernetes, the unit by systemd, the compose file by its own program; the
-# last two where they are installed. The configurations inside are checked by tests/it/service.rs.
+# last two where they are installed. The configurations inside are checked by tests/it/service.rs. Of the Dockerfile it checks that its
+# first build finds all that Cargo.toml names.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../deploy"
 
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/image"
+cp ../Cargo.toml ../Cargo.lock "$folder/image"
+# The first command of the Dockerfile, up to its build.
+layer=$(sed -n '/^RUN /,/cargo build/p' ../Dockerfile | sed '/cargo build/q' | sed -e 's/^RUN //' -e 's/\\$//' -e 's/cargo build.*/true/')
+(cd "$folder/image" && eval "$(tr '\n' ' ' <<<"$layer")" && cargo fetch --quiet --locked)
+
 kubernetes-validate --strict --quiet -k 1.33 kubernetes/*.yaml
 
 if command -v systemd-analyze >/dev/null; then
-  folder=$(mktemp -d)
-  trap 'rm -rf "$folder"' EXIT
   # The program need not be installed; and systemd before 253 knows a reload by its command only.
   kind=notify-reload
   [ "$(systemd-analyze --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')" -ge 253 ] || kind=notify
