@@ -3,6 +3,7 @@
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 # Dependencies alone first: this layer is used again until one of them changes. Empty files stand for all that Cargo.toml names.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests benches/ratios \
  && touch src/lib.rs tests/left_out.rs benches/key_timing.rs benches/ratios/main.rs \
