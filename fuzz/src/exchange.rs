@@ -68,6 +68,7 @@ pub fn hold(headers: Option<&HeaderMap>, body: &[u8]) {
     match answer {
         Answer::Accepted => assert!(is_silent(&message, era), "a request without an answer"),
         Answer::Reply { status, body, .. } => {
+            let body = body.into_vec();
             // What answers a response answers no request.
             laws::reply(&body, message.id.as_deref().filter(|_| message.method.is_some()));
             replied(status, &body, era, &tree, headers);

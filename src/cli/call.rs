@@ -80,7 +80,7 @@ impl Call {
             Err(refusal) => refusal,
         };
         match answer {
-            Answer::Reply { body, .. } => serde_json::from_slice(&body).unwrap_or_default(),
+            Answer::Reply { body, .. } => serde_json::from_slice(&body.into_vec()).unwrap_or_default(),
             Answer::Accepted => Value::Null,
         }
     }

@@ -24,7 +24,8 @@ pub(super) fn batch<'a>(bytes: &'a [u8], version: Option<&str>) -> Option<Result
     if !is_batch(bytes) || !version.is_none_or(|v| VERSIONS.contains(&v)) {
         return None;
     }
-    let refuse = |error: RpcError| Answer::Reply { status: 400, body: error.body(None), retry_after: None };
+    let refuse =
+        |error: RpcError| Answer::Reply { status: 400, body: error.body(None).into(), retry_after: None };
     Some(match serde_json::from_slice::<Vec<&RawValue>>(bytes) {
         Err(error) => Err(refuse(RpcError::parse(format!("not JSON: {error}")))),
         Ok(messages) if messages.is_empty() => Err(refuse(RpcError::invalid_request("the batch is empty"))),
@@ -63,7 +64,7 @@ impl Batch<'_> {
                 Err(refusal) => refusal,
             };
             if let Answer::Reply { body, .. } = answer {
-                bodies.push(body);
+                bodies.push(body.into_vec());
             }
         }
         if bodies.is_empty() {
@@ -72,6 +73,6 @@ impl Batch<'_> {
         let mut body = b"[".to_vec();
         body.extend(bodies.join(&b','));
         body.push(b']');
-        Answer::Reply { status: 200, body, retry_after: None }
+        Answer::Reply { status: 200, body: body.into(), retry_after: None }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Answer, Era, RpcError};
+use super::{Answer, Era, Pieces, RpcError};
 use crate::talk::Level;
 
 /// The longest id that is echoed.
@@ -255,7 +255,7 @@ pub fn is_batch(bytes: &[u8]) -> bool {
 /// readable id is echoed.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Answer> {
     let refuse = |error: RpcError, id: Option<&str>| {
-        let body = error.body(id);
+        let body = error.body(id).into();
         Answer::Reply { status: 400, body, retry_after: None }
     };
     let text =
@@ -282,7 +282,7 @@ fn sound(whole: Whole<'_>) -> Option<Message<'_>> {
 /// Parses one message step by step, so that whatever is wrong with it has its own answer.
 fn slowly(text: &str) -> Result<Message<'_>, Answer> {
     let refuse = |error: RpcError, id: Option<&str>| {
-        let body = error.body(id);
+        let body = error.body(id).into();
         Answer::Reply { status: 400, body, retry_after: None }
     };
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| {
@@ -339,14 +339,8 @@ fn is_text(json: &str) -> bool {
 }
 
 /// A response that carries a result.
-pub(super) fn response(id: &str, result: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(result.len() + id.len() + 36);
-    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    out.extend_from_slice(id.as_bytes());
-    out.extend_from_slice(b",\"result\":");
-    out.extend_from_slice(result);
-    out.push(b'}');
-    out
+pub(super) fn response(id: &str, result: Pieces) -> Pieces {
+    result.within(&[b"{\"jsonrpc\":\"2.0\",\"id\":", id.as_bytes(), b",\"result\":"], b'}')
 }
 
 impl RpcError {
@@ -374,7 +368,7 @@ impl RpcError {
             Era::Legacy if self.retry_after.is_some() => self.status,
             Era::Legacy => 200,
         };
-        Answer::Reply { status, body: self.body(id), retry_after: self.retry_after }
+        Answer::Reply { status, body: self.body(id).into(), retry_after: self.retry_after }
     }
 }
 
@@ -387,7 +381,8 @@ mod tests {
             Ok(_) => 0,
             Err(Answer::Reply { status, body, .. }) => {
                 assert_eq!(status, 400);
-                serde_json::from_slice::<serde_json::Value>(&body).unwrap()["error"]["code"].as_i64().unwrap()
+                let body: serde_json::Value = serde_json::from_slice(&body.into_vec()).unwrap();
+                body["error"]["code"].as_i64().unwrap()
             }
             Err(Answer::Accepted) => 1,
         }

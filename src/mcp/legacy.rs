@@ -3,15 +3,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Era, LEGACY, Message, RpcError, jsonrpc, method, resources};
+use super::{Context, Era, LEGACY, Message, Pieces, RpcError, jsonrpc, method, resources};
 use crate::talk::Capabilities;
 
 /// Answers a legacy request.
-pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Pieces, RpcError> {
     let has_resources = cx.live.plan.catalog.legacy.resources.is_some();
     match name {
-        "initialize" => initialize(message, cx),
-        "ping" => Ok(b"{}".to_vec()),
+        "initialize" => initialize(message, cx).map(Pieces::from),
+        "ping" => Ok(b"{}".to_vec().into()),
         // Taken whether anything is logged or not: clients of this era set it unasked and give up on an error.
         "logging/setLevel" => {
             let level = message.params.level.and_then(jsonrpc::level);
@@ -19,7 +19,7 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
             if let Some(session) = cx.session {
                 session.set_level(level);
             }
-            Ok(b"{}".to_vec())
+            Ok(b"{}".to_vec().into())
         }
         "resources/subscribe" | "resources/unsubscribe" if has_resources => {
             let uri = method::required(message.params.uri, "uri")?;
@@ -31,7 +31,7 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
                 Some(session) => session.unwatch(&uri),
                 None => {}
             }
-            Ok(b"{}".to_vec())
+            Ok(b"{}".to_vec().into())
         }
         _ => method::shared(name, &message.params, Era::Legacy, cx)
             .await

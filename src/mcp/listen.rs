@@ -149,6 +149,6 @@ impl Listen {
             let Some(hearer) = who.now().await else { break };
             ready.extend(news::changes(&heard, &filter.lists, &filter.resources, &hearer));
         }
-        Answer::Reply { status: 200, body: jsonrpc::response(&id, result.as_bytes()), retry_after: None }
+        Answer::Reply { status: 200, body: jsonrpc::response(&id, result.into()), retry_after: None }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Context, Era, Params, RpcError, completion, jsonrpc, prompts, resources, status, tools};
+use super::{Context, Era, Params, Pieces, RpcError, completion, jsonrpc, prompts, resources, status, tools};
 use crate::call::{self, RequestId, Talk};
 use crate::live::Live;
 use crate::output::Cached;
@@ -47,7 +47,7 @@ pub(super) async fn shared(
     params: &Params<'_>,
     era: Era,
     cx: &Context<'_>,
-) -> Option<Result<Vec<u8>, RpcError>> {
+) -> Option<Result<Pieces, RpcError>> {
     let catalog = &cx.live.plan.catalog;
     let lists = match era {
         Era::Modern => &catalog.modern,
@@ -58,15 +58,17 @@ pub(super) async fn shared(
         "resources/list" => Member::Resources,
         "resources/templates/list" => Member::Templates,
         "prompts/list" => Member::Prompts,
-        "tools/call" if lists.tools.is_some() => return Some(tools::call(params, era, cx).await),
+        "tools/call" if lists.tools.is_some() => {
+            return Some(tools::call(params, era, cx).await.map(Pieces::from));
+        }
         "resources/read" if lists.resources.is_some() => {
-            return Some(Box::pin(resources::read(params, era, cx)).await);
+            return Some(Box::pin(resources::read(params, era, cx)).await.map(Pieces::from));
         }
         "prompts/get" if lists.prompts.is_some() => {
-            return Some(Box::pin(prompts::get(params, era, cx)).await);
+            return Some(Box::pin(prompts::get(params, era, cx)).await.map(Pieces::from));
         }
         "completion/complete" if catalog.capabilities.get("completions").is_some() => {
-            return Some(Box::pin(completion::complete(params, era, cx)).await);
+            return Some(Box::pin(completion::complete(params, era, cx)).await.map(Pieces::from));
         }
         _ => return None,
     };
@@ -76,7 +78,8 @@ pub(super) async fn shared(
         let seen = catalog.seen(member, era == Era::Modern, &cx.caller, status);
         let page = page(seen.as_ref().unwrap_or(whole), params)?;
         let brief = era == Era::Modern && cx.live.has_just_changed();
-        Ok(if brief { catalog.briefly(page) } else { page.to_vec() })
+        let tail = if brief { catalog.brief_tail() } else { page.tail().to_owned() };
+        Ok(Pieces::sharing(page.start(), &(tail + "}")))
     }))
 }
 

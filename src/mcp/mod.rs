@@ -15,6 +15,7 @@ mod listen;
 mod method;
 mod modern;
 mod news;
+mod pieces;
 mod prompts;
 mod resources;
 mod session;
@@ -30,6 +31,7 @@ pub use headers::{Headers, Malformed};
 pub use jsonrpc::{Message, Meta, Params, is_batch, parse};
 pub use listen::Listen;
 pub use news::{Hearer, Listener};
+pub use pieces::Pieces;
 pub use session::{Begin, Session, SessionStream};
 pub use states::random_text;
 pub use talking::{Outlet, may_talk};
@@ -71,7 +73,7 @@ pub enum Answer {
         /// HTTP status.
         status: u16,
         /// One JSON object without line breaks.
-        body: Vec<u8>,
+        body: Pieces,
         /// After how many seconds another try can pass.
         retry_after: Option<u64>,
     },
@@ -264,7 +266,7 @@ async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
         traced::end(span, result.as_ref().err());
     }
     match result {
-        Ok(result) => Answer::Reply { status: 200, body: jsonrpc::response(id, &result), retry_after: None },
+        Ok(result) => Answer::Reply { status: 200, body: jsonrpc::response(id, result), retry_after: None },
         Err(error) => error.answer(Some(id), era),
     }
 }
@@ -297,7 +299,7 @@ mod tests {
     async fn a_message_whose_work_panics_is_answered_with_an_error_and_those_beside_it_as_ever() {
         let slow = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            Answer::Reply { status: 200, body: b"{}".to_vec(), retry_after: None }
+            Answer::Reply { status: 200, body: b"{}".to_vec().into(), retry_after: None }
         };
         let failing = async {
             tokio::task::yield_now().await;
@@ -310,7 +312,7 @@ mod tests {
         );
         assert!(matches!(good, Answer::Reply { status: 200, .. }), "{good:?}");
         let Answer::Reply { body, .. } = bad else { panic!("{bad:?}") };
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body.into_vec()).unwrap();
         assert_eq!((&body["id"], &body["error"]["code"]), (&"two".into(), &(-32603).into()), "{body}");
         assert!(!body.to_string().contains("wanted here"), "{body}");
     }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::listen::{self, Listen};
-use super::{Context, Era, MODERN, Message, RpcError, headers, jsonrpc, method, news};
+use super::{Context, Era, MODERN, Message, Pieces, RpcError, headers, jsonrpc, method, news};
 
 /// Answers a modern request.
-pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
+pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Pieces, RpcError> {
     check(name, message, cx)?;
     if name == "server/discover" {
-        return Ok(discover(cx));
+        return Ok(discover(cx).into());
     }
     if name == "subscriptions/listen" && hears(&cx.live.plan.catalog.capabilities) {
         // The transports take it to `listen` where they have a stream.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::frozen::{self, Index};
-use super::{IconPlan, List, ListedPlan, Page, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan};
+use super::{IconPlan, List, ListedPlan, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan};
 use crate::caller::Caller;
 use crate::policy::{RouteAuthPlan, Viewer};
 
@@ -207,10 +207,10 @@ impl Catalog {
         catalog
     }
 
-    /// A page of a modern list, to be kept for a second at the most.
+    /// The end of a page of a modern list that may be kept for a second at the most.
     #[must_use]
-    pub fn briefly(&self, page: Page<'_>) -> Vec<u8> {
-        page.ending(&self.tail(&self.brief))
+    pub fn brief_tail(&self) -> String {
+        self.tail(&self.brief)
     }
 
     /// The end of a page of a modern list.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 
 /// The results of a list method, page by page, each a whole JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,29 +18,29 @@ pub struct List {
 /// The entries page by page, as JSON objects that are open: they may end in several ways.
 #[derive(Debug, PartialEq, Eq)]
 struct Pages {
-    first: Box<str>,
+    first: Bytes,
     /// The other pages by their cursors.
-    others: HashMap<String, Box<str>>,
+    others: HashMap<String, Bytes>,
 }
 
 /// One page, a whole JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page<'a> {
-    start: &'a str,
+    start: &'a Bytes,
     tail: &'a str,
 }
 
-impl Page<'_> {
-    /// The object.
+impl<'a> Page<'a> {
+    /// The object, up to what comes behind the entries.
     #[must_use]
-    pub fn to_vec(self) -> Vec<u8> {
-        self.ending(self.tail)
+    pub fn start(self) -> &'a Bytes {
+        self.start
     }
 
-    /// The same with another end: more members, with a comma before each.
+    /// More members, with a comma before each; the brace that closes the object is not among them.
     #[must_use]
-    pub fn ending(self, tail: &str) -> Vec<u8> {
-        [self.start, tail, "}"].concat().into_bytes()
+    pub fn tail(self) -> &'a str {
+        self.tail
     }
 }
 
@@ -74,7 +75,9 @@ impl Pages {
         let page = |number: usize, entries: &[String], last: bool| {
             let next =
                 if last { String::new() } else { format!(",\"nextCursor\":\"{}\"", cursor(number + 1)) };
-            format!("{{\"{member}\":[{}]{next}", entries.join(",")).into_boxed_str()
+            Bytes::from(
+                format!("{{\"{member}\":[{}]{next}", entries.join(",")).into_bytes().into_boxed_slice(),
+            )
         };
         let mut chunks = entries.chunks(per_page).enumerate().peekable();
         let (_, start) = chunks.next().unwrap_or_default();
@@ -100,6 +103,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    impl Page<'_> {
+        fn to_vec(self) -> Vec<u8> {
+            [self.start, self.tail.as_bytes(), b"}"].concat()
+        }
+    }
 
     fn entries(count: usize) -> Vec<String> {
         (0..count).map(|n| format!("{{\"name\":\"n{n}\"}}")).collect()

@@ -1,13 +1,12 @@
 //! What browsers ask before a page may read our answers (the Fetch standard's CORS protocol), for origins that may call anyway.
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::guard;
 use super::http::Reply;
 use super::stream::Body;
+use super::whole::Whole;
 use crate::plan::ServerPlan;
 
 /// How long a browser may keep the answer to its question.
@@ -23,7 +22,7 @@ pub(super) fn reader(headers: &HeaderMap, plan: &ServerPlan) -> Option<HeaderVal
 pub(super) fn preflight(headers: &HeaderMap, plan: &ServerPlan) -> Option<Reply> {
     headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
     let origin = reader(headers, plan)?;
-    let mut reply = Response::new(Body::Left(Full::new(Bytes::new())));
+    let mut reply = Response::new(Body::Left(Whole::default()));
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let out = reply.headers_mut();
     out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -11,9 +9,10 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use super::pace::Exchange;
 use super::peer::Peer;
 use super::stream::Body;
+use super::whole::Whole;
 use super::{Server, admin, auth, cors, endpoint, guard, metadata, status};
 use crate::live::Live;
-use crate::mcp::{Answer, Headers, Malformed, RpcError};
+use crate::mcp::{Answer, Headers, Malformed, Pieces, RpcError};
 
 pub(super) type Reply = Response<Body>;
 
@@ -116,8 +115,8 @@ pub(super) async fn health(request: &Request<Incoming>, known: bool, server: &Se
     plain(request.method(), status, report)
 }
 
-pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Body::Left(Full::new(body.into())));
+pub(super) fn json(status: StatusCode, body: impl Into<Pieces>) -> Reply {
+    let mut reply = Response::new(Body::Left(Whole::from(body.into())));
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
@@ -159,7 +158,7 @@ pub(super) fn reply(answer: Answer) -> Reply {
 
 /// A reply without a body.
 pub(super) fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Body::Left(Full::default()));
+    let mut reply = Response::new(Body::Left(Whole::default()));
     *reply.status_mut() = status;
     reply
 }

@@ -19,6 +19,7 @@ mod status;
 pub mod stdio;
 mod stream;
 mod turns;
+mod whole;
 
 pub use accept::{Server, run};
 pub use pace::Limits;

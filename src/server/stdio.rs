@@ -180,7 +180,7 @@ async fn take(
         // What later lines build on is done before they are read.
         Ok(message) if message.id.is_none() || message.method.as_deref().is_none_or(settles) => {
             if let Answer::Reply { body, .. } = client.process(&line).await {
-                return client.answers.send(body).await.is_ok();
+                return client.answers.send(body.into_vec()).await.is_ok();
             }
         }
         parsed => {
@@ -219,7 +219,7 @@ fn start(
     let task = tasks.spawn(async move {
         let _place = place;
         if let (Answer::Reply { body, .. }, false) = running.await {
-            let _ = answers.send(body).await;
+            let _ = answers.send(body.into_vec()).await;
         }
     });
     begin.with(task);

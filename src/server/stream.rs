@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use http_body_util::{Either, Full, StreamBody};
+use http_body_util::{Either, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -19,6 +19,7 @@ use super::Server;
 use super::http::{self, Reply};
 use super::sessions::Sessions;
 use super::standing::Standing;
+use super::whole::Whole;
 use crate::mcp::{Answer, Listener as _, RpcError, Session, SessionStream};
 use crate::talk::Listening;
 
@@ -28,7 +29,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const ALIVE: &[u8] = b": alive\n\n";
 
 /// The body of a reply: bytes that are there, or events as they come.
-pub(super) type Body = Either<Full<Bytes>, StreamBody<Events>>;
+pub(super) type Body = Either<Whole, StreamBody<Events>>;
 type Events = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 
 /// A running request.
@@ -58,7 +59,7 @@ pub(super) fn detached(task: JoinHandle<Answer>) -> Running {
             Err(error) if error.is_cancelled() => Answer::Accepted,
             Err(_) => {
                 let error = RpcError::internal("this server failed on its side");
-                Answer::Reply { status: 200, body: error.body(None), retry_after: None }
+                Answer::Reply { status: 200, body: error.body(None).into(), retry_after: None }
             }
         }
     })
@@ -185,7 +186,7 @@ impl State {
             return Some(event(&message));
         }
         self.running = None;
-        Some(event(&body))
+        Some(event(&body.into_vec()))
     }
 }
 

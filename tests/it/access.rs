@@ -300,7 +300,7 @@ async fn over_stdio_scopes_are_there_and_conditions_are_asked() {
         let Answer::Reply { body, .. } = mcp::answer_bytes(text.as_bytes(), None, &cx).await else {
             panic!("no answer")
         };
-        serde_json::from_slice::<Value>(&body).unwrap()["result"].clone()
+        serde_json::from_slice::<Value>(&body.into_vec()).unwrap()["result"].clone()
     };
     let list = ask("tools/list", json!({})).await;
     let seen: Vec<&str> =

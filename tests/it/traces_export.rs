@@ -40,6 +40,7 @@ async fn calls(live: &LiveHandle, number: usize) {
         let Answer::Reply { body, .. } = mcp::answer_bytes(text.as_bytes(), None, &cx).await else {
             panic!("no answer")
         };
+        let body = body.into_vec();
         assert!(body.windows(9).any(|w| w == b"\"content\""), "{}", String::from_utf8_lossy(&body));
     }
 }
