@@ -37,6 +37,8 @@ const PROCESSES: usize = 2;
 const HELD: u32 = 900;
 /// What a process may still do after its answer.
 const SETTLE: Duration = Duration::from_millis(500);
+/// After which a connection counts as idle.
+const IDLE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A figure, and what it was made of.
@@ -197,7 +199,7 @@ async fn connections(few: &Path, stand: &Stand) -> Result<Figure> {
     tokio::time::sleep(SETTLE).await;
     let before = mib(server.resident_kib()?);
     let held = load::hold(server.address, &works::list(), HELD as usize).await?;
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(IDLE).await;
     let more = mib(server.resident_kib()?) - before;
     drop(held);
     let measured = more * 1000.0 / f64::from(HELD);

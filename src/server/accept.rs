@@ -1,27 +1,21 @@
-//! The accept loop: connections are let in, TLS is spoken, they are served at their client's pace within limits, and drained at the end.
+//! The accept loop: connections are let in, TLS is spoken, they are served, and drained at the end.
 
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::body::Bodies;
-use super::http::{self, Reply};
-use super::pace::{Connections, End, Entered, Exchange, Heard, Limits, Paced};
+use super::conversation::{Spoken, converse};
+use super::http;
+use super::pace::{Connections, Entered, Limits};
 use super::peer::Peer;
 use super::sessions::Sessions;
 use crate::live::{LiveHandle, Tls};
@@ -29,14 +23,6 @@ use crate::mcp::Peers;
 use crate::talk::{News, Places};
 use crate::telemetry::metrics::HttpMeter;
 
-/// Requests of one HTTP/2 connection at the same time.
-const MAX_STREAMS: u32 = 128;
-/// Requests that a client took back before anybody looked at them; beyond, its connection ends (CVE-2023-44487).
-const MAX_RESET: usize = 20;
-/// Streams of a connection that were reset for what the client did wrong on them; beyond, it ends.
-const MAX_FAULTS: usize = 100;
-/// How long an answer to PING may take: it waits behind all that a slow reader has not read yet.
-const ANSWER: Duration = Duration::from_secs(300);
 /// What the system may hold of a connection that it has not sent yet: more would hide for long that a client does not read.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 32 << 10;
@@ -91,7 +77,7 @@ impl Server {
 /// Serves until `shutdown` is done, then lets running requests end, at most `server.http.drain` long.
 pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
     keep_little(&listener);
-    let builder = Arc::new(builder());
+    let spoken = Arc::new(Spoken::both());
     let connections = Connections::new(server.limits.connections, server.connections.clone());
     let (stop, stopping) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -104,15 +90,15 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         };
         let Some((stream, peer, entered)) = accepted else { continue };
         let _ = stream.set_nodelay(true);
-        let (builder, server, stopping) = (builder.clone(), server.clone(), stopping.clone());
+        let (spoken, server, stopping) = (spoken.clone(), server.clone(), stopping.clone());
         tokio::spawn(async move {
             let Some(tls) = server.live.load().tls.clone() else {
-                return serve(stream, Peer::new(peer, None), &entered, &builder, server, stopping).await;
+                return serve(stream, Peer::new(peer, None), &entered, &spoken, server, stopping).await;
             };
             if let Some(stream) = handshake(stream, &tls, &entered, &server.limits, stopping.clone()).await {
                 let peer = Peer::new(peer, stream.get_ref().1.peer_certificates());
                 drop(tls);
-                serve(stream, peer, &entered, &builder, server, stopping).await;
+                serve(stream, peer, &entered, &spoken, server, stopping).await;
             }
         });
     }
@@ -135,29 +121,6 @@ pub(super) fn keep_little(listener: &TcpListener) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = listener;
-}
-
-/// How HTTP is spoken; how long heads may take is not its matter.
-pub(super) fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_buf_size(64 << 10)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(32 << 10)
-        .max_frame_size(16 << 10)
-        .initial_stream_window_size(256 << 10)
-        .initial_connection_window_size(1 << 20)
-        .max_send_buf_size(64 << 10)
-        .max_pending_accept_reset_streams(MAX_RESET)
-        .max_local_error_reset_streams(MAX_FAULTS)
-        .keep_alive_interval(Some(Duration::from_secs(30)))
-        .keep_alive_timeout(ANSWER);
-    builder
 }
 
 /// TLS over a connection, with the certificates that are in use now; nothing if the client does not do its part in time.
@@ -186,7 +149,7 @@ async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     entered: &Entered,
-    builder: &auto::Builder<TokioExecutor>,
+    spoken: &Spoken,
     server: Arc<Server>,
     stopping: watch::Receiver<bool>,
 ) {
@@ -199,65 +162,7 @@ async fn serve(
             reply
         }
     };
-    Box::pin(converse(stream, entered, builder, &limits, stopping, respond)).await;
-}
-
-/// Answers the requests of one connection at its client's pace, until it ends or has to.
-pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    entered: &Entered,
-    builder: &auto::Builder<TokioExecutor>,
-    limits: &Limits,
-    mut stopping: watch::Receiver<bool>,
-    respond: impl Fn(Request<Incoming>, Arc<Exchange>) -> R,
-) {
-    let pace = &entered.pace;
-    let service = service_fn(|request: Request<Incoming>| {
-        let exchange = Arc::new(Exchange::begin(pace, request.version()));
-        // Apart: what stands here is moved twice for each request, and a connection without one holds room for it.
-        let reply = contained(Box::pin(respond(request, exchange.clone())));
-        async move { Ok::<_, std::convert::Infallible>(reply.await.map(|body| Paced::new(body, exchange))) }
-    });
-    let heard = Heard::new(stream, pace.clone());
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(heard), service));
-    let mut stops = false;
-    loop {
-        tokio::select! {
-            biased;
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    debug!(%error, "connection ended with an error");
-                }
-                return;
-            }
-            _ = stopping.wait_for(|stop| *stop), if !stops => {
-                stops = true;
-                if pace.drain() {
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-            end = pace.over(limits) => {
-                debug!(?end, "connection is ended");
-                match end {
-                    End::Idle | End::Part if pace.drain() => connection.as_mut().graceful_shutdown(),
-                    // What still works may end.
-                    End::Part => {}
-                    End::Idle | End::Slow | End::Crowded => return,
-                }
-            }
-        }
-    }
-}
-
-/// The reply of one request, also where that panics: what else runs on the connection goes on. No `async fn`, which would hold the
-/// request's work twice.
-fn contained(reply: impl Future<Output = Reply>) -> impl Future<Output = Reply> {
-    AssertUnwindSafe(reply).catch_unwind().map(|reply| {
-        reply.unwrap_or_else(|_| {
-            error!("a request ended in a panic");
-            http::refuse(StatusCode::INTERNAL_SERVER_ERROR, -32603, "this server failed on its side")
-        })
-    })
+    Box::pin(converse(stream, entered, spoken, &limits, stopping, respond)).await;
 }
 
 /// The next connection, with its place among the open ones.
@@ -273,25 +178,5 @@ pub(super) async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             None
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_request_that_panics_is_answered_and_nothing_is_told_of_it() {
-        let failing = async {
-            tokio::task::yield_now().await;
-            assert_eq!(1, 2, "wanted here");
-            http::empty(StatusCode::ACCEPTED)
-        };
-        let reply = contained(failing).await;
-        assert_eq!(reply.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = http_body_util::BodyExt::collect(reply.into_body()).await.unwrap().to_bytes();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(body["error"]["code"], -32603);
-        assert!(!body.to_string().contains("wanted here"), "{body}");
     }
 }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::conversation::{Spoken, converse};
 use super::http::{self, Reply, refuse};
 use super::pace::Connections;
 use super::peer::Peer;
@@ -48,7 +49,7 @@ fn metrics(method: &Method, server: &Server, live: &Live) -> Reply {
 pub async fn run(listener: TcpListener, server: Arc<Server>) {
     accept::keep_little(&listener);
     let local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let builder = Arc::new(accept::builder().http1_only());
+    let spoken = Arc::new(Spoken::one());
     let places = Connections::new(MAX_CONNECTIONS, Gauge::default());
     // Nobody stops it: it is dropped, and the connections with it.
     let (_running, stopping) = watch::channel(false);
@@ -56,14 +57,14 @@ pub async fn run(listener: TcpListener, server: Arc<Server>) {
     loop {
         while connections.try_join_next().is_some() {}
         let Some((stream, peer, entered)) = accept::accept(&listener, &places).await else { continue };
-        let (builder, server, stopping) = (builder.clone(), server.clone(), stopping.clone());
+        let (spoken, server, stopping) = (spoken.clone(), server.clone(), stopping.clone());
         connections.spawn(async move {
             let limits = server.limits;
             let respond = |request, _| {
                 let server = server.clone();
                 async move { respond(request, peer, local, &server).await }
             };
-            accept::converse(stream, &entered, &builder, &limits, stopping, respond).await;
+            converse(stream, &entered, &spoken, &limits, stopping, respond).await;
         });
     }
 }

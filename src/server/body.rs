@@ -97,7 +97,7 @@ impl Bodies {
                 whole.extend_from_slice(&data);
             }
         }
-        exchange.works();
+        exchange.is_read();
         Ok(if whole.is_empty() { first } else { whole.freeze() })
     }
 

@@ -4,6 +4,7 @@ mod accept;
 pub mod admin;
 mod auth;
 mod body;
+mod conversation;
 mod cors;
 mod endpoint;
 mod guard;

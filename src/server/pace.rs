@@ -2,7 +2,7 @@
 //! ends in order, and where there are too many connections, the one goes whose client has kept it waiting longest.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +12,17 @@ use tokio::time::Instant;
 
 pub(super) use super::paced::{Heard, Paced};
 use super::turns::{State, Turn};
+use crate::memory;
 
 /// What of a reply is handed over at once: a client shows with each piece that it reads.
 pub(super) const PIECE: usize = 16 << 10;
+/// The same over HTTP/1, whose one reply goes to the system as it is, which shows what of it is taken.
+const LARGE_PIECE: usize = 128 << 10;
 /// How long a new connection waits for another one to go, before another one is chosen.
 const MAKING_ROOM: Duration = Duration::from_millis(100);
+/// How many connections have to come to rest within which time, for the system to get back what they held.
+const MANY: usize = 64;
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What clients may take of time and connections.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +65,8 @@ pub(super) enum End {
     Part,
     /// Others want its place.
     Crowded,
+    /// Not the connection: the room that it takes, since there is no request for a while.
+    Quiet,
 }
 
 /// One connection.
@@ -67,13 +75,15 @@ pub(super) struct Pace {
     state: Mutex<State>,
     /// All bytes that the system took for the client.
     written: AtomicU64,
+    /// There are bytes for the client that the system did not take yet.
+    blocked: AtomicBool,
     crowded: Notify,
 }
 
 impl Pace {
     fn new() -> Self {
         let state = Mutex::new(State::new(Instant::now()));
-        Self { state, written: AtomicU64::new(0), crowded: Notify::new() }
+        Self { state, written: AtomicU64::new(0), blocked: AtomicBool::new(false), crowded: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,7 +93,9 @@ impl Pace {
     /// Done when the connection has to end.
     pub(super) async fn over(&self, limits: &Limits) -> End {
         loop {
-            let look = self.state().look(self.written.load(Ordering::Relaxed), limits, Instant::now());
+            let (written, blocked) =
+                (self.written.load(Ordering::Relaxed), self.blocked.load(Ordering::Relaxed));
+            let look = self.state().look((written, blocked), limits, Instant::now());
             let again = match look {
                 Ok(again) => again,
                 Err(end) => return end,
@@ -113,6 +125,7 @@ impl Pace {
     /// Bytes came; between two requests of HTTP/1 they begin a head.
     pub(super) fn heard(&self) {
         let mut state = self.state();
+        state.rests = false;
         if !state.head && !state.multiplexed && state.exchanges.is_empty() {
             (state.head, state.since) = (true, Instant::now());
         }
@@ -124,9 +137,10 @@ impl Pace {
         (state.multiplexed, state.head, state.since) = (true, false, Instant::now());
     }
 
-    /// The system took bytes for the client.
-    pub(super) fn wrote(&self, length: usize) {
-        self.written.fetch_add(length as u64, Ordering::Relaxed);
+    /// The system took bytes for the client, or could not.
+    pub(super) fn wrote(&self, length: Option<usize>) {
+        self.blocked.store(length.is_none(), Ordering::Relaxed);
+        self.written.fetch_add(length.unwrap_or_default() as u64, Ordering::Relaxed);
     }
 }
 
@@ -135,23 +149,35 @@ impl Pace {
 pub(super) struct Exchange {
     pace: Arc<Pace>,
     number: u64,
+    /// What of its reply is handed over at once.
+    pub(super) piece: usize,
 }
 
 impl Exchange {
-    pub(super) fn begin(pace: &Arc<Pace>, version: hyper::Version) -> Self {
+    /// `read` if it has no body.
+    pub(super) fn begin(pace: &Arc<Pace>, version: hyper::Version, read: bool) -> Self {
         let mut state = pace.state();
         let number = state.next;
         state.next += 1;
         state.head = false;
+        state.unread = !read;
         state.multiplexed = version == hyper::Version::HTTP_2;
+        let piece = if state.multiplexed { PIECE } else { LARGE_PIECE };
         state.exchanges.push(Turn { number, waits: None, lost: false });
         drop(state);
-        Self { pace: pace.clone(), number }
+        Self { pace: pace.clone(), number, piece }
     }
 
     /// From now on it is the client's turn.
     pub(super) fn waits(&self) {
         self.pace.state().turn(self.number, Some(Instant::now()));
+    }
+
+    /// Its body was read to the end; from now on it is the gateway's turn.
+    pub(super) fn is_read(&self) {
+        let mut state = self.pace.state();
+        state.unread = false;
+        state.turn(self.number, None);
     }
 
     /// From now on it is the gateway's turn.
@@ -175,12 +201,19 @@ pub(super) struct Connections {
     open: Mutex<(u64, BTreeMap<u64, Arc<Pace>>)>,
     /// How many there are.
     number: Gauge,
+    /// How many came to rest since what is free was given back.
+    rested: AtomicUsize,
 }
 
 impl Connections {
     /// Room for this many; `number` follows how many there are.
     pub(super) fn new(most: usize, number: Gauge) -> Arc<Self> {
-        Arc::new(Self { places: Arc::new(Semaphore::new(most)), open: Mutex::default(), number })
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(most)),
+            open: Mutex::default(),
+            number,
+            rested: AtomicUsize::new(0),
+        })
     }
 
     /// A place for a new connection; if there is none, that of the one whose client has kept it waiting longest.
@@ -241,6 +274,22 @@ pub(super) struct Entered {
     _place: OwnedSemaphorePermit,
 }
 
+impl Entered {
+    /// It holds nothing for a next request any more. Where many do so, the system gets their room back, once a second at the most.
+    pub(super) fn rests(&self) {
+        let connections = &self.connections;
+        if connections.rested.fetch_add(1, Ordering::Relaxed) == 0 {
+            let connections = connections.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SETTLING).await;
+                if connections.rested.swap(0, Ordering::Relaxed) >= MANY {
+                    let _ = tokio::task::spawn_blocking(memory::give_back).await;
+                }
+            });
+        }
+    }
+}
+
 impl Drop for Entered {
     fn drop(&mut self) {
         self.connections.open().1.remove(&self.number);
@@ -258,7 +307,7 @@ mod tests {
         let entered = connections.enter().await.unwrap();
         let limits = Limits::default();
         connections.make_room();
-        let call = Exchange::begin(&entered.pace, hyper::Version::HTTP_11);
+        let call = Exchange::begin(&entered.pace, hyper::Version::HTTP_11, true);
         let over = tokio::time::timeout(MAKING_ROOM, entered.pace.over(&limits)).await;
         assert!(over.is_err(), "{over:?}");
         // It can be chosen again.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hyper::Version;
 use hyper::body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-use super::pace::{Exchange, PIECE, Pace};
+use super::pace::{Exchange, Pace};
 use super::stream::Body;
 
 /// What an HTTP/2 client says first (RFC 9113, section 3.4).
@@ -52,7 +53,7 @@ impl hyper::body::Body for Paced {
             }
         }
         self.exchange.waits();
-        let piece = self.rest.len().min(PIECE);
+        let piece = self.rest.len().min(self.exchange.piece);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
 
@@ -77,11 +78,13 @@ pub(super) struct Heard<S> {
     pace: Arc<Pace>,
     /// How much of the preface came, as long as nothing else did.
     preface: Option<usize>,
+    /// What came before somebody read it.
+    kept: Bytes,
 }
 
 impl<S> Heard<S> {
     pub(super) fn new(stream: S, pace: Arc<Pace>) -> Self {
-        Self { stream, pace, preface: Some(0) }
+        Self { stream, pace, preface: Some(0), kept: Bytes::new() }
     }
 
     /// Bytes came.
@@ -95,10 +98,39 @@ impl<S> Heard<S> {
     }
 
     fn wrote(&self, result: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
-        if let Poll::Ready(Ok(length)) = result {
-            self.pace.wrote(length);
+        match result {
+            Poll::Ready(Ok(length)) => self.pace.wrote(Some(length)),
+            Poll::Pending => self.pace.wrote(None),
+            Poll::Ready(Err(_)) => {}
         }
         result
+    }
+
+    /// Keeps what was read of it already, for who reads it next.
+    pub(super) fn keep(&mut self, read: Bytes) {
+        self.kept = read;
+    }
+}
+
+impl<S: AsyncRead + Unpin> Heard<S> {
+    /// Waits for the first bytes, or the next, which stay to be read: which HTTP they are of, or nothing at the end of the input.
+    pub(super) async fn begin(&mut self) -> std::io::Result<Option<Version>> {
+        let mut bytes = [0; PREFACE.len()];
+        loop {
+            let length = self.stream.read(&mut bytes).await?;
+            let bytes = bytes.get(..length).unwrap_or_default();
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let first = self.preface.is_some();
+            self.heard(bytes);
+            self.kept = [&self.kept, bytes].concat().into();
+            match self.preface {
+                Some(_) => {}
+                None if first && self.kept.starts_with(PREFACE) => return Ok(Some(Version::HTTP_2)),
+                None => return Ok(Some(Version::HTTP_11)),
+            }
+        }
     }
 }
 
@@ -108,6 +140,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if !self.kept.is_empty() {
+            let length = self.kept.len().min(buffer.remaining());
+            buffer.put_slice(&self.kept.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if let Some(bytes @ [_, ..]) = buffer.filled().get(before..) {

@@ -11,6 +11,8 @@ use super::pace::{End, Limits, PIECE};
 const RATE: u64 = 32 << 10;
 /// The most time that is given for what was taken.
 const CREDIT: Duration = Duration::from_secs(320);
+/// After how long without a request a connection gives back what it holds for one.
+const REST: Duration = Duration::from_millis(250);
 /// How long a connection that ends in order may be without a request before it is cut, and how long it may take new ones after one of
 /// its requests was given up.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -24,6 +26,10 @@ pub(super) struct State {
     /// HTTP/2, where bytes come that belong to no request.
     pub(super) multiplexed: bool,
     pub(super) chosen: bool,
+    /// The last request came with a body that was not read to its end.
+    pub(super) unread: bool,
+    /// It holds nothing for a next request.
+    pub(super) rests: bool,
     /// Since when it ends in order.
     pub(super) drains: Option<Instant>,
     /// When a request of it was given up.
@@ -77,6 +83,8 @@ impl State {
             head: true,
             multiplexed: false,
             chosen: false,
+            unread: false,
+            rests: true,
             drains: None,
             given_up: None,
             late: None,
@@ -100,8 +108,14 @@ impl State {
         self.exchanges.iter().filter(|turn| !turn.lost && self.late.is_none_or(|late| turn.number < late))
     }
 
-    /// Why the connection ends now, or when to ask again at the latest.
-    pub(super) fn look(&mut self, written: u64, limits: &Limits, now: Instant) -> Result<Instant, End> {
+    /// Why the connection ends now, or when to ask again at the latest; by what the system took for the client, and whether it took
+    /// less than there was.
+    pub(super) fn look(
+        &mut self,
+        (written, blocked): (u64, bool),
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Instant, End> {
         let waiting = self.held_by().filter(|turn| turn.waits.is_some()).count();
         self.taken.look(written, waiting, now);
         if self.late.is_none() && self.given_up.is_some_and(|at| at + GOODBYE <= now) {
@@ -113,9 +127,20 @@ impl State {
         } else {
             self.with_requests(limits, now)
         }?;
+        if self.may_rest() && !blocked && self.since + REST <= now {
+            self.rests = true;
+            return Err(End::Quiet);
+        }
         // What begins after this look has none of these limits behind it.
-        let soonest = limits.head.min(limits.idle).min(limits.stall).min(GOODBYE);
+        let rest = if self.rests || self.multiplexed { GOODBYE } else { REST };
+        let soonest = limits.head.min(limits.idle).min(limits.stall).min(rest);
         Ok(deadline.min(now + soonest))
+    }
+
+    /// Whether nothing of a request or a reply is held here: what is on its way is with the system alone.
+    fn may_rest(&self) -> bool {
+        let busy = self.head || self.unread || self.multiplexed || !self.exchanges.is_empty();
+        !busy && !self.rests && self.drains.is_none()
     }
 
     fn without_request(&self, limits: &Limits) -> (Instant, End) {
@@ -163,7 +188,7 @@ mod tests {
         let turn = |number| Turn { number, waits: Some(begun), lost: false };
         let mut state = State { exchanges: vec![turn(0), turn(1)], ..State::new(begun) };
         let mut look = |written: usize, seconds: u64| {
-            state.look(written as u64, &limits, begun + Duration::from_secs(seconds)).err()
+            state.look((written as u64, false), &limits, begun + Duration::from_secs(seconds)).err()
         };
         assert_eq!(look(2 * PIECE, 39), None);
         assert_eq!(look(4 * PIECE - 1, 78), None);
@@ -171,7 +196,7 @@ mod tests {
         assert_eq!(look(4 * PIECE - 1, 79), Some(End::Slow));
         let mut state = State { exchanges: vec![turn(0)], ..State::new(begun) };
         let mut look = |written: usize, seconds: u64| {
-            state.look(written as u64, &limits, begun + Duration::from_secs(seconds)).err()
+            state.look((written as u64, false), &limits, begun + Duration::from_secs(seconds)).err()
         };
         // 96 times 32 KiB.
         assert_eq!(look(3 << 20, 1), None);
@@ -186,13 +211,13 @@ mod tests {
         let exchanges = vec![turn(0, Some(begun)), turn(1, None)];
         let mut state = State { exchanges, next: 2, ..State::new(begun) };
         let at = |seconds| begun + Duration::from_secs(seconds);
-        assert_eq!(state.look(0, &limits, at(40)), Err(End::Part));
-        assert!(state.look(0, &limits, at(41)).is_ok());
-        assert!(state.look(0, &limits, at(100)).is_ok());
+        assert_eq!(state.look((0, false), &limits, at(40)), Err(End::Part));
+        assert!(state.look((0, false), &limits, at(41)).is_ok());
+        assert!(state.look((0, false), &limits, at(100)).is_ok());
         state.exchanges.push(turn(state.next, None));
         state.next += 1;
-        assert!(state.look(0, &limits, at(101)).is_ok());
+        assert!(state.look((0, false), &limits, at(101)).is_ok());
         state.exchanges.retain(|turn| turn.number != 1);
-        assert_eq!(state.look(0, &limits, at(102)), Err(End::Slow));
+        assert_eq!(state.look((0, false), &limits, at(102)), Err(End::Slow));
     }
 }

@@ -84,6 +84,7 @@ mod rest_slots;
 mod rest_tokens;
 mod rest_xml;
 mod restart;
+mod resting;
 mod rmcp_client;
 mod server_tls;
 mod service;
