@@ -302,10 +302,11 @@ impl Reload {
         live.metrics.reloaded("applied");
         live.history.applied(changes.clone());
         telemetry::set_levels(&live.plan.server.log.levels());
+        let generation = live.generation;
         self.live.store(live);
         self.base = base;
         // Lists first: who reads a content that has changed should know what there is.
-        self.news.tell_all(news);
+        self.news.reloaded(generation, news);
         Outcome::Reloaded(Box::new(changes))
     }
 
@@ -393,10 +394,14 @@ fn contents(old: &Live, new: &Live) -> Vec<Change> {
     live.filter(differs).map(|resource| Change::Resource(resource.plan.uri.clone())).collect()
 }
 
-/// The lists that differ.
+/// The lists that may differ for somebody: because they do, or because who callers are may.
 fn lists(old: &Live, new: &Live) -> Vec<Change> {
+    let callers = old.plan.server.auth != new.plan.server.auth;
     let (old, new) = (&old.plan.catalog, &new.plan.catalog);
-    let differ = |members: &[Member]| members.iter().any(|member| old.lists_differ(new, *member));
+    let differs = |member| {
+        old.lists_differ(new, member) || callers && (old.hides(member) || new.hides(member))
+    };
+    let differ = |members: &[Member]| members.iter().any(|member| differs(*member));
     let lists = [
         (Change::Tools, differ(&[Member::Tools])),
         (Change::Resources, differ(&[Member::Resources, Member::Templates])),

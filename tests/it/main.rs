@@ -47,6 +47,7 @@ mod issuers_tls;
 mod lapsing;
 mod layers;
 mod legacy;
+mod list_news;
 mod listening;
 mod lists;
 mod log_lines;
