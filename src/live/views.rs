@@ -148,12 +148,30 @@ tools:
         let all = [caller("ada", &["orders"]), caller("bob", &["stock"]), caller("eve", &[]), Caller::Local];
         for (what, text, differs) in [
             ("nothing", scoped(""), [false; 4]),
-            ("one that has one more reader", scoped("").replace("[stock]", "[orders]"), [true, true, false, false]),
+            (
+                "one that has one more reader",
+                scoped("").replace("[stock]", "[orders]"),
+                [true, true, false, false],
+            ),
             ("what ada sees", scoped("").replace("B.", "Bee."), [true, false, false, true]),
             ("what all see", scoped("").replace("A.", "Aye."), [true; 4]),
-            ("a hidden one more", scoped("  d: { description: D., static: { text: d }, policy: { auth: { scopes: [stock] } } }"), [false, true, false, true]),
-            ("cuts that all fit in", format!("server: {{ lists: {{ page: 3 }} }}\n{}", scoped("")), [false; 4]),
-            ("cuts between two", format!("server: {{ lists: {{ page: 1 }} }}\n{}", scoped("")), [true, true, false, true]),
+            (
+                "a hidden one more",
+                scoped(
+                    "  d: { description: D., static: { text: d }, policy: { auth: { scopes: [stock] } } }",
+                ),
+                [false, true, false, true],
+            ),
+            (
+                "cuts that all fit in",
+                format!("server: {{ lists: {{ page: 3 }} }}\n{}", scoped("")),
+                [false; 4],
+            ),
+            (
+                "cuts between two",
+                format!("server: {{ lists: {{ page: 1 }} }}\n{}", scoped("")),
+                [true, true, false, true],
+            ),
         ] {
             let after = catalog(&text);
             let told = all.each_ref().map(|caller| {
@@ -166,7 +184,11 @@ tools:
         // With rules and without, those who see all see the same.
         let open = catalog(&scoped("").replace("orders", "stock"));
         let bob = View::new(&open, &all[1], false);
-        let bare = catalog(&scoped("").replace(", policy: { auth: { scopes: [orders] } }", "").replace(", policy: { auth: { scopes: [stock] } }", ""));
+        let bare = catalog(
+            &scoped("")
+                .replace(", policy: { auth: { scopes: [orders] } }", "")
+                .replace(", policy: { auth: { scopes: [stock] } }", ""),
+        );
         assert!(!bob.differs(&View::new(&bare, &all[1], false), &Change::Tools));
     }
 
@@ -180,7 +202,8 @@ tools:
             assert_eq!(views.of(&plain, &one, false), View::new(&plain, &one, false));
         }
         assert_eq!(views.kinds(), 2);
-        let close = catalog(&scoped("").replace("{ scopes: [stock] }", "{ when: \"caller.claims.dept == '7'\" }"));
+        let close =
+            catalog(&scoped("").replace("{ scopes: [stock] }", "{ when: \"caller.claims.dept == '7'\" }"));
         let views = Views::default();
         for number in [7, 8, 7, 8] {
             let one = caller(&number.to_string(), &[]);

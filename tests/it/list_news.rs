@@ -147,7 +147,8 @@ async fn each_role_hears_of_the_lists_that_it_sees_change_and_of_no_other() {
 #[tokio::test]
 async fn a_session_hears_what_it_missed_between_two_streams_if_it_can_see_it() {
     let (mut gateway, address) = Edited::serve(&config()).await;
-    let sessions = [session(address, &proof("key-of-ada")).await, session(address, &proof("key-of-bob")).await];
+    let sessions =
+        [session(address, &proof("key-of-ada")).await, session(address, &proof("key-of-bob")).await];
     for session in &sessions {
         assert!(news_of(address, session).await.no_event(SILENCE).await, "nothing has changed");
     }
@@ -170,7 +171,9 @@ tools:
 ";
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::stdio(folder.path(), text);
-    process.say(&modern("subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } }))).await;
+    process
+        .say(&modern("subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } })))
+        .await;
     assert_eq!(process.message().await["method"], "notifications/subscriptions/acknowledged");
     process.say(&initialize("2025-11-25")).await;
     assert!(process.message().await["result"].is_object());

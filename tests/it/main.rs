@@ -35,6 +35,7 @@ mod faults_redirects;
 mod frozen;
 mod fuzz_seeds;
 mod handbook_sql;
+mod healing;
 mod http;
 mod http2_errors;
 mod http2_floods;
