@@ -2,6 +2,7 @@
 
 mod signals;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,18 +66,19 @@ pub async fn check_online(checked: &mut Checked, progress: impl Fn(usize, usize)
     Ok(())
 }
 
-/// Asks the databases what the statements of tools give, and puts that into the lists.
+/// Asks the databases what the statements of tools give, and puts that into the lists. Gives the tools whose databases could not be asked.
 ///
 /// # Errors
 /// [`AppError::Open`] if a source cannot be made.
-pub async fn describe(live: &LiveHandle) -> Result<(), AppError> {
+pub async fn describe(live: &LiveHandle) -> Result<HashSet<String>, AppError> {
     let current = live.load();
-    let Some(plan) = online::describe(&current, DESCRIBE, |_| true).await else { return Ok(()) };
+    let told = online::describe(&current, DESCRIBE, |_| true).await;
+    let Some(plan) = told.plan else { return Ok(told.left) };
     let mut described = Live::open(plan, Some(&current))?;
     // The same configuration, told in more detail.
     described.generation = current.generation;
     live.store(described);
-    Ok(())
+    Ok(told.left)
 }
 
 /// Loads and compiles what will run.

@@ -91,6 +91,17 @@ impl Caller {
         }
     }
 
+    /// The same without the token that proved it, to be kept.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        match self {
+            Self::Known(identity) if identity.token.is_some() => {
+                Self::Known(Arc::new(Identity { known: identity.known.clone(), token: None }))
+            }
+            other => other.clone(),
+        }
+    }
+
     /// What it may do.
     #[must_use]
     pub fn scopes(&self) -> &[String] {

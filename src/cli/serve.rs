@@ -52,13 +52,13 @@ impl Serve {
         let line = format!("{place} ({})", served(&plan));
         let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
-        tokio::select! {
-            described = app::describe(&live) => described?,
+        let left = tokio::select! {
+            left = app::describe(&live) => left?,
             () = stop.asked() => return Ok(0),
-        }
+        };
         let read = (self.config.path().to_owned(), environment);
         let reload = Reload::new(read, edge, (plan, watched), live.clone(), news.clone());
-        let reload = reload.after(warned);
+        let reload = reload.after(warned).describing(left);
         let manager = || Notify::to(std::env::var_os("NOTIFY_SOCKET").as_deref());
         let _following = app::follow(reload.telling(manager(), &place), hangups);
         say(&line);

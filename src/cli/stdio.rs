@@ -34,13 +34,13 @@ impl Stdio {
         drop(checked);
         let (live, news) = (app::open(plan.clone())?, News::default());
         app::install_audit(&live)?;
-        tokio::select! {
-            described = app::describe(&live) => described?,
+        let left = tokio::select! {
+            left = app::describe(&live) => left?,
             () = stop.asked() => return Ok(0),
-        }
+        };
         let read = (self.config.path().to_owned(), environment);
         let reload = Reload::new(read, Edge::Stdio, (plan, watched), live.clone(), news.clone());
-        let _following = app::follow(reload.after(warned), hangups);
+        let _following = app::follow(reload.after(warned).describing(left), hangups);
         app::serve_stdio(live, news, stop.asked()).await?;
         Ok(0)
     }

@@ -106,6 +106,12 @@ impl History {
         self.0.store(Arc::new(known));
     }
 
+    /// The same configuration is in use, with more said of what `changes` names.
+    pub fn described(&self, changes: Changes) {
+        let (since, changes) = (SystemTime::now(), Some(Arc::new(changes)));
+        self.0.store(Arc::new(Known { since, changes, ..Known::clone(&self.load()) }));
+    }
+
     /// The files say what is in use.
     pub fn same(&self) {
         self.0.store(Arc::new(Known { refused: None, ..Known::clone(&self.load()) }));

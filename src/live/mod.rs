@@ -5,10 +5,12 @@ mod history;
 mod open;
 mod status;
 mod tls;
+mod views;
 
 pub use history::{History, Known, Refused, Warning};
 pub use status::{Sight, Status};
 pub use tls::Tls;
+pub use views::View;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::auth::Authentication;
+use crate::caller::Caller;
 use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
 use crate::policy::cache::{Answer, Cache, Shelf};
 use crate::policy::rate_limit::RateLimit;
@@ -142,6 +145,8 @@ pub struct Live {
     pub auth: Arc<Authentication>,
     /// TLS of the listener.
     pub tls: Option<Arc<Tls>>,
+    /// What callers see of the lists.
+    views: views::Views,
     tools: HashMap<Arc<str>, Box<Tool>>,
     /// Resources by URI.
     resources: HashMap<String, Resource>,
@@ -164,6 +169,12 @@ impl Live {
         // A clock that was set back says nothing.
         let ago = known.since.elapsed().unwrap_or_default();
         known.changes.is_some() && ago < self.plan.server.list_ttl.0
+    }
+
+    /// What this caller sees of the lists; `operates` says whether they may read the status.
+    #[must_use]
+    pub fn view(&self, caller: &Caller, operates: bool) -> View {
+        self.views.of(&self.plan.catalog, caller, operates && self.plan.server.status.resource)
     }
 
     /// A tool by name.

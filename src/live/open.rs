@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::views::Views;
 use super::{Completion, Live, OpenSource, Prompt, Resource, Route, Tls, Tool};
 use crate::auth::Authentication;
 use crate::plan::{CompletionPlan, Noun, Plan, RoutePlan, STATUS_URI, same};
@@ -113,6 +114,7 @@ impl Live {
             lists_limit,
             auth,
             tls,
+            views: Views::default(),
             tools,
             resources,
             templates,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::news::{self, Listener};
+use super::news::{self, Hearer, Listener, Seen};
 use super::{Answer, Context, Era, Message, Outlet, RpcError, jsonrpc, resources};
 use crate::talk::{Change, Listening};
 
@@ -75,6 +75,7 @@ pub struct Listen {
     acknowledged: String,
     result: String,
     filter: Filter,
+    seen: Seen,
     listening: Listening,
     closing: watch::Receiver<bool>,
 }
@@ -103,6 +104,8 @@ pub(super) fn begin(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, R
             .map(|uris| uris.into_iter().filter(|uri| !hidden(uri)).collect()),
         ..wanted
     };
+    // Before it hears anything: what changes in between is found when it begins.
+    let seen = Seen::new(&Hearer { live: cx.live.clone(), caller: cx.caller.clone(), local: cx.local });
     let Some(listening) = cx.peers.news.listen() else {
         return Err(RpcError::internal("too many clients listen already; try again later"));
     };
@@ -116,7 +119,7 @@ pub(super) fn begin(message: &Message<'_>, cx: &Context<'_>) -> Result<Listen, R
         "{{\"resultType\":\"complete\",\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id},\"io.modelcontextprotocol/serverInfo\":{info}}}}}"
     );
     let closing = cx.peers.closing();
-    Ok(Listen { id: id.to_owned(), acknowledged, result, filter, listening, closing })
+    Ok(Listen { id: id.to_owned(), acknowledged, result, filter, seen, listening, closing })
 }
 
 impl Listen {
@@ -128,9 +131,13 @@ impl Listen {
     }
 
     async fn stream(self, outlet: &Outlet, mut who: impl Listener) -> Answer {
-        let Self { id, acknowledged, result, filter, mut listening, mut closing } = self;
+        let Self { id, acknowledged, result, filter, mut seen, mut listening, mut closing } = self;
         let mut open = outlet.send(acknowledged.into_bytes()).await.is_ok();
         let mut ready = VecDeque::new();
+        match who.now().await {
+            Some(hearer) => ready.extend(seen.missed(&filter.lists, &hearer)),
+            None => open = false,
+        }
         while open {
             let heard = tokio::select! {
                 biased;
@@ -147,7 +154,8 @@ impl Listen {
             };
             let Some(heard) = heard else { break };
             let Some(hearer) = who.now().await else { break };
-            ready.extend(news::changes(&heard, &filter.lists, &filter.resources, &hearer));
+            let wanted = (&*filter.lists, &filter.resources);
+            ready.extend(news::changes(&heard, wanted, &hearer, &mut seen));
         }
         Answer::Reply { status: 200, body: jsonrpc::response(&id, result.into()), retry_after: None }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::resources;
+use super::{resources, status};
 use crate::call::Caller;
-use crate::live::Live;
+use crate::live::{Live, View};
 use crate::talk::{Change, Heard};
 
 /// Who listens to a stream that outlives its request.
@@ -41,6 +41,54 @@ impl Hearer {
             Change::Tools | Change::Prompts | Change::Resources => true,
         }
     }
+
+    /// What it sees of the lists now.
+    fn view(&self) -> View {
+        self.live.view(&self.caller, status::admit(&self.caller, self.local, &self.live).is_ok())
+    }
+}
+
+/// What a listener knows of the lists: of each, what it was when it was last told of it or looked at for it, and in which generation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    tools: (u64, View),
+    prompts: (u64, View),
+    resources: (u64, View),
+}
+
+impl Seen {
+    /// What somebody sees who begins to listen.
+    pub(super) fn new(hearer: &Hearer) -> Self {
+        let now = (hearer.live.generation, hearer.view());
+        Self { tools: now, prompts: now, resources: now }
+    }
+
+    const fn of(&mut self, list: &Change) -> Option<&mut (u64, View)> {
+        match list {
+            Change::Tools => Some(&mut self.tools),
+            Change::Prompts => Some(&mut self.prompts),
+            Change::Resources => Some(&mut self.resources),
+            Change::Resource(_) => None,
+        }
+    }
+
+    /// Those of `lists` that this one sees as others than before: what it missed before it heard anything.
+    pub(super) fn missed(&mut self, lists: &[Change], hearer: &Hearer) -> Vec<Change> {
+        let now = (hearer.live.generation, hearer.view());
+        let mut differs = |list: &Change| {
+            self.of(list).is_some_and(|seen| std::mem::replace(seen, now).1.differs(&now.1, list))
+        };
+        lists.iter().filter(|list| differs(list)).cloned().collect()
+    }
+
+    /// Whether this one sees a list as another one since this generation.
+    fn is_another(&mut self, list: &Change, generation: u64, hearer: &Hearer) -> bool {
+        let Some(seen) = self.of(list).filter(|seen| seen.0 < generation) else { return false };
+        let now = (hearer.live.generation, hearer.view());
+        let before = std::mem::replace(seen, now);
+        // What a generation showed that is over nobody can say any more, and the client may have read it.
+        hearer.live.generation > generation || now.1.differs(&before.1, list)
+    }
 }
 
 /// Whether this server has said that it can do something with a list.
@@ -57,12 +105,12 @@ pub(super) fn lists(capabilities: &Value) -> Vec<Change> {
         .collect()
 }
 
-/// What has changed, of these lists and resources, and of what this one may hear.
+/// What has changed, of these lists and resources, and of what this one may hear and sees as another thing.
 pub(super) fn changes(
     heard: &Heard,
-    lists: &[Change],
-    resources: &HashSet<String>,
+    (lists, resources): (&[Change], &HashSet<String>),
     hearer: &Hearer,
+    seen: &mut Seen,
 ) -> Vec<Change> {
     let mut changes = match heard {
         // All that a template stands for.
@@ -79,7 +127,12 @@ pub(super) fn changes(
             };
             if wanted { vec![change.clone()] } else { Vec::new() }
         }
+        Heard::Reloaded(list, generation) => {
+            let tells = lists.contains(list) && seen.is_another(list, *generation, hearer);
+            if tells { vec![list.clone()] } else { Vec::new() }
+        }
         Heard::Anything => {
+            *seen = Seen::new(hearer);
             let resources = resources.iter().cloned().map(Change::Resource);
             lists.iter().cloned().chain(resources).collect()
         }

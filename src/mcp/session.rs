@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::news::{self, Hearer};
+use super::news::{self, Hearer, Seen};
 use super::{Message, RpcError};
 use crate::call::Caller;
-use crate::talk::{Ask, Capabilities, Heard, Level};
+use crate::talk::{Ask, Capabilities, Change, Heard, Level};
 
 /// Questions that may wait for answers at the same time.
 const MAX_OPEN: usize = 64;
@@ -32,6 +32,8 @@ pub struct Session {
     open: Mutex<HashMap<String, oneshot::Sender<Value>>>,
     running: Mutex<HashMap<String, Job>>,
     watched: Mutex<HashSet<String>>,
+    /// What it knows of the lists, since it first listened.
+    seen: Mutex<Option<Seen>>,
     /// Counts the streams that the client opened for notifications; only the latest is used. Zero after the end.
     streams: watch::Sender<u64>,
 }
@@ -69,6 +71,7 @@ impl Session {
             open: Mutex::default(),
             running: Mutex::default(),
             watched: Mutex::default(),
+            seen: Mutex::default(),
             streams: watch::Sender::new(1),
         }
     }
@@ -220,15 +223,39 @@ impl Session {
         lock(&self.open).clear();
     }
 
+    /// The client is about to listen: before it hears anything, so that nothing is lost in between.
+    pub fn listens(&self, hearer: &Hearer) {
+        let first = lock(&self.seen).is_none();
+        if first {
+            let seen = Seen::new(hearer);
+            lock(&self.seen).get_or_insert(seen);
+        }
+    }
+
+    /// The notifications for lists that are others since it last listened, or was about to.
+    #[must_use]
+    pub fn missed(&self, hearer: &Hearer) -> Vec<Vec<u8>> {
+        let lists = news::lists(&hearer.live.plan.catalog.capabilities);
+        self.looking(hearer, |seen| seen.missed(&lists, hearer))
+    }
+
     /// The notifications for what was heard, of what this client may hear.
     #[must_use]
     pub fn notifications(&self, heard: &Heard, hearer: &Hearer) -> Vec<Vec<u8>> {
         let capabilities = &hearer.live.plan.catalog.capabilities;
-        let watched = lock(&self.watched);
-        let none = HashSet::new();
-        let watched = if news::can(capabilities, "resources", "subscribe") { &*watched } else { &none };
-        let changes = news::changes(heard, &news::lists(capabilities), watched, hearer);
-        changes.iter().map(|c| news::notification(c, None)).collect()
+        let watches = news::can(capabilities, "resources", "subscribe");
+        let watched = if watches { lock(&self.watched).clone() } else { HashSet::new() };
+        let lists = news::lists(capabilities);
+        self.looking(hearer, |seen| news::changes(heard, (&lists, &watched), hearer, seen))
+    }
+
+    /// Looks at what the client knows, and tells it. Only its latest stream does.
+    fn looking(&self, hearer: &Hearer, look: impl FnOnce(&mut Seen) -> Vec<Change>) -> Vec<Vec<u8>> {
+        let known = *lock(&self.seen);
+        let mut seen = known.unwrap_or_else(|| Seen::new(hearer));
+        let changes = look(&mut seen);
+        *lock(&self.seen) = Some(seen);
+        changes.iter().map(|change| news::notification(change, None)).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The schemas of results, from the databases' own descriptions of the statements.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,20 @@ use crate::source::sql::{Sql, SqlOp};
 use crate::source::{Backend, Undescribed};
 use crate::telemetry::one_line;
 
-/// The plan with what the databases say, within `limit`, of the results of its tools with names that are `wanted`; nothing if they say
-/// nothing new. What could not be asked keeps its schema.
-pub async fn describe(live: &Live, limit: Duration, wanted: impl Fn(&str) -> bool) -> Option<Plan> {
+/// What the databases said of tools.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The plan with it; nothing if they said nothing new.
+    pub plan: Option<Plan>,
+    /// The tools that it says more of.
+    pub told: Vec<String>,
+    /// Those whose databases could not be asked, or not in time.
+    pub left: HashSet<String>,
+}
+
+/// What the databases say, within `limit`, of the results of the tools with names that are `wanted`. What could not be asked keeps its
+/// schema.
+pub async fn describe(live: &Live, limit: Duration, wanted: impl Fn(&str) -> bool) -> Told {
     let until = tokio::time::Instant::now() + limit;
     let tools = live.plan.tools.iter().enumerate().filter(|(_, plan)| wanted(&plan.route.name));
     let askable: Vec<_> = tools
@@ -24,26 +36,38 @@ pub async fn describe(live: &Live, limit: Duration, wanted: impl Fn(&str) -> boo
             Some((index, plan.route.name.as_str(), askable(live.tool(&plan.route.name)?)?))
         })
         .collect();
+    let mut left: HashSet<&str> = askable.iter().map(|(_, name, _)| *name).collect();
     // A question takes some kilobytes: only those that are asked now are there.
-    let mut left = askable.into_iter().map(|(index, name, (sql, op))| ask(index, name, sql, op, limit));
-    let mut asked: FuturesUnordered<_> = left.by_ref().take(AT_ONCE).collect();
+    let mut questions = askable.into_iter().map(|(index, name, (sql, op))| ask(index, name, sql, op, limit));
+    let mut asked: FuturesUnordered<_> = questions.by_ref().take(AT_ONCE).collect();
     let mut found = Vec::new();
-    while let Ok(Some(answer)) = tokio::time::timeout_at(until, asked.next()).await {
-        found.extend(answer);
-        asked.extend(left.next());
+    while let Ok(Some((index, name, answer))) = tokio::time::timeout_at(until, asked.next()).await {
+        if let Ok(schema) = answer {
+            left.remove(name);
+            // What is known already is no news.
+            let known = live.plan.tools.get(index).and_then(|tool| tool.output_schema.as_ref());
+            found.extend(schema.filter(|schema| known != Some(schema)).map(|schema| (index, schema)));
+        }
+        asked.extend(questions.next());
     }
-    drop((asked, left));
+    drop((asked, questions));
+    let left = left.into_iter().map(str::to_owned).collect();
     if found.is_empty() {
-        return None;
+        return Told { left, ..Told::default() };
     }
     let mut plan = Plan::clone(&live.plan);
+    let mut told = Vec::with_capacity(found.len());
     for (index, schema) in found {
         if let Some(tool) = plan.tools.get_mut(index) {
+            told.push(tool.route.name.clone());
             Arc::make_mut(tool).output_schema = Some(schema);
         }
     }
-    Some(plan)
+    Told { plan: Some(plan), told, left }
 }
+
+/// The source was not asked, or did not answer.
+struct Unasked;
 
 /// The statement of a tool whose results are what its database says.
 fn askable(tool: &Tool) -> Option<(&Sql, &SqlOp)> {
@@ -55,18 +79,25 @@ fn askable(tool: &Tool) -> Option<(&Sql, &SqlOp)> {
     (plan.noun == Noun::Tool && as_it_is).then_some((sql, op))
 }
 
-async fn ask(index: usize, tool: &str, sql: &Sql, op: &SqlOp, limit: Duration) -> Option<(usize, Value)> {
-    match sql.describe(op, limit).await {
-        Ok(described) => Some((index, op.described_schema(&described)?)),
+async fn ask<'a>(
+    index: usize,
+    tool: &'a str,
+    sql: &Sql,
+    op: &SqlOp,
+    limit: Duration,
+) -> (usize, &'a str, Result<Option<Value>, Unasked>) {
+    let answer = match sql.describe(op, limit).await {
+        Ok(described) => Ok(op.described_schema(&described)),
         // What it refuses when it is asked about it, it refuses when it is called.
         Err(Undescribed::Wrong(wrong)) if !wrong.denied => {
             let problem = one_line(&wrong.message);
             tracing::warn!(tool = %tool, problem, "the database refuses the statement; `check --online` shows where");
-            None
+            Ok(None)
         }
         Err(error) => {
             tracing::debug!(tool, ?error, "the statement could not be described");
-            None
+            if matches!(error, Undescribed::Source(_)) { Err(Unasked) } else { Ok(None) }
         }
-    }
+    };
+    (index, tool, answer)
 }

@@ -4,7 +4,7 @@ mod check;
 mod describe;
 
 pub use check::check;
-pub use describe::describe;
+pub use describe::{Told, describe};
 
 use std::time::Duration;
 

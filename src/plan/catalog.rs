@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::frozen::{self, Index};
-use super::{IconPlan, List, ListedPlan, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan};
+use super::{IconPlan, List, ListedPlan, PromptPlan, ResourcePlan, STATUS_URI, ServerPlan, ToolPlan, pages};
 use crate::caller::Caller;
 use crate::policy::{RouteAuthPlan, Viewer};
 
@@ -71,10 +71,19 @@ impl Lists {
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
     text: String,
+    /// Of the text.
+    digest: u64,
     name: String,
     auth: RouteAuthPlan,
     /// Whether it is for those who run the server.
     operators: bool,
+}
+
+impl Entry {
+    /// Whether this caller sees it; `operates` says whether they may read the status.
+    fn is_seen(&self, viewer: &Viewer<'_>, operates: bool) -> bool {
+        (operates || !self.operators) && self.auth.before_viewer(viewer, &self.name).is_ok()
+    }
 }
 
 /// Everything that is said about the server and what it serves.
@@ -192,6 +201,7 @@ impl Catalog {
                 Member::Prompts => rules(&[], &[], prompts),
             };
             let entry = |(text, (name, auth)): (String, (&str, &RouteAuthPlan))| Entry {
+                digest: pages::digest(&text),
                 text,
                 name: name.to_owned(),
                 auth: auth.clone(),
@@ -227,19 +237,47 @@ impl Catalog {
             Member::Templates => &lists.templates,
             Member::Prompts => &lists.prompts,
         };
-        let entries = |catalog: &'a Self| catalog.entries.iter().find(|(m, _)| *m == member);
-        list(&self.legacy) != list(&other.legacy) || entries(self) != entries(other)
+        list(&self.legacy) != list(&other.legacy) || self.entries(member) != other.entries(member)
+    }
+
+    /// What stands in a list that not every caller sees all of.
+    fn entries(&self, member: Member) -> Option<&[Entry]> {
+        self.entries.iter().find(|(m, _)| *m == member).map(|(_, entries)| &**entries)
+    }
+
+    /// Whether one caller may see another list than another does.
+    #[must_use]
+    pub fn hides(&self, member: Member) -> bool {
+        self.entries(member).is_some()
+    }
+
+    /// Whether what a known caller sees depends on more than their scopes.
+    #[must_use]
+    pub fn looks_closely(&self) -> bool {
+        let entries = self.entries.iter().flat_map(|(_, entries)| entries);
+        entries.into_iter().any(|entry| entry.auth.when.as_ref().is_some_and(|when| !when.needs_args()))
+    }
+
+    /// A number that stands for the list that this caller sees: another one where that is another list. `None` where nothing of the
+    /// kind is served.
+    #[must_use]
+    pub fn sum(&self, member: Member, viewer: &Viewer<'_>, operates: bool) -> Option<u64> {
+        let whole = self.legacy.whole(member)?;
+        Some(self.entries(member).map_or_else(
+            || whole.sum(),
+            |entries| {
+                let seen = entries.iter().filter(|entry| entry.is_seen(viewer, operates));
+                pages::sum(seen.map(|entry| entry.digest), self.per_page)
+            },
+        ))
     }
 
     /// The list that this caller sees, where it is not the whole one; `operates` says whether they may read the status.
     #[must_use]
     pub fn seen(&self, member: Member, modern: bool, caller: &Caller, operates: bool) -> Option<List> {
-        let (_, entries) = self.entries.iter().find(|(m, _)| *m == member)?;
+        let entries = self.entries(member)?;
         let viewer = Viewer::new(caller);
-        let seen = |entry: &&Entry| {
-            (operates || !entry.operators) && entry.auth.before_viewer(&viewer, &entry.name).is_ok()
-        };
-        let kept: Vec<&Entry> = entries.iter().filter(seen).collect();
+        let kept: Vec<&Entry> = entries.iter().filter(|entry| entry.is_seen(&viewer, operates)).collect();
         (kept.len() < entries.len()).then(|| {
             let texts: Vec<String> = kept.iter().map(|entry| entry.text.clone()).collect();
             let tail = if modern { self.tail(&self.cache) } else { String::new() };

@@ -82,7 +82,7 @@ fn one(
             "the suggestions for `{}` are exactly one of `values`, `rest`, `sql`, `vector`",
             name.value
         );
-        diagnostics.push(Diagnostic::error("one-of", message).at(name.span, ""));
+        diagnostics.push(Diagnostic::error("one-of", message).absence().at(name.span, ""));
         return None;
     }
     if let Some(values) = values {

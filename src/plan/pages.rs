@@ -21,6 +21,8 @@ struct Pages {
     first: Bytes,
     /// The other pages by their cursors.
     others: HashMap<String, Bytes>,
+    /// [`sum`] of the entries.
+    sum: u64,
 }
 
 /// One page, a whole JSON object.
@@ -56,6 +58,11 @@ impl List {
         Self { pages: self.pages.clone(), tail: tail.to_owned() }
     }
 
+    /// A number that stands for the entries and how they are cut.
+    pub(super) fn sum(&self) -> u64 {
+        self.pages.sum
+    }
+
     /// The first page, or that of a cursor; `None` if the cursor is not one of this list as it is now.
     #[must_use]
     pub fn page(&self, cursor: Option<&str>) -> Option<Page<'_>> {
@@ -70,8 +77,8 @@ impl List {
 impl Pages {
     fn new(member: &str, entries: &[String], per_page: usize) -> Self {
         let per_page = per_page.max(1);
-        let fingerprint = fingerprint(entries, per_page);
-        let cursor = |page: usize| URL_SAFE_NO_PAD.encode(format!("{member}:{page}:{fingerprint:016x}"));
+        let sum = sum(entries.iter().map(|entry| digest(entry)), per_page);
+        let cursor = |page: usize| URL_SAFE_NO_PAD.encode(format!("{member}:{page}:{sum:016x}"));
         let page = |number: usize, entries: &[String], last: bool| {
             let next =
                 if last { String::new() } else { format!(",\"nextCursor\":\"{}\"", cursor(number + 1)) };
@@ -86,16 +93,30 @@ impl Pages {
         while let Some((number, entries)) = chunks.next() {
             others.insert(cursor(number), page(number, entries, chunks.peek().is_none()));
         }
-        Self { first, others }
+        Self { first, others, sum }
     }
 }
 
-/// FNV-1a over the entries and how they are cut. It is the same in every process, so that several that serve one file
-/// understand each other's cursors.
-fn fingerprint(entries: &[String], per_page: usize) -> u64 {
-    let cut = per_page.to_le_bytes();
-    let bytes = entries.iter().flat_map(|e| e.bytes().chain([0])).chain(cut);
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+/// FNV-1a. It is the same in every process, so that several that serve one file understand each other's cursors.
+const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn mix(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+}
+
+/// A number that stands for an entry.
+pub(super) fn digest(entry: &str) -> u64 {
+    entry.bytes().fold(SEED, mix)
+}
+
+/// A number that stands for entries with these digests, in this order, so many on a page.
+pub(super) fn sum(digests: impl Iterator<Item = u64>, per_page: usize) -> u64 {
+    let per_page = per_page.max(1);
+    digests.enumerate().fold(SEED, |hash, (index, digest)| {
+        // Where a page begins the hash has one byte more.
+        let begun = if index > 0 && index % per_page == 0 { mix(hash, 1) } else { hash };
+        digest.to_le_bytes().into_iter().fold(mix(begun, 0), mix)
+    })
 }
 
 #[cfg(test)]

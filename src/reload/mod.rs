@@ -2,6 +2,7 @@
 //! one swap, or says why not and leaves everything as it is. New parts are built before anything in use is touched, so there is no way
 //! back to go.
 
+mod healed;
 mod told;
 mod trace;
 mod watch;
@@ -29,6 +30,7 @@ use crate::talk::{Change, News};
 use crate::telemetry;
 use crate::telemetry::notify::Notify;
 use crate::telemetry::unbroken::{Round, unbroken};
+use healed::Undescribed;
 use watch::Watch;
 
 pub use told::Warned;
@@ -100,6 +102,8 @@ pub struct Reload {
     /// What they held at the last look.
     seen: Watched,
     warned: Warned,
+    /// What could not be described when its databases were asked.
+    undescribed: Undescribed,
 }
 
 impl Reload {
@@ -125,6 +129,7 @@ impl Reload {
             used: watched.clone(),
             seen: watched,
             warned: Warned::default(),
+            undescribed: Undescribed::default(),
         }
     }
 
@@ -133,6 +138,13 @@ impl Reload {
     pub fn after(self, warned: Warned) -> Self {
         self.live.load().history.warned(warned.list());
         Self { warned, ..self }
+    }
+
+    /// The same, where the databases of these tools could not be asked what they give.
+    #[must_use]
+    pub fn describing(mut self, left: HashSet<String>) -> Self {
+        self.undescribed = Undescribed::new(left);
+        self
     }
 
     /// The same, telling the service manager what happens to what is served at this place.
@@ -161,10 +173,7 @@ impl Reload {
             // What changed before it was watched made no event.
             let mut by_hand = false;
             if !fresh || self.is_current().await {
-                tokio::select! {
-                    () = watch.changed() => {}
-                    Some(()) = asked.recv() => by_hand = true,
-                }
+                by_hand = self.idle(&mut watch, asked).await;
                 fresh = true;
             } else {
                 fresh = false;
@@ -289,12 +298,10 @@ impl Reload {
         }
         let old = self.live.load();
         let described = self.carry(&old, &mut plan, &changes);
-        let live = match open(plan, &old, &described).await {
-            Ok(live) => live,
+        let (live, left) = match open(plan, &old, &described).await {
+            Ok(opened) => opened,
             Err(error) => return Outcome::refused(error.to_string()),
         };
-        let mut news = lists(&old, &live);
-        news.extend(contents(&old, &live));
         if !Arc::ptr_eq(&live.auth, &old.auth) {
             live.auth.warm();
         }
@@ -302,11 +309,20 @@ impl Reload {
         live.metrics.reloaded("applied");
         live.history.applied(changes.clone());
         telemetry::set_levels(&live.plan.server.log.levels());
-        self.live.store(live);
+        self.swap(&old, live);
         self.base = base;
-        // Lists first: who reads a content that has changed should know what there is.
-        self.news.tell_all(news);
+        self.undescribed = Undescribed::new(left);
         Outcome::Reloaded(Box::new(changes))
+    }
+
+    /// Puts another configuration in the place of the one in use, and tells those for whom that is news.
+    fn swap(&self, old: &Live, live: Live) {
+        // Lists first: who reads a content that has changed should know what there is.
+        let mut news = lists(old, &live);
+        news.extend(contents(old, &live));
+        let generation = live.generation;
+        self.live.store(live);
+        self.news.reloaded(generation, news);
     }
 
     /// Takes over what the databases said of statements that are as they were; gives the names of their tools.
@@ -352,17 +368,21 @@ fn refused(checked: &Checked) -> Outcome {
     }))
 }
 
-/// Opens a plan beside the one in use, with what the databases say of the tools that are not `described`.
-async fn open(plan: Plan, old: &Arc<Live>, described: &HashSet<String>) -> Result<Live, OpenError> {
+/// Opens a plan beside the one in use, with what the databases say of the tools that are not `described`. Gives those that could not be
+/// asked.
+async fn open(
+    plan: Plan,
+    old: &Arc<Live>,
+    described: &HashSet<String>,
+) -> Result<(Live, HashSet<String>), OpenError> {
     let live = build(plan, old.clone()).await?;
-    let Some(plan) = online::describe(&live, DESCRIBE, |tool| !described.contains(tool)).await else {
-        return Ok(live);
-    };
+    let told = online::describe(&live, DESCRIBE, |tool| !described.contains(tool)).await;
+    let Some(plan) = told.plan else { return Ok((live, told.left)) };
     let generation = live.generation;
     let mut live = build(plan, Arc::new(live)).await?;
     // The same configuration, told in more detail.
     live.generation = generation;
-    Ok(live)
+    Ok((live, told.left))
 }
 
 /// A large plan takes a while to open, which must not hold up calls.
@@ -393,10 +413,13 @@ fn contents(old: &Live, new: &Live) -> Vec<Change> {
     live.filter(differs).map(|resource| Change::Resource(resource.plan.uri.clone())).collect()
 }
 
-/// The lists that differ.
+/// The lists that may differ for somebody: because they do, or because who callers are may.
 fn lists(old: &Live, new: &Live) -> Vec<Change> {
+    let callers = old.plan.server.auth != new.plan.server.auth;
     let (old, new) = (&old.plan.catalog, &new.plan.catalog);
-    let differ = |members: &[Member]| members.iter().any(|member| old.lists_differ(new, *member));
+    let differs =
+        |member| old.lists_differ(new, member) || callers && (old.hides(member) || new.hides(member));
+    let differ = |members: &[Member]| members.iter().any(|member| differs(*member));
     let lists = [
         (Change::Tools, differ(&[Member::Tools])),
         (Change::Resources, differ(&[Member::Resources, Member::Templates])),

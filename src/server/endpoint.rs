@@ -20,7 +20,9 @@ use super::standing::Standing;
 use super::{Server, auth, cors, guard, stream};
 use crate::call::Caller;
 use crate::live::Live;
-use crate::mcp::{self, Answer, Context, Era, Headers as _, Listen, Message, Peers, RpcError, Session};
+use crate::mcp::{
+    self, Answer, Context, Era, Headers as _, Hearer, Listen, Message, Peers, RpcError, Session,
+};
 use crate::net::{self, Network};
 use crate::talk::Place;
 
@@ -162,7 +164,7 @@ fn session_request(
     peer: &Arc<Peer>,
     caller: Caller,
     server: &Server,
-    live: &Live,
+    live: &Arc<Live>,
 ) -> Reply {
     match request.headers().one("mcp-protocol-version") {
         Ok(None) => {}
@@ -185,10 +187,11 @@ fn session_request(
     if !streams {
         return refuse(StatusCode::NOT_ACCEPTABLE, -32600, "`Accept` lists text/event-stream");
     }
-    let Some(listening) = server.peers.news.listen() else { return overloaded() };
     let (uri, headers) = (request.uri(), request.headers());
     let ip = client(peer.ip, headers, &live.plan.server.trusted_proxies);
     let who = (caller, guard::is_local(ip, uri, headers));
+    session.listens(&Hearer { live: live.clone(), caller: who.0.clone(), local: who.1 });
+    let Some(listening) = server.peers.news.listen() else { return overloaded() };
     let who = standing(who, headers, peer, server, live.generation);
     match session.stream() {
         Some(stream) => stream::news((session, stream), listening, who, server),

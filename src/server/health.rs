@@ -34,25 +34,30 @@ impl Probes {
     }
 }
 
+/// Says what is new of a source: probes come every few seconds for as long as it is down.
+fn tell(source: &str, before: Option<bool>, wrong: Option<&str>) {
+    match (wrong, before) {
+        (None, Some(false)) => tracing::info!(source = %source, "source ready again"),
+        (None, _) => {}
+        (Some(detail), Some(false)) => tracing::debug!(source = %source, detail, "source still not ready"),
+        (Some(detail), _) => tracing::warn!(source = %source, detail, "source not ready"),
+    }
+}
+
 async fn probe(live: &Live) -> (bool, String) {
     let mut names: Vec<&String> = live.sources.keys().collect();
     names.sort();
     let probes = names.into_iter().filter_map(|name| {
         let OpenSource { source, guard, .. } = live.sources.get(name)?;
         Some(async move {
-            let up = match tokio::time::timeout(PROBE, source.probe()).await {
-                Ok(Ok(())) => true,
-                Ok(Err(error)) => {
-                    tracing::warn!(source = %name, detail = %one_line(&error.to_string()), "source not ready");
-                    false
-                }
-                Err(_) => {
-                    tracing::warn!(source = %name, "source not ready: no answer within {PROBE:?}");
-                    false
-                }
+            let wrong = match tokio::time::timeout(PROBE, source.probe()).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(one_line(&error.to_string())),
+                Err(_) => Some(format!("no answer within {PROBE:?}")),
             };
-            guard.note(up);
-            (name.clone(), up)
+            tell(name, guard.seen().map(|(well, _)| well), wrong.as_deref());
+            guard.note(wrong.is_none());
+            (name.clone(), wrong.is_none())
         })
     });
     let states = futures_util::future::join_all(probes).await;

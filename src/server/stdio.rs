@@ -48,6 +48,7 @@ pub async fn run(
         peers: Peers::with(news),
         answers,
     });
+    client.session.listens(&client.hearer());
     let telling = tokio::spawn(tell(client.clone()));
     let mut tasks = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -119,6 +120,10 @@ impl Client {
         }
     }
 
+    fn hearer(&self) -> Hearer {
+        Owner(self.live.clone()).hearer()
+    }
+
     fn context(&self) -> Context<'_> {
         Context {
             outlet: Some(&self.answers),
@@ -150,13 +155,16 @@ impl Listener for Owner {
 /// Tells a legacy client what has changed; a modern one listens by a request of its own.
 async fn tell(client: Arc<Client>) {
     let Some(mut listening) = client.peers.news.listen() else { return };
-    while let Some(heard) = listening.next().await {
+    let mut told = client.session.missed(&client.hearer());
+    loop {
+        // Before `initialize` there is nobody to be told, who will read the lists as they are then.
         if client.session.version().is_some() {
-            let hearer = Owner(client.live.clone()).hearer();
-            for notification in client.session.notifications(&heard, &hearer) {
+            for notification in told {
                 let _ = client.answers.send(notification).await;
             }
         }
+        let Some(heard) = listening.next().await else { return };
+        told = client.session.notifications(&heard, &client.hearer());
     }
 }
 

@@ -74,7 +74,8 @@ pub(super) fn news(
     server: &Server,
 ) -> Reply {
     let (closing, sessions) = (server.peers.closing(), server.sessions.clone());
-    let state = News { session, own, listening, standing, closing, sessions, ready: VecDeque::new() };
+    let ready = VecDeque::new();
+    let state = News { session, own, listening, standing, closing, sessions, begun: false, ready };
     let events = stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         Some((Ok(Frame::data(event)), state))
@@ -114,6 +115,8 @@ struct News {
     standing: Standing,
     closing: watch::Receiver<bool>,
     sessions: Arc<Sessions>,
+    /// Whether it was asked what the client had missed.
+    begun: bool,
     ready: VecDeque<Vec<u8>>,
 }
 
@@ -123,6 +126,12 @@ impl News {
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Some(event(&message));
+            }
+            if !std::mem::replace(&mut self.begun, true)
+                && let Some(hearer) = self.standing.now().await
+            {
+                self.ready.extend(self.session.missed(&hearer));
+                continue;
             }
             let heard = tokio::select! {
                 biased;

@@ -28,7 +28,7 @@ const MAX_LISTENING: usize = 1024;
 /// Where news are told and heard.
 #[derive(Clone, Debug)]
 pub struct News {
-    sender: broadcast::Sender<Arc<[Change]>>,
+    sender: broadcast::Sender<Arc<[Heard]>>,
     places: Arc<Semaphore>,
 }
 
@@ -46,8 +46,21 @@ impl News {
 
     /// Tells everybody what has changed at once, in this order. However much it is, a listener is behind with one thing.
     pub fn tell_all(&self, changes: Vec<Change>) {
-        if !changes.is_empty() {
-            let _ = self.sender.send(changes.into());
+        self.send(changes.into_iter().map(Heard::Change).collect());
+    }
+
+    /// Tells everybody what differs for somebody since the configuration of this generation is in use, in this order.
+    pub fn reloaded(&self, generation: u64, changes: Vec<Change>) {
+        let heard = changes.into_iter().map(|change| match change {
+            Change::Resource(_) => Heard::Change(change),
+            list => Heard::Reloaded(list, generation),
+        });
+        self.send(heard.collect());
+    }
+
+    fn send(&self, heard: Arc<[Heard]>) {
+        if !heard.is_empty() {
+            let _ = self.sender.send(heard);
         }
     }
 
@@ -70,6 +83,8 @@ impl News {
 pub enum Heard {
     /// One change.
     Change(Change),
+    /// A list that is another one for somebody, since the configuration of this generation.
+    Reloaded(Change, u64),
     /// More than it could follow: anything may have changed.
     Anything,
 }
@@ -77,9 +92,9 @@ pub enum Heard {
 /// One stream's ear.
 #[derive(Debug)]
 pub struct Listening {
-    receiver: broadcast::Receiver<Arc<[Change]>>,
+    receiver: broadcast::Receiver<Arc<[Heard]>>,
     /// What came last, and how many of it were given.
-    latest: Arc<[Change]>,
+    latest: Arc<[Heard]>,
     told: usize,
     _place: OwnedSemaphorePermit,
 }
@@ -88,12 +103,12 @@ impl Listening {
     /// What is heard next; `None` when nothing more will come.
     pub async fn next(&mut self) -> Option<Heard> {
         loop {
-            if let Some(change) = self.latest.get(self.told) {
+            if let Some(heard) = self.latest.get(self.told) {
                 self.told += 1;
-                return Some(Heard::Change(change.clone()));
+                return Some(heard.clone());
             }
             match self.receiver.recv().await {
-                Ok(changes) => (self.latest, self.told) = (changes, 0),
+                Ok(heard) => (self.latest, self.told) = (heard, 0),
                 Err(broadcast::error::RecvError::Lagged(_)) => return Some(Heard::Anything),
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
@@ -118,6 +133,10 @@ mod tests {
         for change in all.into_iter().chain([Change::Tools]) {
             assert_eq!(listening.next().await, Some(Heard::Change(change)));
         }
+        let content = Change::Resource("a".to_owned());
+        news.reloaded(7, vec![Change::Prompts, content.clone()]);
+        assert_eq!(listening.next().await, Some(Heard::Reloaded(Change::Prompts, 7)));
+        assert_eq!(listening.next().await, Some(Heard::Change(content)));
         (0..=BACKLOG).for_each(|_| news.tell(Change::Tools));
         assert_eq!(listening.next().await, Some(Heard::Anything));
     }

@@ -141,7 +141,7 @@ async fn what_is_equal_goes_on_and_what_differs_is_new() {
     // Lists that are the same are no news; a description changes one list.
     assert!(tokio::time::timeout(Duration::from_millis(50), news.next()).await.is_err());
     let Outcome::Reloaded(_) = rig.write("gateway.yaml", &TEXT.replace("B.", "Bee.")).await else { panic!() };
-    assert_eq!(news.next().await, Some(Heard::Change(Change::Tools)));
+    assert_eq!(news.next().await, Some(Heard::Reloaded(Change::Tools, 3)));
     assert!(tokio::time::timeout(Duration::from_millis(50), news.next()).await.is_err());
     let last = rig.live.load();
     assert!(["api", "other"].iter().all(|n| Arc::ptr_eq(&after.sources[*n].guard, &last.sources[*n].guard)));
@@ -181,9 +181,9 @@ resources:
     assert_eq!(told().await, [resource("text")]);
     let more = "  'shop://more': { name: more, static: { text: more } }\n";
     rig.write("gateway.yaml", &text("two", more)).await;
-    assert_eq!(told().await, [Heard::Change(Change::Resources), resource("more")]);
+    assert_eq!(told().await, [Heard::Reloaded(Change::Resources, 4), resource("more")]);
     rig.write("gateway.yaml", &text("two", "").replace("name: same", "name: other")).await;
-    assert_eq!(told().await, [Heard::Change(Change::Resources)], "what the list says is no content");
+    assert_eq!(told().await, [Heard::Reloaded(Change::Resources, 5)], "what the list says is no content");
     rig.refused("gateway.yaml", "tools: [").await;
     assert_eq!(told().await, []);
 }

@@ -68,7 +68,7 @@ impl Step {
             _ => {
                 let message =
                     "a step is exactly one of `progress`, `log`, `sleep`, `ask`, `require`, `announce`";
-                diagnostics.push(Diagnostic::error("one-of", message).at(at, ""));
+                diagnostics.push(Diagnostic::error("one-of", message).absence().at(at, ""));
                 None
             }
         }
