@@ -111,6 +111,14 @@ pub(super) struct RouteParts<'a> {
     pub declared: Option<&'a Entries<ParamConfig>>,
 }
 
+/// The first key that works on data alone, with its place.
+fn shaping(output: &OutputConfig) -> Option<(&'static str, Span)> {
+    let select = output.select.as_ref().map(|select| ("select", select.span));
+    let redact = output.redact.iter().flatten().map(|path| ("redact", path.span)).next();
+    let schema = output.schema.as_ref().map(|schema| ("schema", schema.span));
+    select.or(redact).or(schema)
+}
+
 pub(super) fn compile_route(
     parts: RouteParts<'_>,
     config: &Config,
@@ -155,6 +163,15 @@ pub(super) fn compile_route(
             format!("{} sends `head`, whose answer has no content that could fit a schema", scope.owner);
         let help = "remove `schema`, or send `get`";
         diagnostics.push(Diagnostic::error("bad-schema", message).at(schema.span, "").help(help));
+    }
+    if let Some(OpPlan::Fixed(fixed)) = &op
+        && !fixed.is_data()
+        && let Some((key, span)) = shaping(output)
+        && diagnostics.errors() == before
+    {
+        let message = format!("`{key}` does nothing to {}: its content is no data", scope.owner);
+        let help = "give the content as `json`, or remove this";
+        diagnostics.push(Diagnostic::warning("nothing-shaped", message).at(span, "").help(help));
     }
     let traits = traits(op.as_ref(), &params, sources);
     let mut policy_plan = policy.compile(&config.defaults.policy, &traits, diagnostics);

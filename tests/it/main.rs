@@ -58,6 +58,7 @@ mod memory;
 mod metrics;
 mod mysql;
 mod naughty;
+mod one_core;
 mod online;
 mod overload;
 mod pages;

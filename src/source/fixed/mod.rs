@@ -178,6 +178,12 @@ impl Fixed {
         !self.steps.is_empty()
     }
 
+    /// Whether it is data, which can be selected from, redacted and checked; all else is sent as it stands.
+    #[must_use]
+    pub const fn is_data(&self) -> bool {
+        matches!(self.content, Made::Ready(Reply::Value(_)))
+    }
+
     /// Whether it can be the content of a resource: one text, JSON, or bytes.
     #[must_use]
     pub const fn fits_resource(&self) -> bool {

@@ -40,8 +40,22 @@ impl Process {
 
     /// The same, with these variables.
     pub fn start_with(folder: &Path, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Self {
-        let mut child = Command::new(program())
-            .args(arguments)
+        Self::begin(Command::new(program()).args(arguments), folder, environment)
+    }
+
+    /// Starts the program where it may use one core.
+    #[cfg(target_os = "linux")]
+    pub fn start_on_one_core(folder: &Path, arguments: &[&str]) -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+        let first = cores.split(['-', ',']).next().unwrap();
+        // It becomes the program, under the same id.
+        let mut command = Command::new("taskset");
+        Self::begin(command.args(["-c", first]).arg(program()).args(arguments), folder, &[])
+    }
+
+    fn begin(command: &mut Command, folder: &Path, environment: &[(&str, &OsStr)]) -> Self {
+        let mut child = command
             .current_dir(folder)
             .env_clear()
             .envs(environment.iter().copied())
@@ -67,10 +81,15 @@ impl Process {
     pub async fn serve(folder: &Path, yaml: &str) -> (Self, SocketAddr) {
         std::fs::write(folder.join("gateway.yaml"), yaml).unwrap();
         let mut process = Self::start(folder, &["serve", "--listen", "127.0.0.1:0"]);
-        let line = process.line().await.unwrap_or_else(|| panic!("it did not start: {}", process.log()));
-        let (_, rest) = line.split_once("://").unwrap();
-        let address = rest.split('/').next().unwrap().parse().unwrap();
+        let address = process.address().await;
         (process, address)
+    }
+
+    /// The address that it says when it is ready.
+    pub async fn address(&mut self) -> SocketAddr {
+        let line = self.line().await.unwrap_or_else(|| panic!("it did not start: {}", self.log()));
+        let (_, rest) = line.split_once("://").unwrap();
+        rest.split('/').next().unwrap().parse().unwrap()
     }
 
     /// `sidegate stdio` of a text.
