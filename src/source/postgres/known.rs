@@ -295,15 +295,22 @@ pub(super) fn plain(known: &Known, binds: &[Bind]) -> Option<String> {
     Some(values)
 }
 
-/// Writes a vector in quotes. Not one with a number that the server would not take, or might take for another.
+/// The most numbers beside zeros that a vector has where its text is worth it: each costs both sides more than one in the server's own
+/// form, and 100 of them as much as the ways to the server that are saved.
+const DENSE: usize = 100;
+
+/// Writes a vector in quotes, if that is worth it. Not one with a number that the server would not take, or might take for another.
 fn push_vector(values: &mut String, vector: &[f32]) -> Option<()> {
-    let mut text = Vec::with_capacity(12 * vector.len() + 4);
+    if vector.iter().filter(|x| x.to_bits() != 0).count() > DENSE {
+        return None;
+    }
+    let mut text = Vec::with_capacity(2 * vector.len() + 10 * DENSE + 4);
     text.extend_from_slice(b"'[");
+    // Vectors made of words are mostly empty.
     for (at, x) in vector.iter().enumerate() {
         if at > 0 {
             text.push(b',');
         }
-        // Vectors made of words are mostly empty.
         if x.to_bits() == 0 {
             text.push(b'0');
         } else if x.is_normal() {
@@ -404,6 +411,8 @@ mod tests {
         let vector = |values: &[f32]| super::plain(&of(Kind::Scalar, 1), &[Bind::Vector(values.into())]);
         assert_eq!(vector(&[0.1, 0.0, -2.0, 1e-30]).as_deref(), Some("('[0.1,0,-2.0,1e-30]')"));
         assert_eq!(vector(&[]).as_deref(), Some("('[]')"));
+        assert!(vector(&[[1.0; DENSE], [0.0; DENSE]].concat()).is_some());
+        assert_eq!(vector(&[1.0; DENSE + 1]), None);
         for odd in [f32::NAN, f32::INFINITY, 1e-45, -0.0] {
             assert_eq!(vector(&[1.0, odd]), None, "{odd}");
         }
