@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use futures_util::StreamExt as _;
@@ -51,9 +51,9 @@ pub(super) enum AtOnce {
 pub(super) struct Facts {
     /// The server's process.
     pub process: i32,
-    /// The server's name of [`UNLOCK`], and of each statement by its number.
+    /// The server's name of [`UNLOCK`], and of each statement by its number, if it has one.
     unlock: Option<Box<str>>,
-    names: Vec<(u64, Box<str>)>,
+    names: Vec<(u64, Option<Box<str>>)>,
 }
 
 impl Facts {
@@ -64,7 +64,19 @@ impl Facts {
 
     fn name(&self, known: &Known) -> Option<(&str, &str)> {
         let (_, name) = self.names.iter().find(|(number, _)| *number == known.number)?;
-        Some((name, self.unlock.as_deref()?))
+        Some((name.as_deref()?, self.unlock.as_deref()?))
+    }
+
+    /// Whether the server was asked for the name of a statement.
+    pub(super) fn asked(&self, known: &Known) -> bool {
+        self.names.iter().any(|(number, _)| *number == known.number)
+    }
+
+    fn name_is(&mut self, known: &Known, name: Option<Box<str>>) {
+        if self.names.len() >= KEPT {
+            self.names.clear();
+        }
+        self.names.push((known.number, name));
     }
 
     fn forget_names(&mut self) {
@@ -72,16 +84,26 @@ impl Facts {
     }
 }
 
-/// The marks by which the messages of this database are told from all others on its server.
+/// The marks by which the messages of this database are told from all others on its server, as long as there are any.
 #[derive(Debug)]
 pub(super) struct Tags {
     mark: u64,
     calls: AtomicU64,
+    /// Whether no read goes in one message any more.
+    given_up: AtomicBool,
 }
 
 impl Tags {
     pub(super) fn new() -> Self {
-        Self { mark: fastrand::u64(..), calls: AtomicU64::new(0) }
+        Self { mark: fastrand::u64(..), calls: AtomicU64::new(0), given_up: AtomicBool::new(false) }
+    }
+
+    fn give_up(&self) {
+        if !self.given_up.swap(true, Ordering::Relaxed) {
+            tracing::debug!(
+                "a prepared statement was gone; reads of this source go step by step from here on"
+            );
+        }
     }
 
     fn next(&self) -> String {
@@ -92,7 +114,8 @@ impl Tags {
 impl Shared {
     /// What is known of a statement that can be read in one message, with its values.
     fn fitting(&self, statement: &Statement) -> Option<(Arc<Known>, String)> {
-        if statement.access == Access::Write || !statement.session.is_empty() {
+        let gone = self.tags.given_up.load(Ordering::Relaxed);
+        if gone || statement.access == Access::Write || !statement.session.is_empty() {
             return None;
         }
         let known = {
@@ -143,6 +166,8 @@ impl Shared {
     ) -> Result<AtOnce, SourceError> {
         held.settled = end_read(held.connection()?).await;
         if code(&error).as_deref() == Some(NOT_PREPARED) {
+            // A pooler stands between, whose connections are not the server's, or a statement lets go of others.
+            self.tags.give_up();
             if let (_, Some(facts)) = held.parts()? {
                 facts.forget_names();
             }
@@ -158,7 +183,11 @@ impl Shared {
 /// Learns the server's name of a statement that ran on a connection, for the next time.
 pub(super) async fn learn_name(mut held: Held, known: Arc<Known>) {
     let named = tokio::time::timeout(CANCEL, name(&mut held, &known)).await;
-    held.settled = matches!(named, Ok(Ok(())));
+    if let (Ok(Err(sqlx::Error::Database(_))), Ok((_, Some(facts)))) = (&named, held.parts()) {
+        // A server of another make, which cannot say it.
+        facts.name_is(&known, None);
+    }
+    held.settled = matches!(named, Ok(Ok(()) | Err(sqlx::Error::Database(_))));
 }
 
 /// invalid_sql_statement_name
@@ -204,13 +233,8 @@ async fn name(held: &mut Held, known: &Known) -> Result<(), sqlx::Error> {
             *(if row.try_get(1)? { &mut unlock } else { &mut name }) = Some(found.into_boxed_str());
         }
     }
-    if let (Some(name), Some(unlock)) = (name, unlock) {
-        if facts.names.len() >= KEPT {
-            facts.names.clear();
-        }
-        facts.names.push((known.number, name));
-        facts.unlock = Some(unlock);
-    }
+    facts.name_is(known, name);
+    facts.unlock = unlock;
     Ok(())
 }
 

@@ -107,7 +107,8 @@ impl Shared {
         };
         held.settled = clean && !seeds(&statement.text.whole);
         let Reading { answer, known, .. } = result?;
-        if again && held.settled && known.at_once(statement) {
+        let asked = held.known().is_none_or(|facts| facts.asked(&known));
+        if again && !asked && held.settled && known.at_once(statement) {
             // One that met this connection before will again.
             held.settled = false;
             tokio::spawn(learn_name(held, known));
