@@ -5,6 +5,7 @@ mod describe;
 pub(in crate::source) mod ending;
 pub(in crate::source) mod exact;
 mod server;
+pub(in crate::source) mod warm;
 
 pub(in crate::source) use describe::word_at;
 pub use describe::{Class, Column, Described, Fit, ParamType, Undescribed, Wrong};

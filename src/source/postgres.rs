@@ -1,20 +1,24 @@
 //! PostgreSQL: pools, a transaction around each statement, and rows that the server itself writes as JSON, so that no type is lost.
 
+mod at_once;
 mod describe;
 mod json;
 mod known;
+mod reader;
 mod run;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Pool;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::SourceError;
 use super::database::ending::{in_a_task, side};
+use super::database::warm::{Unsettled, Warm};
 use super::database::{Answer, ServerPlan, Statement, Tls};
+use at_once::{AtOnce, Facts, Tags};
 use known::{Key, Known};
 
 /// A live PostgreSQL database.
@@ -23,9 +27,10 @@ pub(in crate::source) struct Postgres(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    pool: Pool<sqlx::Postgres>,
+    warm: Warm<sqlx::Postgres, Facts>,
     /// Cancels what runs on the other.
     side: Pool<sqlx::Postgres>,
+    tags: Tags,
     max: u32,
     acquire_timeout: Duration,
     /// What the server said of each statement. Held for single operations only.
@@ -44,8 +49,9 @@ impl Postgres {
             .connect_lazy_with(options.clone());
         let side = side().connect_lazy_with(options);
         Self(Arc::new(Shared {
-            pool,
+            warm: Warm::of(pool, Unsettled::Closed),
             side,
+            tags: Tags::new(),
             max: plan.pool.max,
             acquire_timeout: plan.pool.acquire_timeout.0,
             known: Mutex::default(),
@@ -54,20 +60,35 @@ impl Postgres {
 
     /// Whether a connection can be had and answers.
     pub(in crate::source) async fn probe(&self) -> Result<(), SourceError> {
-        let (mut held, _) = self.0.opened("SELECT 1").await?;
+        let (mut held, _) = self.0.opened("SELECT 1", None).await?;
         held.settled = true;
         Ok(())
     }
 
     /// Connections of its pool: open, idle.
     pub(in crate::source) fn connections(&self) -> (u32, usize) {
-        (self.0.pool.size(), self.0.pool.num_idle())
+        self.0.warm.connections()
     }
 
     /// Runs one statement. When the caller goes away or the time is up, it is ended on the server.
     pub(in crate::source) async fn run(&self, statement: Statement) -> Result<Answer, SourceError> {
+        let (limit, began) = (statement.limit, Instant::now());
+        // In words of its caller's limit, not of what is left of it.
+        let late = |error| match error {
+            SourceError::Timeout(_) => SourceError::Timeout(limit),
+            other => other,
+        };
+        let held = match tokio::time::timeout(limit, self.0.at_once(&statement)).await {
+            Ok(Ok(AtOnce::Read(answer))) => return Ok(answer),
+            Ok(Ok(AtOnce::Not(held))) => held,
+            Ok(Err(error)) => return Err(late(error)),
+            Err(_) => return Err(SourceError::Timeout(limit)),
+        };
         let shared = self.0.clone();
-        in_a_task(statement.limit, |gone| async move { shared.work(&statement, gone).await }).await
+        let left = limit.saturating_sub(began.elapsed());
+        // Seldom, and large.
+        let task = in_a_task(left, |gone| async move { shared.work(&statement, held, gone).await });
+        Box::pin(task).await.map_err(late)
     }
 }
 
@@ -79,6 +100,7 @@ fn options(plan: &ServerPlan) -> PgConnectOptions {
         .password(plan.password.as_ref().map_or("", |p| p.expose()))
         .database(&plan.database)
         .application_name("sidegate")
+        .statement_cache_capacity(at_once::KEPT)
         .ssl_mode(match plan.tls {
             Tls::Disable => PgSslMode::Disable,
             Tls::Prefer => PgSslMode::Prefer,

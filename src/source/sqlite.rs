@@ -6,6 +6,7 @@ mod guard;
 mod plan;
 mod row;
 mod run;
+mod watch;
 
 pub(super) use plan::SqlitePlan;
 pub(super) use run::Sqlite;

@@ -64,6 +64,7 @@ mod overload;
 mod pages;
 mod plan;
 mod postgres;
+mod postgres_at_once;
 mod postgres_state;
 mod powerdns;
 mod rate_limits;

@@ -15,6 +15,12 @@ pub(in crate::source) fn json(text: &str) -> Result<Value, serde_json::Error> {
     {
         return Ok(value);
     }
+    // What is written again as it was has lost nothing.
+    if let Ok(value) = serde_json::from_str::<Value>(text)
+        && serde_json::to_vec(&value).is_ok_and(|again| again == text.as_bytes())
+    {
+        return Ok(value);
+    }
     read(serde_json::from_str(text)?, DEPTH)
 }
 
@@ -166,6 +172,11 @@ mod tests {
             assert_eq!(members_beside_short_numbers(long.as_bytes()), None, "{long}");
             assert_eq!(json(long).unwrap().to_string(), slowly(long).to_string());
         }
+        // Long ones that are written as they are read.
+        let long =
+            r#"{"a":0.8167866734971799,"b":18446744073709551615,"c":-1.7976931348623157e+308,"d":[5e-324]}"#;
+        assert_eq!(json(long).unwrap().to_string(), slowly(long).to_string());
+        assert_eq!(json(long).unwrap()["a"], 0.816_786_673_497_179_9);
         let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(json(&deep(DEPTH)).unwrap().to_string(), deep(DEPTH));
         let bottomless = json(&deep(100_000)).unwrap().to_string();

@@ -22,9 +22,12 @@ impl Postgres {
         limit: Duration,
     ) -> Result<Described, Undescribed> {
         let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}", limit.as_millis().max(1));
-        let (mut held, _) = self.0.opened(&begin).await.map_err(Undescribed::Source)?;
-        let result = describe(&mut held.connection, text).await;
-        held.settled = sqlx::raw_sql("ROLLBACK").execute(&mut *held.connection).await.is_ok();
+        let (mut held, _) = self.0.opened(&begin, None).await.map_err(Undescribed::Source)?;
+        let (connection, facts) = held.parts().map_err(Undescribed::Source)?;
+        // The driver forgets what it has prepared.
+        *facts = None;
+        let result = describe(connection, text).await;
+        held.settled = sqlx::raw_sql("ROLLBACK").execute(connection).await.is_ok();
         result
     }
 
@@ -37,8 +40,8 @@ impl Postgres {
             WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' \
             AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')), \
             (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)";
-        let (mut held, _) = self.0.opened("SELECT 1").await?;
-        let row = (&mut *held.connection).fetch_one(text).await.map_err(fault)?;
+        let (mut held, _) = self.0.opened("SELECT 1", None).await?;
+        let row = held.connection()?.fetch_one(text).await.map_err(fault)?;
         held.settled = true;
         Ok(match (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?) {
             (_, true) => Some("the role of this source is a superuser, and the source only reads"),

@@ -2,6 +2,7 @@
 //! that really runs: every parameter a text that the server itself reads as its type, every row a JSON object.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 use sqlx::postgres::{PgStatement, PgTypeInfo};
@@ -12,8 +13,9 @@ use sqlx::{
 
 use super::describe::ordered;
 use super::fault;
+use super::run::seeds;
 use crate::source::SourceError;
-use crate::source::database::{Access, SqlText, Statement, unique};
+use crate::source::database::{Access, Bind, SqlText, Statement, unique};
 
 /// What the text that runs is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +37,13 @@ impl Key {
 /// A statement ready to run.
 #[derive(Debug)]
 pub(super) struct Known {
+    /// No other has the same.
+    pub number: u64,
     pub text: Arc<str>,
+    /// The text as it was written, in one line, for those who look at what the server does.
+    pub shown: String,
+    /// Whether it may set the seed of `random()`.
+    pub seeds: bool,
     /// Whether it gives rows as JSON; else it only changes some.
     pub rows: bool,
     /// Columns of bytes, which the server writes in hexadecimal.
@@ -238,8 +246,95 @@ impl Known {
                 fitting(&rows, statement)
             }
         };
-        Ok(Self { text: text.into(), rows, bytes: bytes.collect(), unordered, values })
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let (shown, seeds) = (shown(&statement.text.whole), seeds(&statement.text.whole));
+        Ok(Self { number, text: text.into(), shown, seeds, rows, bytes: bytes.collect(), unordered, values })
     }
+}
+
+/// Numbers of statements.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+/// How much of a text is shown: the server keeps no more than 1,024 bytes, some of which are taken.
+const SHOWN: usize = 400;
+
+/// A text as a comment may hold it that ends with its line.
+fn shown(text: &str) -> String {
+    let end = text.floor_char_boundary(SHOWN);
+    let text = text.get(..end).unwrap_or_default();
+    text.replace(|c: char| c.is_control() || c.is_whitespace(), " ")
+}
+
+/// The values of a statement as they may stand in its text, in brackets and quotes: numbers, truth values, nothing, and lists of them.
+/// None if there is any other: what people write stays out of a text, which a server may log, and so nothing of it can become syntax.
+pub(super) fn plain(known: &Known, binds: &[Bind]) -> Option<String> {
+    let mut values = String::new();
+    for (bind, kind) in &known.values {
+        values.push(if values.is_empty() { '(' } else { ',' });
+        let value = match binds.get(*bind) {
+            Some(Bind::Value(value)) if numeric(value) => text(value, *kind),
+            Some(Bind::Value(_)) => return None,
+            Some(Bind::Vector(vector)) => {
+                push_vector(&mut values, vector)?;
+                continue;
+            }
+            None => None,
+        };
+        match value {
+            Some(value) if value.bytes().all(harmless) => {
+                values.push('\'');
+                values.push_str(&value);
+                values.push('\'');
+            }
+            Some(_) => return None,
+            None => values.push_str("NULL"),
+        }
+    }
+    if !values.is_empty() {
+        values.push(')');
+    }
+    Some(values)
+}
+
+/// The most numbers beside zeros that a vector has where its text is worth it: each costs both sides more than one in the server's own
+/// form, and 100 of them as much as the ways to the server that are saved.
+const DENSE: usize = 100;
+
+/// Writes a vector in quotes, if that is worth it. Not one with a number that the server would not take, or might take for another.
+fn push_vector(values: &mut String, vector: &[f32]) -> Option<()> {
+    if vector.iter().filter(|x| x.to_bits() != 0).count() > DENSE {
+        return None;
+    }
+    let mut text = Vec::with_capacity(2 * vector.len() + 10 * DENSE + 4);
+    text.extend_from_slice(b"'[");
+    // Vectors made of words are mostly empty.
+    for (at, x) in vector.iter().enumerate() {
+        if at > 0 {
+            text.push(b',');
+        }
+        if x.to_bits() == 0 {
+            text.push(b'0');
+        } else if x.is_normal() {
+            serde_json::to_writer(&mut text, x).ok()?;
+        } else {
+            return None;
+        }
+    }
+    text.extend_from_slice(b"]'");
+    values.push_str(&String::from_utf8(text).ok()?);
+    Some(())
+}
+
+fn numeric(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::Array(items) => items.iter().all(numeric),
+        Value::String(_) | Value::Object(_) => false,
+    }
+}
+
+/// What lists of numbers are made of, and nothing that ends a literal or escapes in it.
+fn harmless(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+-.,[]{}".contains(&byte)
 }
 
 /// Rows, with NULL in the place of one that is too long to be sent.
@@ -281,6 +376,55 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// A statement of one value for each bind, all of a kind.
+    fn of(kind: Kind, count: usize) -> Known {
+        Known {
+            number: 0,
+            text: "".into(),
+            shown: String::new(),
+            seeds: false,
+            rows: true,
+            bytes: Vec::new(),
+            unordered: Vec::new(),
+            values: (0..count).map(|bind| (bind, kind)).collect(),
+        }
+    }
+
+    #[test]
+    fn numbers_may_stand_in_a_text_and_nothing_else_may() {
+        let plain = |kind, values: &[Value]| {
+            let binds: Vec<_> = values.iter().cloned().map(Bind::Value).collect();
+            plain(&of(kind, binds.len()), &binds)
+        };
+        assert_eq!(plain(Kind::Scalar, &[]).as_deref(), Some(""));
+        let values = [json!(-1.5e300), json!(null), json!(true), json!(u64::MAX)];
+        let wanted = "('-1.5e+300',NULL,'true','18446744073709551615')";
+        assert_eq!(plain(Kind::Scalar, &values).as_deref(), Some(wanted));
+        assert_eq!(plain(Kind::Array, &[json!([1, null, [2.5]])]).as_deref(), Some("('{1,NULL,{2.5}}')"));
+        assert_eq!(plain(Kind::Json, &[json!([1, true])]).as_deref(), Some("('[1,true]')"));
+        for other in [json!("1"), json!(""), json!(["1"]), json!({}), json!([[{}]])] {
+            for kind in [Kind::Scalar, Kind::Array, Kind::Json] {
+                assert_eq!(plain(kind, &[json!(1), other.clone()]), None, "{other}");
+            }
+        }
+        let vector = |values: &[f32]| super::plain(&of(Kind::Scalar, 1), &[Bind::Vector(values.into())]);
+        assert_eq!(vector(&[0.1, 0.0, -2.0, 1e-30]).as_deref(), Some("('[0.1,0,-2.0,1e-30]')"));
+        assert_eq!(vector(&[]).as_deref(), Some("('[]')"));
+        assert!(vector(&[[1.0; DENSE], [0.0; DENSE]].concat()).is_some());
+        assert_eq!(vector(&[1.0; DENSE + 1]), None);
+        for odd in [f32::NAN, f32::INFINITY, 1e-45, -0.0] {
+            assert_eq!(vector(&[1.0, odd]), None, "{odd}");
+        }
+        assert_eq!(super::plain(&of(Kind::Scalar, 1), &[]).as_deref(), Some("(NULL)"));
+    }
+
+    #[test]
+    fn a_text_is_shown_in_one_line() {
+        assert_eq!(shown("SELECT 1 -- a\r\n, 'é'\u{2028}\u{85}\0"), "SELECT 1 -- a  , 'é'   ");
+        assert_eq!(shown(&"é".repeat(300)).len(), SHOWN);
+        assert_eq!(shown(&format!("x{}", "é".repeat(300))).len(), SHOWN - 1);
+    }
 
     #[test]
     fn values_are_written_as_the_server_reads_them() {

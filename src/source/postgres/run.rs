@@ -2,41 +2,40 @@
 //! also ends what runs on it, so that a cancel never meets another call's statement.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _};
 use tokio::sync::oneshot;
 
+use super::at_once::{Facts, UNLOCK, learn_name};
 use super::known::{self, Key, Known};
-use super::{Shared, fault, json};
+use super::reader::{Next, Reader};
+use super::{Shared, fault};
 use crate::source::SourceError;
-use crate::source::database::ending;
+use crate::source::database::ending::{self, CANCEL};
+use crate::source::database::warm;
 use crate::source::database::{Access, Answer, Bind, Statement};
 
-/// A connection that is closed unless it is known to be as it was.
-pub(super) struct Held {
-    pub connection: PoolConnection<sqlx::Postgres>,
-    pub settled: bool,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.connection.close_on_drop();
-        }
-    }
-}
+/// A connection, which is closed unless it is known to be as it was.
+pub(super) type Held = warm::Held<sqlx::Postgres, Facts>;
 
 impl Shared {
-    /// A connection whose server has done `first`, and the row that it gave. One that broke while it lay in the pool is known by that,
-    /// before anything of the call ran on it, and another is taken.
-    pub(super) async fn opened(&self, first: &str) -> Result<(Held, Option<PgRow>), SourceError> {
+    /// A connection whose server has done `first`, and the row that it gave; `held` is tried before others. One that broke while it lay
+    /// in the pool is known by that, before anything of the call ran on it, and another is taken.
+    pub(super) async fn opened(
+        &self,
+        first: &str,
+        mut held: Option<Held>,
+    ) -> Result<(Held, Option<PgRow>), SourceError> {
         let mut spare = self.max;
         loop {
-            let mut held = Held { connection: self.acquire().await?, settled: false };
-            let done = sqlx::raw_sql(AssertSqlSafe(first)).fetch_optional(&mut *held.connection);
+            let mut held = match held.take() {
+                Some(held) => held,
+                None => self.acquire().await?,
+            };
+            let done = sqlx::raw_sql(AssertSqlSafe(first)).fetch_optional(held.connection()?);
             match tokio::time::timeout(self.acquire_timeout, done).await {
                 Ok(Ok(row)) => return Ok((held, row)),
                 Ok(Err(error)) => {
@@ -55,34 +54,36 @@ impl Shared {
     }
 
     /// A connection from the pool, which may have broken there.
-    async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, SourceError> {
+    pub(super) async fn acquire(&self) -> Result<Held, SourceError> {
         // One that is stopping ends in the middle of the first words, which is no fault of ours.
         let fault = |error| match fault(error) {
             SourceError::Internal(text) => SourceError::Unavailable(text),
             other => other,
         };
-        ending::acquire(&self.pool, fault).await
+        self.warm.acquire(fault).await
     }
 
-    /// Runs a statement until it ends or nobody waits for it.
+    /// Runs a statement until it ends or nobody waits for it; on `held`, if there is one.
     pub(super) async fn work(
-        &self,
+        self: Arc<Self>,
         statement: &Statement,
+        held: Option<Held>,
         mut gone: oneshot::Receiver<()>,
     ) -> Result<Answer, SourceError> {
         let begin = begin(statement);
         let (mut held, process) = tokio::select! {
             biased;
             _ = &mut gone => return Err(SourceError::Timeout(statement.limit)),
-            begun = self.opened(&begin) => begun?,
+            begun = self.opened(&begin, held) => begun?,
         };
         let process: i32 = match process {
             Some(row) => row.try_get(0).map_err(fault)?,
             None => return Err(SourceError::Internal("the server named no process".to_owned())),
         };
-        set(&mut held.connection, statement).await?;
+        let again = met_again(&mut held, process)?;
+        set(held.connection()?, statement).await?;
         let (result, asked) = {
-            let mut running = std::pin::pin!(self.rows(&mut held.connection, statement));
+            let mut running = std::pin::pin!(self.rows(&mut held, statement));
             tokio::select! {
                 result = &mut running => (result, true),
                 _ = &mut gone => {
@@ -93,27 +94,39 @@ impl Shared {
                 }
             }
         };
-        if matches!(result, Err(SourceError::Internal(_) | SourceError::Argument(_))) {
-            // A table may have changed since the server was asked; the next call asks again.
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&Key::of(statement));
+        if let Err(error) = &result {
+            self.forget_after(error, statement);
         }
         if matches!(result, Ok(Reading { whole: false, .. })) {
             // More than the caps is still on its way: the connection ends with it.
             return result.map(|r| r.answer);
         }
-        let keep = statement.access == Access::Write && asked && result.is_ok();
-        let clean = end(&mut held.connection, keep).await?;
+        let clean = match statement.access {
+            Access::Read => end_read(held.connection()?).await,
+            Access::Write => end(held.connection()?, asked && result.is_ok(), statement.limit).await?,
+        };
         held.settled = clean && !seeds(&statement.text.whole);
-        result.map(|r| r.answer)
+        let Reading { answer, known, .. } = result?;
+        let asked = held.known().is_none_or(|facts| facts.asked(&known));
+        if again && !asked && held.settled && known.at_once(statement) {
+            // One that met this connection before will again.
+            held.settled = false;
+            tokio::spawn(learn_name(held, known));
+        }
+        Ok(answer)
+    }
+
+    /// A table may have changed since the server was asked; the next call asks again.
+    pub(super) fn forget_after(&self, error: &SourceError, statement: &Statement) {
+        if matches!(error, SourceError::Internal(_) | SourceError::Argument(_)) {
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&Key::of(statement));
+        }
     }
 
     /// Reads the rows up to the caps.
-    async fn rows(
-        &self,
-        connection: &mut PoolConnection<sqlx::Postgres>,
-        statement: &Statement,
-    ) -> Result<Reading, SourceError> {
-        let known = self.known(connection, statement).await?;
+    async fn rows(&self, held: &mut Held, statement: &Statement) -> Result<Reading, SourceError> {
+        let known = self.known(held, statement).await?;
+        let (connection, facts) = held.parts()?;
         let mut query = sqlx::query(AssertSqlSafe(known.text.clone()));
         for (bind, kind) in &known.values {
             query = match statement.binds.get(*bind) {
@@ -122,69 +135,35 @@ impl Shared {
                 None => query.bind(None::<String>),
             };
         }
-        let by = statement.order.iter().filter(|by| known.unordered.contains(by)).cloned();
-        let mut answer = Answer { unordered: by.collect(), ..Answer::default() };
-        let mut bytes = 0;
-        let mut stream = connection.fetch_many(query);
-        while let Some(item) = stream.next().await {
-            let row = match item.map_err(fault)? {
-                Either::Left(done) => {
-                    if statement.access == Access::Write {
-                        answer.changed = Some(done.rows_affected());
-                    }
-                    continue;
+        let mut reader = Reader::of(statement, &known);
+        let mut next = Next::More;
+        {
+            let mut stream = (&mut *connection).fetch_many(query);
+            while next == Next::More {
+                let Some(item) = stream.next().await else { break };
+                match item.map_err(fault)? {
+                    Either::Left(done) => reader.changed(done.rows_affected()),
+                    Either::Right(row) => next = reader.row(row.try_get(0).map_err(fault)?)?,
                 }
-                Either::Right(row) => row,
-            };
-            let text: Option<&str> = row.try_get(0).map_err(fault)?;
-            if statement.count && statement.access == Access::Read {
-                answer.seen = text.and_then(|t| t.parse().ok()).unwrap_or(0);
-                continue;
             }
-            answer.seen += 1;
-            if statement.count {
-                continue;
-            }
-            if answer.rows.len() >= statement.max_rows || bytes > statement.max_bytes {
-                answer.more = true;
-                if statement.access == Access::Read {
-                    let whole = answer.rows.len() >= statement.max_rows;
-                    return Ok(Reading { answer, whole });
-                }
-                continue;
-            }
-            let Some(text) = text else {
-                // Left out by the server, and all after it, as with the caps.
-                answer.more = true;
-                match statement.access {
-                    Access::Write => continue,
-                    Access::Read if answer.rows.is_empty() => {
-                        return Err(SourceError::TooLarge(statement.longest()));
-                    }
-                    Access::Read => return Ok(Reading { answer, whole: false }),
-                }
-            };
-            bytes += text.len();
-            let value = json::row(text, &known.bytes).map_err(|e| SourceError::Internal(e.to_string()))?;
-            answer.rows.push(value);
         }
-        if !known.rows {
-            answer.seen = answer.changed.unwrap_or(0);
+        if let Some(facts) = facts {
+            facts.outgrown(connection);
         }
-        Ok(Reading { answer, whole: true })
+        let answer = reader.answer();
+        Ok(Reading { answer, known, whole: next != Next::TooMuch })
     }
 
     /// What the server said of this statement, asked once.
-    async fn known(
-        &self,
-        connection: &mut PoolConnection<sqlx::Postgres>,
-        statement: &Statement,
-    ) -> Result<Arc<Known>, SourceError> {
+    async fn known(&self, held: &mut Held, statement: &Statement) -> Result<Arc<Known>, SourceError> {
         let key = Key::of(statement);
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&key) {
             return Ok(known.clone());
         }
+        let (connection, facts) = held.parts()?;
+        // The driver forgets what it has prepared.
+        *facts = None;
         let known = Arc::new(Known::learn(connection, statement).await?);
         lock().insert(key, known.clone());
         Ok(known)
@@ -194,20 +173,46 @@ impl Shared {
 /// What was read.
 struct Reading {
     answer: Answer,
+    known: Arc<Known>,
     /// Whether the server has nothing more to send than a row or two.
     whole: bool,
 }
 
 /// Whether a statement sets the seed of `random()`: nothing undoes that, nor says that it was done.
-fn seeds(text: &str) -> bool {
+pub(super) fn seeds(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let set = text.trim_start().starts_with("set") && text.contains("seed");
     set || text.contains("setseed") || text.contains("'seed'")
 }
 
+/// Whether this connection and its process have met in another call. Behind a pooler a connection may be another process each time, of
+/// which nothing is known.
+fn met_again(held: &mut Held, process: i32) -> Result<bool, SourceError> {
+    let (_, facts) = held.parts()?;
+    let again = facts.as_ref().is_some_and(|facts| facts.process == process);
+    if !again {
+        *facts = Some(Facts::of(process));
+    }
+    Ok(again)
+}
+
+/// Undoes a transaction that could only read. With it goes all that it set, opened, heard or declared; it could make no table and take
+/// no value of a sequence, also by functions, as the server refuses that in one that only reads. Locks of a session outlive it. Says
+/// whether nothing is left on the connection; a server that does not say so in time is not waited for.
+pub(super) async fn end_read(connection: &mut PgConnection) -> bool {
+    let end = format!("ROLLBACK; {UNLOCK}");
+    let end = sqlx::raw_sql(AssertSqlSafe(end)).execute(connection);
+    matches!(tokio::time::timeout(CANCEL, end).await, Ok(Ok(_)))
+}
+
 /// Ends the transaction and what outlives one: roles, settings, locks, cursors, channels, temporary tables, values of sequences. Says
-/// whether nothing is left on the connection. Fails only if a write could not be kept.
-async fn end(connection: &mut PoolConnection<sqlx::Postgres>, keep: bool) -> Result<bool, SourceError> {
+/// whether nothing is left on the connection. Fails only if a write could not be kept, or if nobody knows within as long as it might run.
+async fn end(connection: &mut PgConnection, keep: bool, limit: Duration) -> Result<bool, SourceError> {
+    let ended = tokio::time::timeout(limit.max(CANCEL), end_all(connection, keep)).await;
+    ended.unwrap_or(Err(SourceError::Timeout(limit)))
+}
+
+async fn end_all(connection: &mut PgConnection, keep: bool) -> Result<bool, SourceError> {
     // Statements that were prepared by `PREPARE` cannot be told to go without the driver's own. To look for them takes as long as all
     // the rest, so it is done where they are likely.
     let (end, prepared) = if keep {
@@ -220,7 +225,7 @@ async fn end(connection: &mut PoolConnection<sqlx::Postgres>, keep: bool) -> Res
         "{end}; RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; \
          SELECT {prepared} FROM pg_catalog.pg_advisory_unlock_all()"
     );
-    let mut stream = sqlx::raw_sql(AssertSqlSafe(end)).fetch_many(&mut **connection);
+    let mut stream = sqlx::raw_sql(AssertSqlSafe(end)).fetch_many(&mut *connection);
     match stream.next().await {
         Some(Ok(_)) => {}
         Some(Err(error)) if keep => return Err(fault(error)),

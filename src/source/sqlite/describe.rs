@@ -18,7 +18,8 @@ impl Sqlite {
         text: &SqlText,
         access: Access,
     ) -> Result<Described, Undescribed> {
-        let mut connection = self.reading().await.map_err(Undescribed::Source)?;
+        let mut reading = self.reading().await.map_err(Undescribed::Source)?;
+        let connection = reading.connection().map_err(Undescribed::Source)?;
         let whole = AssertSqlSafe(text.whole.clone()).into_sql_str();
         let mut handle = connection.lock_handle().await.map_err(|e| Undescribed::Source(fault(e)))?;
         let guard = Guard::of(&mut handle).map_err(Undescribed::Source)?;

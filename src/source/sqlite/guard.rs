@@ -54,7 +54,7 @@ const ASKED: &[&str] = &[
 const TREE: &[&str] = &["_node", "_parent", "_rowid"];
 
 /// The guard of one connection, which holds it too.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Guard(Arc<AtomicU8>);
 
 impl Guard {

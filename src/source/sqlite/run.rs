@@ -3,21 +3,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
-use sqlx::{AssertSqlSafe, Either, Executor as _, Pool};
+use sqlx::{AssertSqlSafe, Either, Executor as _, Pool, SqliteConnection};
 
-use super::guard::{Guard, limit_length};
+use super::guard::Guard;
+use super::watch::Watch;
 use super::{SqlitePlan, fill, row};
 use crate::output::json_len;
 use crate::source::SourceError;
 use crate::source::database::ending;
+use crate::source::database::warm::{Held, Unsettled, Warm};
 use crate::source::database::{Access, Answer, Bind, Statement};
 
 /// Rows that are read before they are asked for: fewer than the driver's own 50, as each may be as long as the longest.
@@ -29,18 +30,11 @@ pub(in crate::source) struct Sqlite {
     plan: SqlitePlan,
     /// For files: connections opened read-only. For memory: the only connection.
     read: Pool<sqlx::Sqlite>,
+    /// For files: those of `read`, each with its watch.
+    warm: Option<Warm<sqlx::Sqlite, Watch>>,
     /// For files: one connection that may write, as SQLite has one writer.
     write: Option<Pool<sqlx::Sqlite>>,
     ready: Arc<tokio::sync::OnceCell<()>>,
-}
-
-/// Marks a call as given up when it is dropped, so that SQLite stops at its next look.
-struct Mark(Arc<AtomicBool>);
-
-impl Drop for Mark {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Sqlite {
@@ -66,13 +60,17 @@ impl Sqlite {
                 (one().idle_timeout(None).max_lifetime(None).connect_lazy_with(options), None)
             }
         };
-        Self { plan: plan.clone(), read, write, ready: Arc::default() }
+        // What was given up may still run for a moment; the pool waits for its end.
+        let warm = write.is_some().then(|| Warm::of(read.clone(), Unsettled::Returned));
+        Self { plan: plan.clone(), read, warm, write, ready: Arc::default() }
     }
 
     /// Connections of its pools: open, idle.
     pub(in crate::source) fn connections(&self) -> (u32, usize) {
         let write = self.write.as_ref().map_or((0, 0), |pool| (pool.size(), pool.num_idle()));
-        (self.read.size() + write.0, self.read.num_idle() + write.1)
+        let read = || (self.read.size(), self.read.num_idle());
+        let read = self.warm.as_ref().map_or_else(read, Warm::connections);
+        (read.0 + write.0, read.1 + write.1)
     }
 
     /// Runs `init` if the database is empty; done once, tried again by the next call if it failed. It goes on in a task of its
@@ -88,57 +86,110 @@ impl Sqlite {
     }
 
     /// A connection that reads, of a database that is filled.
-    pub(super) async fn reading(&self) -> Result<PoolConnection<sqlx::Sqlite>, SourceError> {
+    pub(super) async fn reading(&self) -> Result<Reading, SourceError> {
         self.ready().await?;
-        acquire(&self.read).await
+        match &self.warm {
+            Some(warm) => warm.acquire(fault).await.map(Reading::Warm),
+            None => acquire(&self.read).await.map(Reading::Only),
+        }
     }
 
     /// Whether a connection can be had and answers.
     pub(in crate::source) async fn probe(&self) -> Result<(), SourceError> {
         let mut connection = self.reading().await?;
-        sqlx::query("SELECT 1").execute(&mut *connection).await.map(drop).map_err(fault)
+        sqlx::query("SELECT 1").execute(connection.connection()?).await.map(drop).map_err(fault)
     }
 
     /// Runs one statement and reads its rows up to the caps.
     pub(in crate::source) async fn run(&self, statement: Statement) -> Result<Answer, SourceError> {
         let limit = statement.limit;
-        let mark = Mark(Arc::new(AtomicBool::new(false)));
         let work = async {
             self.ready().await?;
-            let pool = match (statement.access, &self.write) {
-                (Access::Write, Some(write)) => write,
-                _ => &self.read,
-            };
-            let mut connection = acquire(pool).await?;
-            let guard = watch(&mut connection, &statement, mark.0.clone()).await?;
-            if self.write.is_none() {
-                // Of a write that was given up; mostly there is none, and this fails.
-                let _ = execute(&mut connection, "ROLLBACK").await;
-                let pragma = match statement.access {
-                    Access::Read => "PRAGMA query_only = 1",
-                    Access::Write => "PRAGMA query_only = 0",
-                };
-                execute(&mut connection, pragma).await.map_err(fault)?;
-            }
-            match statement.access {
-                Access::Read => {
-                    guard.let_route(Access::Read);
-                    read_rows(&mut connection, &statement, true).await
+            match (&self.warm, &self.write, statement.access) {
+                (Some(warm), _, Access::Read) => read(warm, &statement).await,
+                (_, Some(write), Access::Write) => {
+                    write_one(acquire(write).await?, &statement, Closable(true)).await
                 }
-                Access::Write => {
-                    let closable = self.write.is_some();
-                    let writing = Writing { connection, guard, closable, settled: false };
-                    writing.run(&statement).await
-                }
+                _ => self.in_memory(&statement).await,
             }
         };
-        let result = tokio::time::timeout(limit, work).await;
-        drop(mark);
-        match result {
+        match tokio::time::timeout(limit, work).await {
             Ok(Err(SourceError::Timeout(_))) | Err(_) => Err(SourceError::Timeout(limit)),
             Ok(result) => result,
         }
     }
+
+    /// On the one connection that is the database.
+    async fn in_memory(&self, statement: &Statement) -> Result<Answer, SourceError> {
+        let mut connection = acquire(&self.read).await?;
+        if statement.access == Access::Write {
+            return write_one(connection, statement, Closable(false)).await;
+        }
+        let watch = Watch::of(&mut connection, statement).await?;
+        let _mark = watch.begin(statement.limit);
+        let_write(&mut connection, false).await?;
+        watch.guard.let_route(Access::Read);
+        read_rows(&mut connection, statement, true).await
+    }
+}
+
+/// A connection that reads.
+pub(super) enum Reading {
+    /// Of a file.
+    Warm(Held<sqlx::Sqlite, Watch>),
+    /// Of memory.
+    Only(PoolConnection<sqlx::Sqlite>),
+}
+
+impl Reading {
+    /// The connection.
+    pub(super) fn connection(&mut self) -> Result<&mut SqliteConnection, SourceError> {
+        match self {
+            Self::Warm(held) => held.connection(),
+            Self::Only(connection) => Ok(connection),
+        }
+    }
+}
+
+/// Reads on a connection that may be the next call's as it is, if all of its rows were read.
+async fn read(warm: &Warm<sqlx::Sqlite, Watch>, statement: &Statement) -> Result<Answer, SourceError> {
+    let mut held = warm.acquire(fault).await?;
+    let (connection, known) = held.parts()?;
+    let watch = match known {
+        Some(watch) if watch.fits(statement) => watch.clone(),
+        _ => known.insert(Watch::of(connection, statement).await?).clone(),
+    };
+    let _mark = watch.begin(statement.limit);
+    watch.guard.let_route(Access::Read);
+    let answer = read_rows(connection, statement, true).await?;
+    watch.guard.let_own();
+    held.settled = !answer.more;
+    Ok(answer)
+}
+
+/// Whether a connection is closed after a write of which nobody knows how it ended. Memory would be gone with it; there the next call
+/// rolls back.
+struct Closable(bool);
+
+async fn write_one(
+    mut connection: PoolConnection<sqlx::Sqlite>,
+    statement: &Statement,
+    Closable(closable): Closable,
+) -> Result<Answer, SourceError> {
+    let watch = Watch::of(&mut connection, statement).await?;
+    let _mark = watch.begin(statement.limit);
+    if !closable {
+        let_write(&mut connection, true).await?;
+    }
+    Writing { connection, guard: watch.guard.clone(), closable, settled: false }.run(statement).await
+}
+
+/// Lets the one connection of memory write, or only read.
+async fn let_write(connection: &mut SqliteConnection, writes: bool) -> Result<(), SourceError> {
+    // Of a write that was given up; mostly there is none, and this fails.
+    let _ = execute(connection, "ROLLBACK").await;
+    let pragma = if writes { "PRAGMA query_only = 0" } else { "PRAGMA query_only = 1" };
+    execute(connection, pragma).await.map_err(fault)
 }
 
 pub(super) fn options(file: &Path) -> SqliteConnectOptions {
@@ -150,22 +201,6 @@ pub(super) fn options(file: &Path) -> SqliteConnectOptions {
 
 pub(super) async fn acquire(pool: &Pool<sqlx::Sqlite>) -> Result<PoolConnection<sqlx::Sqlite>, SourceError> {
     ending::acquire(pool, fault).await
-}
-
-/// Lets SQLite stop by itself at the deadline, or when nobody waits any more, and gives the connection's guard.
-async fn watch(
-    connection: &mut PoolConnection<sqlx::Sqlite>,
-    statement: &Statement,
-    dropped: Arc<AtomicBool>,
-) -> Result<Guard, SourceError> {
-    let deadline = Instant::now() + statement.limit;
-    let mut handle = connection.lock_handle().await.map_err(fault)?;
-    limit_length(
-        &mut handle,
-        if statement.access == Access::Read { statement.longest() } else { usize::MAX },
-    );
-    handle.set_progress_handler(5_000, move || Instant::now() < deadline && !dropped.load(Ordering::Relaxed));
-    Guard::of(&mut handle)
 }
 
 /// A writing connection. Unless it is `settled` in the end, nobody knows whether a transaction is still open on it.
@@ -205,12 +240,12 @@ impl Writing {
 }
 
 /// Runs a statement of our own. It is not kept, so that a route of the same text does not find it.
-async fn execute(connection: &mut sqlx::SqliteConnection, text: &'static str) -> Result<(), sqlx::Error> {
+async fn execute(connection: &mut SqliteConnection, text: &'static str) -> Result<(), sqlx::Error> {
     sqlx::query(text).persistent(false).execute(connection).await.map(drop)
 }
 
 async fn read_rows(
-    connection: &mut sqlx::SqliteConnection,
+    connection: &mut SqliteConnection,
     statement: &Statement,
     keep: bool,
 ) -> Result<Answer, SourceError> {

@@ -159,9 +159,14 @@ impl Gateway {
 
     /// A call of a tool that nobody reads the answer of: it is left when the connection is dropped.
     pub async fn call_and_hold(&self, tool: &str) -> Connection {
+        self.call_with_and_hold(tool, json!({})).await
+    }
+
+    /// The same with arguments.
+    pub async fn call_with_and_hold(&self, tool: &str, arguments: Value) -> Connection {
         let mut connection = self.connect().await;
         let headers = message::modern_headers("tools/call", Some(tool));
-        let call = message::modern("tools/call", json!({ "name": tool })).to_string();
+        let call = message::modern("tools/call", json!({ "name": tool, "arguments": arguments })).to_string();
         connection.begin("POST", "/mcp", &headers, call.as_bytes()).await.unwrap();
         connection
     }

@@ -1,0 +1,222 @@
+//! Connections between two calls that follow one another. The driver's pool asks a connection whether it is alive whenever it comes
+//! back, in a task of its own, and knows nothing of it; what is handed on here costs no word, and what was learnt of it is kept. What
+//! nobody has wanted for a moment goes back to the pool, which sees to ages, idle times and sizes.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Database, Pool};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::ending;
+use crate::source::SourceError;
+
+/// How long a connection waits here for the next call.
+const WAITS: Duration = Duration::from_millis(500);
+/// How long it is kept from the pool at the most, however busy it is.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// The connections of a database: as many calls at a time as the pool has room for. `K` is what is known of each.
+pub(in crate::source) struct Warm<D: Database, K: Send + 'static>(Arc<Inner<D, K>>);
+
+struct Inner<D: Database, K: Send + 'static> {
+    pool: Pool<D>,
+    unsettled: Unsettled,
+    places: Arc<Semaphore>,
+    /// How many connections are in use. A place may also be that of one that is only being made.
+    in_use: AtomicUsize,
+    /// The last to come is the first to go. Held for single operations only.
+    idle: Mutex<Idle<D, K>>,
+}
+
+/// What becomes of a connection of which nobody knows whether it is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::source) enum Unsettled {
+    /// It is closed.
+    Closed,
+    /// It goes to the pool, which waits until nothing runs on it, and what was known of it is forgotten.
+    Returned,
+}
+
+struct Idle<D: Database, K: Send + 'static> {
+    links: Vec<(Link<D, K>, Instant)>,
+    /// Whether somebody looks for those that wait too long.
+    swept: bool,
+}
+
+/// A connection and what is known of it.
+struct Link<D: Database, K: Send + 'static> {
+    connection: PoolConnection<D>,
+    known: Option<K>,
+    /// When it came from the pool.
+    since: Instant,
+}
+
+/// A connection in use.
+pub(in crate::source) struct Held<D: Database, K: Send + 'static> {
+    /// None when it has been given back.
+    link: Option<Link<D, K>>,
+    warm: Warm<D, K>,
+    /// Whether it is as it was, so that the next call may have it.
+    /// Whether it is as it was, so that the next call may have it.
+    pub settled: bool,
+    /// Given back after the connection, so that who comes next finds that.
+    _place: OwnedSemaphorePermit,
+}
+
+impl<D: Database, K: Send + 'static> Clone for Warm<D, K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<D: Database, K: Send + 'static> std::fmt::Debug for Warm<D, K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Warm").field("unsettled", &self.0.unsettled).finish_non_exhaustive()
+    }
+}
+
+impl<D: Database, K: Send + 'static> Warm<D, K> {
+    /// Of a pool.
+    pub(in crate::source) fn of(pool: Pool<D>, unsettled: Unsettled) -> Self {
+        let places = Arc::new(Semaphore::new(pool.options().get_max_connections() as usize));
+        let idle = Mutex::new(Idle { links: Vec::new(), swept: false });
+        Self(Arc::new(Inner { pool, unsettled, places, in_use: AtomicUsize::new(0), idle }))
+    }
+
+    /// Connections: open, idle.
+    pub(in crate::source) fn connections(&self) -> (u32, usize) {
+        let waiting = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).links.len();
+        (self.0.pool.size(), self.0.pool.num_idle() + waiting)
+    }
+
+    /// A connection, which may have broken while nobody used it. `fault` reads what kept one from being made.
+    pub(in crate::source) async fn acquire(
+        &self,
+        fault: impl FnOnce(sqlx::Error) -> SourceError,
+    ) -> Result<Held<D, K>, SourceError> {
+        let patience = self.0.pool.options().get_acquire_timeout();
+        let place = match self.0.places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => match tokio::time::timeout(patience, self.0.places.clone().acquire_owned()).await {
+                Ok(Ok(place)) => place,
+                // Never closed.
+                Ok(Err(_)) | Err(_) => return Err(self.none_free(patience)),
+            },
+        };
+        let waiting = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).links.pop();
+        let link = match waiting {
+            Some((link, _)) => link,
+            None => Link {
+                // Seldom, and large.
+                connection: Box::pin(ending::acquire(&self.0.pool, fault)).await?,
+                known: None,
+                since: Instant::now(),
+            },
+        };
+        self.0.in_use.fetch_add(1, Ordering::Relaxed);
+        Ok(Held { link: Some(link), warm: self.clone(), settled: false, _place: place })
+    }
+
+    /// What it means that no place became free: those who have one may themselves wait for a server that is down.
+    fn none_free(&self, patience: Duration) -> SourceError {
+        if self.0.in_use.load(Ordering::Relaxed) >= self.0.pool.options().get_max_connections() as usize {
+            SourceError::Busy(patience)
+        } else {
+            SourceError::Unavailable("no connection could be made".to_owned())
+        }
+    }
+
+    /// Takes a connection that may be used again.
+    fn give_back(&self, link: Link<D, K>) {
+        if link.since.elapsed() > KEPT {
+            return;
+        }
+        let sweep = {
+            let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.links.push((link, Instant::now()));
+            !std::mem::replace(&mut idle.swept, true)
+        };
+        if sweep {
+            tokio::spawn(sweep_until_none_wait(Arc::downgrade(&self.0)));
+        }
+    }
+}
+
+/// Gives back to the pool what waits too long, as long as something waits.
+async fn sweep_until_none_wait<D: Database, K: Send + 'static>(warm: Weak<Inner<D, K>>) {
+    loop {
+        tokio::time::sleep(WAITS).await;
+        let Some(inner) = warm.upgrade() else { return };
+        let (late, more): (Vec<_>, bool) = {
+            let mut idle = inner.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let late = idle.links.extract_if(.., |(_, left)| left.elapsed() >= WAITS).collect();
+            idle.swept = !idle.links.is_empty();
+            (late, idle.swept)
+        };
+        drop(late);
+        if !more {
+            return;
+        }
+    }
+}
+
+impl<D: Database, K: Send + 'static> Held<D, K> {
+    /// The connection.
+    ///
+    /// # Errors
+    /// If it has been given back, which nobody does who still holds it.
+    pub(in crate::source) fn connection(&mut self) -> Result<&mut D::Connection, SourceError> {
+        self.parts().map(|(connection, _)| connection)
+    }
+
+    /// The connection, and what is known of it until it goes back to the pool.
+    ///
+    /// # Errors
+    /// As [`Self::connection`].
+    pub(in crate::source) fn parts(&mut self) -> Result<(&mut D::Connection, &mut Option<K>), SourceError> {
+        let gone = || SourceError::Internal("the connection has been given back".to_owned());
+        self.link.as_mut().map(|link| (&mut *link.connection, &mut link.known)).ok_or_else(gone)
+    }
+
+    /// What is known of it.
+    pub(in crate::source) fn known(&self) -> Option<&K> {
+        self.link.as_ref().and_then(|link| link.known.as_ref())
+    }
+}
+
+impl<D: Database, K: Send + 'static> Drop for Held<D, K> {
+    fn drop(&mut self) {
+        let Some(mut link) = self.link.take() else { return };
+        self.warm.0.in_use.fetch_sub(1, Ordering::Relaxed);
+        if Handle::try_current().is_ok() && self.settled {
+            return self.warm.give_back(link);
+        }
+        if self.warm.0.unsettled == Unsettled::Closed {
+            link.connection.close_on_drop();
+        }
+        link.let_go();
+    }
+}
+
+impl<D: Database, K: Send + 'static> Link<D, K> {
+    /// Gives it to the pool, which does that in a task. Where there are no tasks any more the program is at its end, and the system
+    /// closes it.
+    fn let_go(self) {
+        if Handle::try_current().is_err() {
+            std::mem::forget(self);
+        }
+    }
+}
+
+impl<D: Database, K: Send + 'static> Drop for Inner<D, K> {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (link, _) in idle.links.drain(..) {
+            link.let_go();
+        }
+    }
+}
