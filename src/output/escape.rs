@@ -1,43 +1,54 @@
 //! Strings as JSON writes them (RFC 8259 section 7).
 
+use super::marks::{TOGETHER, first_mark};
 use crate::units::push_hex;
 
 /// Appends a JSON string.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
-    out.reserve(text.len() + 2);
+    // Room for some marks too, so that most texts never have to move.
+    out.reserve(text.len() + text.len() / 8 + TOGETHER + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some((plain, marked, after)) = next_marked(rest) {
+    while let Some((block, after)) = rest.split_first_chunk::<TOGETHER>() {
+        // Whole, as that is one move; what does not belong there goes again.
+        out.extend_from_slice(block);
+        let Some(at) = first_mark(*block) else {
+            rest = after;
+            continue;
+        };
+        out.truncate(out.len() - (TOGETHER - at));
+        rest = mark(out, rest.get(at..).unwrap_or_default());
+    }
+    while let Some(at) = rest.iter().position(|byte| is_marked(*byte)) {
+        let (plain, marked) = rest.split_at_checked(at).unwrap_or_default();
         out.extend_from_slice(plain);
-        match marked {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', marked]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            other => {
-                out.extend_from_slice(b"\\u00");
-                push_hex(&[other], out);
-            }
-        }
-        rest = after;
+        rest = mark(out, marked);
     }
     out.extend_from_slice(rest);
     out.push(b'"');
 }
 
-/// What stands before the next byte that a JSON string does not take as it is, that byte, and what comes after it.
-fn next_marked(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    // Many at once: most texts have few.
-    const BLOCK: usize = 32;
-    let is_marked = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    let clean = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | is_marked(*byte));
-    let skipped = bytes.chunks_exact(BLOCK).take_while(clean).count() * BLOCK;
-    let at = skipped + bytes.get(skipped..)?.iter().position(|byte| is_marked(*byte))?;
-    let (plain, rest) = bytes.split_at_checked(at)?;
-    let (marked, after) = rest.split_first()?;
-    Some((plain, *marked, after))
+const fn is_marked(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// Appends the first byte as a string writes what does not stand for itself; gives those after it.
+#[inline]
+fn mark<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
+    let Some((marked, after)) = bytes.split_first() else { return bytes };
+    match *marked {
+        marked @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', marked]),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        0x08 => out.extend_from_slice(b"\\b"),
+        0x0c => out.extend_from_slice(b"\\f"),
+        other => {
+            out.extend_from_slice(b"\\u00");
+            push_hex(&[other], out);
+        }
+    }
+    after
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod read;
 mod tests;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,9 @@ impl Plain {
         limit: Duration,
         good: impl Fn(u16) -> bool,
     ) -> Result<Answer, SourceError> {
-        match timeout(limit, self.exchange(request, max, good)).await {
+        // Where it stands: it is large, and need not be moved.
+        let exchange = pin!(self.exchange(request, max, good));
+        match timeout(limit, exchange).await {
             Ok(result) => result,
             Err(_) => Err(SourceError::Timeout(limit)),
         }

@@ -28,6 +28,9 @@ use crate::telemetry::span::{About, number, text};
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
 const MAX_URL: usize = 65_000;
 
+/// Room for most paths with their queries.
+const ROOM: usize = 96;
+
 /// Where a request stands in a trace (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -283,7 +286,7 @@ impl Rest {
 
     /// The URL of this call as a text. What URL software makes of it must be what was built, byte for byte.
     fn address(&self, op: &RestOp, arguments: &Arguments, target: &Target) -> Result<String, SourceError> {
-        let mut text = String::new();
+        let mut text = String::with_capacity(self.plan.base.len() + ROOM);
         let path_end = if let Target::At(link) = target {
             text.push_str(link.as_str());
             let path_end = text.find('?').unwrap_or(text.len());
