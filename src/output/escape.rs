@@ -1,54 +1,80 @@
 //! Strings as JSON writes them (RFC 8259 section 7).
 
 use super::marks::{TOGETHER, first_mark};
-use crate::units::push_hex;
+
+/// How much is written before it is appended.
+const PIECE: usize = 512;
+/// The longest that one byte becomes.
+const LONGEST: usize = 6;
 
 /// Appends a JSON string.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
-    // Room for some marks too, so that most texts never have to move.
-    out.reserve(text.len() + text.len() / 8 + TOGETHER + 2);
+    out.reserve(text.len() + text.len() / 8 + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some((block, after)) = rest.split_first_chunk::<TOGETHER>() {
-        // Whole, as that is one move; what does not belong there goes again.
-        out.extend_from_slice(block);
-        let Some(at) = first_mark(*block) else {
-            rest = after;
-            continue;
-        };
-        out.truncate(out.len() - (TOGETHER - at));
-        rest = mark(out, rest.get(at..).unwrap_or_default());
+    let mut piece = [0; PIECE];
+    while !rest.is_empty() {
+        let length;
+        (length, rest) = fill(&mut piece, rest);
+        out.extend_from_slice(piece.get(..length).unwrap_or_default());
     }
-    while let Some(at) = rest.iter().position(|byte| is_marked(*byte)) {
-        let (plain, marked) = rest.split_at_checked(at).unwrap_or_default();
-        out.extend_from_slice(plain);
-        rest = mark(out, marked);
-    }
-    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Writes as much as has room; gives how long that is, and what is left.
+fn fill<'a>(piece: &mut [u8; PIECE], text: &'a [u8]) -> (usize, &'a [u8]) {
+    let (mut at, mut rest) = (0, text);
+    while at < PIECE - TOGETHER - LONGEST {
+        let Some((block, after)) = rest.split_first_chunk::<TOGETHER>() else { break };
+        // Whole, as that is one move; what comes next is written over what does not belong there.
+        put(piece, at, *block);
+        match first_mark(*block) {
+            None => (at, rest) = (at + TOGETHER, after),
+            Some(clean) => (at, rest) = mark(piece, at + clean, rest.get(clean..).unwrap_or_default()),
+        }
+    }
+    while at < PIECE - LONGEST && rest.len() < TOGETHER {
+        let Some((byte, after)) = rest.split_first() else { break };
+        if is_marked(*byte) {
+            (at, rest) = mark(piece, at, rest);
+        } else {
+            put(piece, at, [*byte]);
+            (at, rest) = (at + 1, after);
+        }
+    }
+    (at, rest)
 }
 
 const fn is_marked(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
-/// Appends the first byte as a string writes what does not stand for itself; gives those after it.
 #[inline]
-fn mark<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
-    let Some((marked, after)) = bytes.split_first() else { return bytes };
-    match *marked {
-        marked @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', marked]),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        b'\t' => out.extend_from_slice(b"\\t"),
-        0x08 => out.extend_from_slice(b"\\b"),
-        0x0c => out.extend_from_slice(b"\\f"),
-        other => {
-            out.extend_from_slice(b"\\u00");
-            push_hex(&[other], out);
-        }
+fn put<const N: usize>(piece: &mut [u8; PIECE], at: usize, bytes: [u8; N]) {
+    if let Some(place) = piece.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = bytes;
     }
-    after
+}
+
+/// Writes the first byte as a string has what does not stand for itself; gives where the next one goes, and those after it.
+#[inline]
+fn mark<'a>(piece: &mut [u8; PIECE], at: usize, bytes: &'a [u8]) -> (usize, &'a [u8]) {
+    let Some((marked, after)) = bytes.split_first() else { return (at, bytes) };
+    let letter = match *marked {
+        marked @ (b'"' | b'\\') => marked,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        other => {
+            let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+            put(piece, at, [b'\\', b'u', b'0', b'0', digit(other >> 4), digit(other & 15)]);
+            return (at + LONGEST, after);
+        }
+    };
+    put(piece, at, [b'\\', letter]);
+    (at + 2, after)
 }
 
 #[cfg(test)]
@@ -63,6 +89,9 @@ mod tests {
         for at in 0..70 {
             for mark in ["\"", "\\", "\n", "\u{1}", "\u{7f}", "\u{e9}"] {
                 texts.push(format!("{}{mark}{}{mark}", "x".repeat(at), "y".repeat(at % 37)));
+                // Around the end of a piece.
+                texts.push(format!("{}{}", "x".repeat(PIECE - 40 + at), mark.repeat(at)));
+                texts.push(mark.repeat(PIECE / 8 + at));
             }
         }
         for text in texts {
