@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 
+/// Our name.
+pub const USER_AGENT: &str = concat!("sidegate/", env!("CARGO_PKG_VERSION"));
+
 /// A client that names us, goes where it is sent and nowhere else.
 pub fn client() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(concat!("sidegate/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .no_proxy()
+    reqwest::Client::builder().user_agent(USER_AGENT).redirect(Policy::none()).no_proxy()
 }
 
 /// The error and its causes in one line.

@@ -78,7 +78,9 @@ mod tests {
             let parts = text.into_pieces();
             assert_eq!(parts.concat(), whole.as_bytes());
             assert_eq!(parts.iter().filter(|part| !part.is_empty()).count(), pieces, "of {length}");
-            assert_eq!(parts[1].as_ptr() == list.as_ptr(), pieces == 3, "of {length}");
+            // All that is empty may be at the same place.
+            let shares = !parts[1].is_empty() && parts[1].as_ptr() == list.as_ptr();
+            assert_eq!(shares, pieces == 3, "of {length}");
         }
         assert_eq!(Pieces::from(b"{}".to_vec()).within(&[b"1"], b'2').into_vec(), b"1{}2");
     }

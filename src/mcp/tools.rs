@@ -132,8 +132,7 @@ fn push_structured(out: &mut Vec<u8>, structured: &str, era: Era) {
     }
     // A reply passed through as it came may hold line breaks between its members; stdio frames by lines.
     let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    let broken = |part: &[u8]| part.iter().fold(false, |any, byte| any | breaks(byte));
-    if structured.as_bytes().chunks(64).any(broken) {
+    if has_breaks(structured.as_bytes()) {
         structured.as_bytes().split(breaks).for_each(|line| out.extend_from_slice(line));
     } else {
         out.extend_from_slice(structured.as_bytes());
@@ -141,4 +140,11 @@ fn push_structured(out: &mut Vec<u8>, structured: &str, era: Era) {
     if wrap {
         out.push(b'}');
     }
+}
+
+/// Whether there is a line break, found out without a jump for each byte.
+fn has_breaks(bytes: &[u8]) -> bool {
+    let odd = |any: u8, byte: &u8| any | u8::from(*byte == b'\n') | u8::from(*byte == b'\r');
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    blocks.iter().any(|block| block.iter().fold(0, odd) != 0) || rest.iter().fold(0, odd) != 0
 }

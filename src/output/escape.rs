@@ -1,43 +1,80 @@
 //! Strings as JSON writes them (RFC 8259 section 7).
 
-use crate::units::push_hex;
+use super::marks::{TOGETHER, first_mark};
+
+/// How much is written before it is appended.
+const PIECE: usize = 512;
+/// The longest that one byte becomes.
+const LONGEST: usize = 6;
 
 /// Appends a JSON string.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
-    out.reserve(text.len() + 2);
+    out.reserve(text.len() + text.len() / 8 + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some((plain, marked, after)) = next_marked(rest) {
-        out.extend_from_slice(plain);
-        match marked {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', marked]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            other => {
-                out.extend_from_slice(b"\\u00");
-                push_hex(&[other], out);
-            }
-        }
-        rest = after;
+    let mut piece = [0; PIECE];
+    while !rest.is_empty() {
+        let length;
+        (length, rest) = fill(&mut piece, rest);
+        out.extend_from_slice(piece.get(..length).unwrap_or_default());
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }
 
-/// What stands before the next byte that a JSON string does not take as it is, that byte, and what comes after it.
-fn next_marked(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    // Many at once: most texts have few.
-    const BLOCK: usize = 32;
-    let is_marked = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    let clean = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | is_marked(*byte));
-    let skipped = bytes.chunks_exact(BLOCK).take_while(clean).count() * BLOCK;
-    let at = skipped + bytes.get(skipped..)?.iter().position(|byte| is_marked(*byte))?;
-    let (plain, rest) = bytes.split_at_checked(at)?;
-    let (marked, after) = rest.split_first()?;
-    Some((plain, *marked, after))
+/// Writes as much as has room; gives how long that is, and what is left.
+fn fill<'a>(piece: &mut [u8; PIECE], text: &'a [u8]) -> (usize, &'a [u8]) {
+    let (mut at, mut rest) = (0, text);
+    while at < PIECE - TOGETHER - LONGEST {
+        let Some((block, after)) = rest.split_first_chunk::<TOGETHER>() else { break };
+        // Whole, as that is one move; what comes next is written over what does not belong there.
+        put(piece, at, *block);
+        match first_mark(*block) {
+            None => (at, rest) = (at + TOGETHER, after),
+            Some(clean) => (at, rest) = mark(piece, at + clean, rest.get(clean..).unwrap_or_default()),
+        }
+    }
+    while at < PIECE - LONGEST && rest.len() < TOGETHER {
+        let Some((byte, after)) = rest.split_first() else { break };
+        if is_marked(*byte) {
+            (at, rest) = mark(piece, at, rest);
+        } else {
+            put(piece, at, [*byte]);
+            (at, rest) = (at + 1, after);
+        }
+    }
+    (at, rest)
+}
+
+const fn is_marked(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+#[inline]
+fn put<const N: usize>(piece: &mut [u8; PIECE], at: usize, bytes: [u8; N]) {
+    if let Some(place) = piece.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = bytes;
+    }
+}
+
+/// Writes the first byte as a string has what does not stand for itself; gives where the next one goes, and those after it.
+#[inline]
+fn mark<'a>(piece: &mut [u8; PIECE], at: usize, bytes: &'a [u8]) -> (usize, &'a [u8]) {
+    let Some((marked, after)) = bytes.split_first() else { return (at, bytes) };
+    let letter = match *marked {
+        marked @ (b'"' | b'\\') => marked,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        other => {
+            let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+            put(piece, at, [b'\\', b'u', b'0', b'0', digit(other >> 4), digit(other & 15)]);
+            return (at + LONGEST, after);
+        }
+    };
+    put(piece, at, [b'\\', letter]);
+    (at + 2, after)
 }
 
 #[cfg(test)]
@@ -52,6 +89,9 @@ mod tests {
         for at in 0..70 {
             for mark in ["\"", "\\", "\n", "\u{1}", "\u{7f}", "\u{e9}"] {
                 texts.push(format!("{}{mark}{}{mark}", "x".repeat(at), "y".repeat(at % 37)));
+                // Around the end of a piece.
+                texts.push(format!("{}{}", "x".repeat(PIECE - 40 + at), mark.repeat(at)));
+                texts.push(mark.repeat(PIECE / 8 + at));
             }
         }
         for text in texts {

@@ -12,6 +12,7 @@ mod jq;
 mod levels;
 mod library;
 mod listed;
+mod marks;
 mod natives;
 mod next;
 mod path;

@@ -1,6 +1,8 @@
 //! Whether a text is JSON (RFC 8259), found out without building anything of it.
 
-/// How many bytes of a string are looked at together.
+use super::marks::{self, first_mark};
+
+/// How many bytes of a string are passed over together.
 const TOGETHER: usize = 16;
 
 /// Whether a text is surely one JSON value with lists and objects at most so many levels deep, which are no more than 128. What is not
@@ -83,12 +85,24 @@ fn text(json: &[u8]) -> Option<&[u8]> {
     let ends = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < b' ';
     let mut rest = json;
     loop {
-        while let Some((part, after)) = rest.split_first_chunk::<TOGETHER>()
-            && plain(*part)
-        {
+        // Most strings are short, and their end is among the first bytes; of long ones more are passed over at a time.
+        let (mut at, mut long) = (None, false);
+        while let Some((part, after)) = rest.split_first_chunk::<{ marks::TOGETHER }>() {
+            at = first_mark(*part);
+            if at.is_some() {
+                break;
+            }
             rest = after;
+            while long
+                && let Some((part, after)) = rest.split_first_chunk::<TOGETHER>()
+                && plain(*part)
+            {
+                rest = after;
+            }
+            long = true;
         }
-        let (found, after) = rest.get(rest.iter().position(ends)?..)?.split_first()?;
+        let at = at.or_else(|| rest.iter().position(ends))?;
+        let (found, after) = rest.get(at..)?.split_first()?;
         rest = match (found, after) {
             (b'"', after) => return Some(after),
             (b'\\', [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..]) => after,

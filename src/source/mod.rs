@@ -7,6 +7,7 @@ pub mod fixed;
 mod http;
 mod mask;
 mod mysql;
+mod plain;
 mod postgres;
 mod public;
 pub mod rest;

@@ -114,7 +114,7 @@ async fn stands(pieces: impl Iterator<Item = Vec<u8>> + Send + 'static) -> End {
     assert_eq!(text(&call(address, "hello").await), "Hello.");
     let before = peak(&process);
     let end = flood(address, pieces).await;
-    let grown = peak(&process) - before;
+    let grown = peak(&process).saturating_sub(before);
     assert!(grown < ROOM, "{} MiB more; {end:?}", grown >> 20);
     assert_eq!(text(&call(address, "hello").await), "Hello.");
     assert!(!process.log().contains("panicked"), "{}", process.log());

@@ -14,11 +14,13 @@ use super::plan::{self, Method, RestOp, RestPlan};
 use super::reply::reply;
 use super::sign::{Signer, SigningPlan};
 use super::tokens::Tokens;
+use super::url::stays;
 use crate::output::Reply;
 use crate::params::Arguments;
 use crate::secret::Secret;
-use crate::source::http;
+use crate::source::http::{self, Outgoing};
 use crate::source::mask::Mask;
+use crate::source::plain::Plain;
 use crate::source::public::{self, NotPublic};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
 use crate::telemetry::span::{About, number, text};
@@ -26,15 +28,27 @@ use crate::telemetry::span::{About, number, text};
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
 const MAX_URL: usize = 65_000;
 
+/// Room for most paths with their queries.
+const ROOM: usize = 96;
+
 /// Where a request stands in a trace (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// How an API is asked.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Over `http://`, with nothing that needs more.
+    Plain(Plain),
+    /// In any other way.
+    Any(reqwest::Client),
+}
 
 /// A live REST source: a pooled client and what every request carries.
 #[derive(Debug)]
 pub struct Rest {
     pub(super) plan: RestPlan,
-    pub(super) client: reqwest::Client,
+    pub(super) way: Way,
     headers: HeaderMap,
     /// What must not reach the log when an upstream echoes it.
     pub(super) mask: Mask,
@@ -62,22 +76,34 @@ impl SourceKind for Rest {
 
     fn open(name: &str, plan: &RestPlan) -> Result<Self, OpenError> {
         let mut addresses = [Some(&plan.base), plan.tokens.as_ref().map(|t| &t.url)].into_iter().flatten();
-        let client = plan
-            .reach
-            .client(addresses.any(|url| url.starts_with("https:")))
-            .map_err(|reason| OpenError { name: name.to_owned(), reason })?;
+        let https = addresses.any(|url| url.starts_with("https:"));
+        let client =
+            || plan.reach.client(https).map_err(|reason| OpenError { name: name.to_owned(), reason });
+        // What is signed is signed as the other client writes it.
+        let plain = plan.signing.is_none().then(|| Plain::to(&plan.base, plan.reach.public_only)).flatten();
+        let way = match plain {
+            Some(plain) => Way::Plain(plain),
+            None => Way::Any(client()?),
+        };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*;q=0.5"));
         for header in &plan.headers {
             headers.insert(header.name.clone(), header.value.clone());
         }
+        if let Way::Plain(plain) = &way {
+            plain.equip(&mut headers);
+        }
         let query_key =
             plan.query_key.as_ref().map(|(name, key)| format!("{}={}", encoded(name), encoded(key.expose())));
         let mask = Mask::new(secrets(plan));
-        let tokens = plan.tokens.as_ref();
-        let tokens = tokens.map(|tokens| Tokens::new(tokens, client.clone(), plan.timeout.0, &mask));
+        let tokens = match (&plan.tokens, &way) {
+            (Some(tokens), Way::Any(client)) => Some((tokens, client.clone())),
+            (Some(tokens), Way::Plain(_)) => Some((tokens, client()?)),
+            (None, _) => None,
+        };
+        let tokens = tokens.map(|(tokens, client)| Tokens::new(tokens, client, plan.timeout.0, &mask));
         let signer = plan.signing.as_ref().map(Signer::new);
-        Ok(Self { plan: plan.clone(), client, headers, query_key, mask, tokens, signer, links: Links::new() })
+        Ok(Self { plan: plan.clone(), way, headers, query_key, mask, tokens, signer, links: Links::new() })
     }
 
     async fn execute(
@@ -200,8 +226,8 @@ impl Rest {
         arguments: &Arguments,
         attempt: Attempt<'_>,
         target: &Target,
-    ) -> Result<reqwest::RequestBuilder, SourceError> {
-        let url = self.url(op, arguments, target)?;
+    ) -> Result<Outgoing, SourceError> {
+        let url = self.address(op, arguments, target)?;
         let method = method(op);
         let mut headers = self.headers.clone();
         for (name, template) in &op.headers {
@@ -233,7 +259,7 @@ impl Rest {
             Some(body) => Some(body.render(arguments, attempt.deadline).await?),
             None => None,
         };
-        let mut request = self.client.request(method, url);
+        let mut filled = None;
         if let Some((kind, body)) = body {
             let kind = HeaderValue::from_str(&kind).map_err(|e| SourceError::Internal(e.to_string()))?;
             if matches!(op.body, Some(Body::Multipart(_))) {
@@ -242,19 +268,25 @@ impl Rest {
             } else {
                 headers.entry(CONTENT_TYPE).or_insert(kind);
             }
-            request = request.body(body);
+            filled = Some(body.into());
         }
-        Ok(request.headers(headers))
+        Ok(Outgoing { method, url, headers, body: filled })
     }
 
-    /// The URL of this call. What the URL software made of it must be what was built, byte for byte.
+    /// The URL of this call.
     pub(super) fn url(
         &self,
         op: &RestOp,
         arguments: &Arguments,
         target: &Target,
     ) -> Result<Url, SourceError> {
-        let mut text = String::new();
+        let text = self.address(op, arguments, target)?;
+        Url::parse(&text).map_err(|e| SourceError::Internal(e.to_string()))
+    }
+
+    /// The URL of this call as a text. What URL software makes of it must be what was built, byte for byte.
+    fn address(&self, op: &RestOp, arguments: &Arguments, target: &Target) -> Result<String, SourceError> {
+        let mut text = String::with_capacity(self.plan.base.len() + ROOM);
         let path_end = if let Target::At(link) = target {
             text.push_str(link.as_str());
             let path_end = text.find('?').unwrap_or(text.len());
@@ -287,12 +319,15 @@ impl Rest {
             let message = "An argument is too long for the request's address.";
             return Err(SourceError::Argument(message.to_owned()));
         }
+        if text.strip_prefix(&self.plan.base).is_some_and(stays) {
+            return Ok(text);
+        }
         let url = Url::parse(&text).map_err(|e| SourceError::Internal(e.to_string()))?;
         if url.as_str() != text {
             let message = "An argument cannot be used in the request's address as it is.";
             return Err(SourceError::Argument(message.to_owned()));
         }
-        Ok(url)
+        Ok(text)
     }
 }
 

@@ -454,7 +454,7 @@ impl Rest {
             let late = |_| SourceError::Timeout(limit);
             tokio::time::timeout(limit, fetch).await.map_err(late)??
         };
-        let (url, links) = (answer.url.clone(), link::headers(&answer));
+        let (url, links) = (answer.place()?, link::headers(&answer));
         let from = Answered { url, links, bytes: answer.body.len() };
         match self.read(answer, op, arguments, attempt.max_rows) {
             Ok(Reply::Json(text)) => match serde_json::from_str(&text) {

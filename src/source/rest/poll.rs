@@ -227,7 +227,7 @@ impl Rest {
             pause = wait(plan, &answer);
             if answer.status == 303 {
                 let link = header(&answer, &LOCATION);
-                let url = link.and_then(|link| self.scope().take_in(&link, &answer.url));
+                let url = link.and_then(|link| self.scope().take_in(&link, &answer.place().ok()?));
                 let url = url.ok_or_else(|| bad("a result of a job elsewhere"))?;
                 return Ok(self.fetched(url, &look, arguments, attempt).await?);
             }
@@ -252,7 +252,7 @@ impl Rest {
             None => header(answer, &OPERATION_LOCATION).or_else(|| header(answer, &LOCATION)),
         };
         let link = link.ok_or_else(|| bad("a job without the address of its state"))?;
-        self.scope().take_in(&link, &answer.url).ok_or_else(|| bad("a state of a job elsewhere"))
+        self.scope().take_in(&link, &answer.place()?).ok_or_else(|| bad("a state of a job elsewhere"))
     }
 
     /// What a job has made: what its last state leads to, or that state.
@@ -269,8 +269,8 @@ impl Rest {
         };
         let link = json(&answer).and_then(|(_, value)| path.get(&value)?.as_str().map(str::to_owned));
         let link = link.ok_or_else(|| bad("a job without the address of its result"))?;
-        let url =
-            self.scope().take_in(&link, &answer.url).ok_or_else(|| bad("a result of a job elsewhere"))?;
+        let from = answer.place()?;
+        let url = self.scope().take_in(&link, &from).ok_or_else(|| bad("a result of a job elsewhere"))?;
         // The statuses of the route are those of the start, such as 202.
         Ok(self.fetched(url, &op.look(), arguments, attempt).await?)
     }

@@ -2,17 +2,18 @@
 //! redirects.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, LOCATION};
-use reqwest::{Request, RequestBuilder};
 use tokio::time::Instant;
+use url::Url;
 
-use super::client::{Rest, Target};
+use super::client::{Rest, Target, Way};
 use super::plan::RestOp;
 use super::tokens::{Token, Tokens};
 use crate::params::Arguments;
-use crate::source::http::{self, Answer};
+use crate::source::http::{self, Answer, Outgoing};
 use crate::source::{Attempt, SourceError};
 use crate::telemetry::span::Onward;
 
@@ -32,8 +33,7 @@ impl Rest {
             SourceError::Timeout(_) => SourceError::Timeout(limit),
             error => error,
         };
-        let request = request.build().map_err(|e| SourceError::Internal(e.without_url().to_string()))?;
-        let has_its_own = request.headers().contains_key(AUTHORIZATION);
+        let has_its_own = request.headers.contains_key(AUTHORIZATION);
         let Some(tokens) = self.tokens.as_ref().filter(|_| !has_its_own) else {
             return self.exchange(request, op, attempt.onward, until).await.map_err(late);
         };
@@ -45,19 +45,19 @@ impl Rest {
     async fn send_with_token(
         &self,
         tokens: &Tokens,
-        request: Request,
+        request: Outgoing,
         op: &RestOp,
         attempt: Attempt<'_>,
         until: Instant,
     ) -> Result<(Answer, Arc<Token>), SourceError> {
         let subject = tokens.subject(attempt.caller)?;
         let token = tokens.get(&subject, until).await?;
-        let again = request.try_clone();
+        let again = request.clone();
         let answer = self.exchange(with(request, &token), op, attempt.onward, until).await?;
         // What was answered 401 was not carried out (RFC 9110 section 15.5.2), so it may be sent again whatever it is.
-        let Some(again) = again.filter(|_| answer.status == 401 && !op.statuses.succeeds(401)) else {
+        if answer.status != 401 || op.statuses.succeeds(401) {
             return Ok((answer, token));
-        };
+        }
         let Some(token) = tokens.replace(&subject, &token, until).await? else { return Ok((answer, token)) };
         Ok((self.exchange(with(again, &token), op, attempt.onward, until).await?, token))
     }
@@ -65,30 +65,22 @@ impl Rest {
     /// One request and its answer, or that of where it leads.
     async fn exchange(
         &self,
-        request: Request,
+        request: Outgoing,
         op: &RestOp,
         onward: &Onward,
         until: Instant,
     ) -> Result<Answer, SourceError> {
         let (mut request, mut hops) = (request, self.plan.follow_redirects);
-        let signer = self.signer.as_ref().filter(|_| !request.headers().contains_key(AUTHORIZATION));
         loop {
-            let again = (hops > 0).then(|| request.try_clone()).flatten();
-            let signature = match signer {
-                Some(signer) => Some(signer.sign(&mut request, SystemTime::now())?),
-                None => None,
+            let again = (hops > 0).then(|| request.clone());
+            let (max, left) = (self.plan.max_response.0, until.saturating_duration_since(Instant::now()));
+            let good = |status| op.statuses.succeeds(status);
+            let answer = match &self.way {
+                // Apart, so that no call carries what both take.
+                Way::Plain(plain) => Box::pin(plain.fetch(request, max, left, good)).await?,
+                Way::Any(client) => Box::pin(self.ask(client, request, op, left)).await?,
             };
-            let builder = RequestBuilder::from_parts(self.client.clone(), request);
-            let left = until.saturating_duration_since(Instant::now());
-            let mut answer = http::fetch_any(builder, self.plan.max_response.0, left, |status| {
-                op.statuses.succeeds(status)
-            })
-            .await?;
             onward.answered(answer.status);
-            if let Some(signature) = signature.filter(|_| answer.status >= 300) {
-                // Who reads of a refused signature reads no signature.
-                answer.mask = Some(Arc::new(self.mask.and([signature])));
-            }
             match again.and_then(|again| self.onward(again, &answer, op)) {
                 Some(next) => request = next,
                 None => return Ok(answer),
@@ -97,9 +89,33 @@ impl Rest {
         }
     }
 
+    /// One request by the client that can do everything, signed if its source signs.
+    async fn ask(
+        &self,
+        client: &reqwest::Client,
+        request: Outgoing,
+        op: &RestOp,
+        limit: Duration,
+    ) -> Result<Answer, SourceError> {
+        let mut request = request.request()?;
+        let signer = self.signer.as_ref().filter(|_| !request.headers().contains_key(AUTHORIZATION));
+        let signature = match signer {
+            Some(signer) => Some(signer.sign(&mut request, SystemTime::now())?),
+            None => None,
+        };
+        let builder = RequestBuilder::from_parts(client.clone(), request);
+        let max = self.plan.max_response.0;
+        let mut answer = http::fetch_any(builder, max, limit, |status| op.statuses.succeeds(status)).await?;
+        if let Some(signature) = signature.filter(|_| answer.status >= 300) {
+            // Who reads of a refused signature reads no signature.
+            answer.mask = Some(Arc::new(self.mask.and([signature])));
+        }
+        Ok(answer)
+    }
+
     /// The request that a redirect asks for: the same one, at another place of the same origin. A request that writes is sent again
     /// only where the status says that it was not carried out and a second time would do no harm (RFC 9110 section 15.4).
-    fn onward(&self, mut request: Request, answer: &Answer, op: &RestOp) -> Option<Request> {
+    fn onward(&self, mut request: Outgoing, answer: &Answer, op: &RestOp) -> Option<Outgoing> {
         let follows = match answer.status {
             // The state of a job says by it where the result is.
             303 if op.poll.is_some() => false,
@@ -111,8 +127,9 @@ impl Rest {
             return None;
         }
         let location = answer.headers.get(LOCATION)?.to_str().ok()?;
-        let mut url = request.url().join(location).ok()?;
-        if url.origin() != request.url().origin() || !url.username().is_empty() || url.password().is_some() {
+        let from = Url::parse(&request.url).ok()?;
+        let mut url = from.join(location).ok()?;
+        if url.origin() != from.origin() || !url.username().is_empty() || url.password().is_some() {
             return None;
         }
         url.set_fragment(None);
@@ -123,12 +140,12 @@ impl Rest {
             let query = query.map_or_else(|| key.clone(), |query| format!("{query}&{key}"));
             url.set_query(Some(&query));
         }
-        *request.url_mut() = url;
+        request.url = url.into();
         Some(request)
     }
 }
 
-fn with(mut request: Request, token: &Token) -> Request {
-    request.headers_mut().insert(AUTHORIZATION, token.header.clone());
+fn with(mut request: Outgoing, token: &Token) -> Outgoing {
+    request.headers.insert(AUTHORIZATION, token.header.clone());
     request
 }

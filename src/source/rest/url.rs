@@ -139,6 +139,39 @@ impl PathTemplate {
     }
 }
 
+/// Whether URL software surely leaves this as it is, put behind the scheme, host and path of an address that it wrote itself: there is
+/// nothing in it that it encodes (URL Standard, path and special-query percent-encode sets), and no part that it could take for dots.
+pub(super) fn stays(path_and_query: &str) -> bool {
+    let kept = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'/' | b'-'
+                    | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+                    | b':'
+                    | b'@'
+            )
+    };
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    path.starts_with('/')
+        && path.bytes().all(kept)
+        && !path.split('/').any(|part| part.starts_with(['.', '%']))
+        && query.bytes().all(|byte| kept(byte) || byte == b'?')
+}
+
 /// The name in `{name*}`, if that is the whole text.
 fn several(text: &str) -> Option<&str> {
     text.strip_prefix('{')?.strip_suffix("*}").filter(|name| !name.contains(['{', '}']))
@@ -154,5 +187,38 @@ fn check_segment(text: &str) -> Result<(), SourceError> {
         "." | ".." => refused("`.` and `..` are not names"),
         _ if text.chars().any(char::is_control) => refused("it holds a control character"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use url::Url;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_stays_is_what_url_software_makes_of_it(text in "(/([a-zA-Z0-9%.~!$&'()*+,;=:@_-]|%2[eEfF]|[^\\x00]){0,6}){0,4}(\\?([ -~]|\\?|é){0,12})?") {
+            for base in ["http://api.test", "http://api.test:8080/v1", "https://[::1]/a/b"] {
+                let whole = format!("{base}{text}");
+                if stays(&text) {
+                    let url = Url::parse(&whole).unwrap();
+                    prop_assert_eq!(url.as_str(), &whole);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn common_addresses_stay_and_doubtful_ones_are_looked_at() {
+        for text in ["/orders/ORD-1", "/a//b/", "/a?b=c&d=%20", "/a:b@c/x.y/z%C3%A9", "/a?b=/../?"] {
+            assert!(stays(text), "{text}");
+        }
+        for text in
+            ["", "a", "?a", "/..", "/%2e%2E/x", "/a b", "/a\\b", "/a?b='", "/a#b", "/é", "/a\tb", "/a?b#c"]
+        {
+            assert!(!stays(text), "{text}");
+        }
     }
 }

@@ -209,7 +209,7 @@ mod tests {
             content_type: None,
             retry_after: None,
             headers: reqwest::header::HeaderMap::new(),
-            url: url::Url::parse("http://localhost/").unwrap(),
+            url: "http://localhost/".to_owned(),
             mask: None,
             body,
         })
