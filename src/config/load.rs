@@ -132,7 +132,8 @@ pub fn load_from(path: &Path, origin: Origin<'_>) -> Loaded {
     match loaded.watched.read(&path, origin.files) {
         Err(why) => {
             let help = "name a file with `-c`, or set SIDEGATE_CONFIG";
-            let help = (!path.is_file()).then(|| help.to_owned());
+            // To who has named none; one that was named is named wrong, or in a place that `-c` has no part in.
+            let help = (name == "gateway.yaml" && !path.is_file()).then(|| help.to_owned());
             let message = format!("cannot read `{name}`: {why}");
             loaded.diagnostics.push(Diagnostic::error("file-unreadable", message).maybe_help(help));
             loaded

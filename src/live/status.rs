@@ -236,7 +236,7 @@ impl Live {
     fn counted(&self, sight: Sight<'_>) -> Vec<Counted<'_>> {
         let viewer = match &sight {
             Sight::Whole => None,
-            Sight::Of(caller) => Some(Viewer::new(caller)),
+            Sight::Of(caller) => Some(Viewer::of_many(caller)),
         };
         let seen = |route: &Route| {
             let rule = &route.plan.policy.auth;

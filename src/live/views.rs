@@ -23,7 +23,7 @@ pub struct View {
 
 impl View {
     fn new(catalog: &Catalog, caller: &Caller, operates: bool) -> Self {
-        let viewer = Viewer::new(caller);
+        let viewer = Viewer::of_many(caller);
         let sum = |member| catalog.sum(member, &viewer, operates);
         Self {
             tools: sum(Member::Tools),

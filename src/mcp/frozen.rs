@@ -103,7 +103,7 @@ pub(super) fn find(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Ve
         );
         return Ok(failure(sentence, FIND_TOOL, era, cx));
     };
-    let viewer = Viewer::new(&cx.caller);
+    let viewer = Viewer::of_many(&cx.caller);
     let found = cx.live.plan.catalog.index.find(
         query.as_deref().unwrap_or_default(),
         limit.unwrap_or(DEFAULT_FOUND),

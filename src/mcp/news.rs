@@ -74,6 +74,9 @@ impl Seen {
 
     /// Those of `lists` that this one sees as others than before: what it missed before it heard anything.
     pub(super) fn missed(&mut self, lists: &[Change], hearer: &Hearer) -> Vec<Change> {
+        if lists.is_empty() {
+            return Vec::new();
+        }
         let now = (hearer.live.generation, hearer.view());
         let mut differs = |list: &Change| {
             self.of(list).is_some_and(|seen| std::mem::replace(seen, now).1.differs(&now.1, list))

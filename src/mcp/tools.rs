@@ -31,7 +31,7 @@ async fn direct(params: &Params<'_>, repeats: bool, era: Era, cx: &Context<'_>) 
     let Some(tool) = cx.live.tool(&name) else {
         let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
         let seen = cx.live.plan.tools.iter().map(|t| &t.route);
-        let viewer = Viewer::new(&cx.caller);
+        let viewer = Viewer::of_many(&cx.caller);
         let seen = seen.filter(|r| r.policy.auth.before_viewer(&viewer, &r.name).is_ok());
         let near = crate::name::nearest(&name, seen.map(|route| route.name.as_str()));
         let help = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();

@@ -276,7 +276,7 @@ impl Catalog {
     #[must_use]
     pub fn seen(&self, member: Member, modern: bool, caller: &Caller, operates: bool) -> Option<List> {
         let entries = self.entries(member)?;
-        let viewer = Viewer::new(caller);
+        let viewer = Viewer::of_many(caller);
         let kept: Vec<&Entry> = entries.iter().filter(|entry| entry.is_seen(&viewer, operates)).collect();
         (kept.len() < entries.len()).then(|| {
             let texts: Vec<String> = kept.iter().map(|entry| entry.text.clone()).collect();

@@ -162,7 +162,7 @@ impl RouteAuthPlan {
     pub fn before_viewer(&self, viewer: &Viewer<'_>, route: &str) -> Result<(), Denied> {
         self.admit(viewer.caller)?;
         match self.when.as_ref().filter(|when| !when.needs_args()) {
-            Some(when) if !when.holds(viewer, route, None) => Err(Denied::Condition),
+            Some(when) if !viewer.passes(when, route) => Err(Denied::Condition),
             _ => Ok(()),
         }
     }
@@ -207,6 +207,28 @@ mod tests {
     fn holds(text: &str, args: Value) -> bool {
         let Value::Object(args) = args else { unreachable!() };
         condition(text).unwrap().holds(&Viewer::new(&ada()), "get_order", Some(args))
+    }
+
+    #[test]
+    fn what_is_asked_of_many_routes_is_what_each_of_them_says() {
+        let conditions = [
+            "'read' in caller.scopes",
+            "caller.claims.level > 3",
+            "route == 'a'",
+            "caller.claims.route == 'a'",
+        ];
+        let rules =
+            conditions.map(|text| RouteAuthPlan { when: condition(text).ok(), ..RouteAuthPlan::default() });
+        assert!(rules.iter().all(|rule| rule.when.is_some()));
+        let ada = ada();
+        let many = Viewer::of_many(&ada);
+        for round in 0..2 {
+            for route in ["a", "b"] {
+                let said = rules.each_ref().map(|rule| rule.before_viewer(&many, route).is_ok());
+                assert_eq!(said, [true, false, route == "a", false], "{route}, round {round}");
+                assert_eq!(said, rules.each_ref().map(|rule| rule.before(&ada, route).is_ok()));
+            }
+        }
     }
 
     #[test]

@@ -89,8 +89,8 @@ async fn a_statement_is_described_once_its_database_answers_and_nothing_else_cha
     assert_eq!(config_now["generation"], 2);
     assert_eq!(config_now["changed"]["tools"]["changed"]["names"], json!(["orders"]), "{config_now}");
     assert_eq!(config_now["reloads"]["applied"], 0, "the files had no part in it");
-    let log = process.log();
-    assert!(log.contains("a database answers again: generation 2") && !log.contains("reloaded"), "{log}");
+    until("it is told", async || process.log().contains("a database answers again: generation 2")).await;
+    assert!(!process.log().contains("reloaded"), "{}", process.log());
     // What was kept is still kept, and what was counted is still counted.
     assert_eq!(call(address, "kept").await["structuredContent"], kept);
     assert_eq!(call(address, "kept").await["structuredContent"], kept);
@@ -123,7 +123,10 @@ tools:
         // As long as an answer is kept.
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
-    assert_eq!(process.log().matches("source not ready source=files").count(), 1, "{}", process.log());
+    let times = |what: &str| process.log().matches(what).count();
+    // What is written to the log is read a moment later.
+    until("it is told", async || times("source not ready source=files") > 0).await;
+    assert_eq!(times("source not ready source=files"), 1, "{}", process.log());
     std::fs::write(folder.path().join("gateway.yaml"), format!("{text}  nonsense: 1\n")).unwrap();
     until("the edit is refused", async || process.log().contains("not reloaded, generation 1")).await;
     // Whole at once: somebody else makes it elsewhere.
@@ -137,7 +140,7 @@ tools:
     }
     std::fs::rename(&making, folder.path().join("shop.db")).unwrap();
     until("it is ready", async || get(address, "/readyz").await["sources"]["files"] == "ready").await;
-    assert_eq!(process.log().matches("source ready again source=files").count(), 1, "{}", process.log());
+    until("it is told", async || times("source ready again source=files") == 1).await;
     let told = stream.event().await.unwrap();
     assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
     let schema = schema_of(address, "orders").await;

@@ -33,6 +33,8 @@ pub struct Condition {
     text: String,
     program: Arc<Program>,
     needs_args: bool,
+    /// Whether it may look at the name of the route.
+    looks_at_route: bool,
     max_args: usize,
     args: Vec<String>,
 }
@@ -91,6 +93,7 @@ impl Condition {
             text: written.value.clone(),
             program: Arc::new(program),
             needs_args,
+            looks_at_route: written.value.contains("route"),
             max_args: if squared { MAX_ARGS_SQUARED } else { MAX_ARGS },
             args: args.into_iter().collect(),
         })

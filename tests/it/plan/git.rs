@@ -232,7 +232,10 @@ fn what_is_not_there_is_said_and_nothing_is_run() {
         let (code, out, err) = run(root, &["plan", "-c", "gateway", "--against", against]);
         assert_eq!((code, out.as_str()), (2, ""), "{against}: {err}");
         assert!(err.contains(sentence), "{against}: {err}");
+        assert!(!err.contains("SIDEGATE_CONFIG"), "{against} was named well enough: {err}");
     }
+    let (_, _, err) = run(tempfile::tempdir().unwrap().path(), &["plan"]);
+    assert!(err.contains("name a file with `-c`, or set SIDEGATE_CONFIG"), "{err}");
     assert!(!root.join("evil").exists());
     let nowhere = folder(&[("gateway.yaml", "tools: { a: { description: A., static: { text: a } } }\n")]);
     let mut command = sidegate(nowhere.path(), &["plan", "--against", "git:main:gateway.yaml"]);

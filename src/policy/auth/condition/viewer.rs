@@ -1,26 +1,48 @@
 //! A caller as conditions see them, made once for all that are asked of them.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cel::objects::{Key, Map};
 use cel::{Context, Value as Cel};
 use serde_json::{Number, Value};
 
-use super::ENV;
+use super::{Condition, ENV};
 use crate::caller::Caller;
 
 /// A caller as conditions see them. What they see is made with the first that asks, for a token may say much.
 pub struct Viewer<'a> {
     pub(in crate::policy::auth) caller: &'a Caller,
     context: OnceCell<Context<'static, 'static>>,
+    /// What conditions said of it that may stand at many routes, by their texts.
+    answers: Option<RefCell<HashMap<String, bool>>>,
 }
 
 impl<'a> Viewer<'a> {
     /// One for some questions about the same caller.
     #[must_use]
     pub const fn new(caller: &'a Caller) -> Self {
-        Self { caller, context: OnceCell::new() }
+        Self { caller, context: OnceCell::new(), answers: None }
+    }
+
+    /// One for all routes of a list, where the same condition stands at many of them.
+    #[must_use]
+    pub fn of_many(caller: &'a Caller) -> Self {
+        Self { answers: Some(RefCell::default()), ..Self::new(caller) }
+    }
+
+    /// Whether a condition without arguments holds at a route.
+    pub(in crate::policy::auth) fn passes(&self, when: &Condition, route: &str) -> bool {
+        let Some(answers) = self.answers.as_ref().filter(|_| !when.looks_at_route) else {
+            return when.holds(self, route, None);
+        };
+        if let Some(known) = answers.borrow().get(&when.text) {
+            return *known;
+        }
+        let holds = when.holds(self, route, None);
+        answers.borrow_mut().insert(when.text.clone(), holds);
+        holds
     }
 
     pub(super) fn context(&self) -> &Context<'static, 'static> {
