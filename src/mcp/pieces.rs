@@ -24,7 +24,9 @@ impl Pieces {
         let copied = if self.shared.len() > COPIED { 0 } else { self.shared.len() + self.after.len() };
         let length: usize = before.iter().map(|part| part.len()).sum();
         let mut whole = Vec::with_capacity(length + self.before.len() + copied + 1);
-        before.iter().for_each(|part| whole.extend_from_slice(part));
+        for part in before {
+            whole.extend_from_slice(part);
+        }
         whole.append(&mut self.before);
         if self.shared.len() > COPIED {
             self.after.push(after);

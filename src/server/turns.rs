@@ -19,6 +19,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Whose turn it is in all requests of a connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct State {
     /// Since when there is no request; with `head`, since when a head is awaited.
     pub(super) since: Instant,
