@@ -22,7 +22,8 @@ const ROUNDS: usize = 50;
 const THERE: Duration = Duration::from_millis(250);
 const AWAY: Duration = Duration::from_millis(130);
 /// Each calls five times a second, together 200 times.
-const CLIENTS: usize = 40;
+const CLIENTS: u32 = 40;
+const PERIOD: Duration = Duration::from_millis(200);
 /// Calls succeed again this long after a start; a busy machine may take longer now and then, but not as a rule.
 const HEALS: Duration = Duration::from_secs(1);
 const TOOLS: [&str; 3] = ["get", "post", "guarded"];
@@ -96,8 +97,10 @@ struct Met {
     bad: [AtomicUsize; 3],
 }
 
-async fn load(gateway: &Gateway, met: &Met, client: usize) {
-    let tool = client % TOOLS.len();
+async fn load(gateway: &Gateway, met: &Met, client: u32) {
+    let tool = client as usize % TOOLS.len();
+    // Evenly over their time: together they could meet the upstream always while it is there.
+    tokio::time::sleep(PERIOD / CLIENTS * client).await;
     while !met.over.load(Ordering::Relaxed) {
         let began = Instant::now();
         let number = met.next.fetch_add(1, Ordering::Relaxed).to_string();
@@ -110,7 +113,7 @@ async fn load(gateway: &Gateway, met: &Met, client: usize) {
             assert!(known.iter().any(|k| told.contains(k)), "{told}");
             met.bad[tool].fetch_add(1, Ordering::Relaxed);
         }
-        tokio::time::sleep(Duration::from_millis(200).saturating_sub(began.elapsed())).await;
+        tokio::time::sleep(PERIOD.saturating_sub(began.elapsed())).await;
     }
 }
 
