@@ -8,13 +8,13 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests benches/ratios \
  && touch src/lib.rs tests/left_out.rs benches/key_timing.rs benches/ratios/main.rs \
  && echo 'fn main() {}' > src/main.rs \
- && cargo build --release --locked
+ && cargo build --profile dist --locked
 # The program, with what it embeds for the demo. Cargo compares times, so the real files have to look newer.
 COPY src src
 COPY examples examples
 COPY gateway.example.yaml ./
 RUN touch src/lib.rs src/main.rs \
- && cargo build --release --locked --bin sidegate
+ && cargo build --profile dist --locked --bin sidegate
 
 FROM debian:bookworm-slim
 # The roots that the certificates of upstreams are checked against.
@@ -24,7 +24,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && mkdir -p /etc/sidegate /var/lib/sidegate \
  && chown 10001:10001 /var/lib/sidegate
-COPY --from=build /src/target/release/sidegate /usr/local/bin/sidegate
+COPY --from=build /src/target/dist/sidegate /usr/local/bin/sidegate
 LABEL io.modelcontextprotocol.server.name="io.github.sidegate/sidegate" \
       org.opencontainers.image.source="https://github.com/sidegate/sidegate" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"

@@ -63,6 +63,10 @@ test:
 build:
     cargo build --release --locked
 
+# The binary that is shipped.
+dist:
+    cargo build --profile dist --locked
+
 # The official clients against the release binary.
 clients: build
     tests/clients/run.sh {{ target }}/release/sidegate
@@ -83,10 +87,10 @@ timing:
 bench *rows:
     #!/usr/bin/env bash
     set -euo pipefail
-    cargo bench --locked --bench ratios --no-run
-    bench=(cargo bench --locked --bench ratios -- --write benches/results)
+    cargo bench --profile dist --locked --bench ratios --no-run
+    bench=(cargo bench --profile dist --locked --bench ratios -- --write benches/results)
     if [ -n "{{ rows }}" ]; then
-      bench=(cargo bench --locked --bench ratios --)
+      bench=(cargo bench --profile dist --locked --bench ratios --)
       for row in {{ rows }}; do bench+=(--only "$row"); done
     fi
     status=0
