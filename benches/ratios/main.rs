@@ -64,8 +64,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The body of a child process. The runtime is the gateway's: multi-threaded, as many workers as
-/// cores it may use.
+/// The body of a child process. The runtime is the one that programs have by default: multi-threaded,
+/// with as many workers as cores it may use. The gateway takes one thread where that is one.
 fn serve(role: Role, listen: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
