@@ -24,10 +24,18 @@ pub fn to_hex(bytes: &[u8]) -> String {
 
 /// Appends bytes in hexadecimal, in lower case.
 pub fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
     for byte in bytes {
-        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        out.extend_from_slice(&hex_digits(*byte));
     }
+}
+
+/// One byte as two small hexadecimal digits.
+#[must_use]
+pub const fn hex_digits(byte: u8) -> [u8; 2] {
+    const fn digit(half: u8) -> u8 {
+        if half < 10 { b'0' + half } else { b'a' + half - 10 }
+    }
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 /// A length of time in whole milliseconds.

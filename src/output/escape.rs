@@ -1,6 +1,7 @@
 //! Strings as JSON writes them (RFC 8259 section 7).
 
 use super::marks::{TOGETHER, first_mark};
+use crate::units::hex_digits;
 
 /// How much is written before it is appended.
 const PIECE: usize = 512;
@@ -68,8 +69,8 @@ fn mark<'a>(piece: &mut [u8; PIECE], at: usize, bytes: &'a [u8]) -> (usize, &'a 
         0x08 => b'b',
         0x0c => b'f',
         other => {
-            let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
-            put(piece, at, [b'\\', b'u', b'0', b'0', digit(other >> 4), digit(other & 15)]);
+            let [high, low] = hex_digits(other);
+            put(piece, at, [b'\\', b'u', b'0', b'0', high, low]);
             return (at + LONGEST, after);
         }
     };

@@ -109,7 +109,7 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
         }
         let parts = connection.into_parts();
         heard = parts.io.into_inner();
-        heard.keep(parts.read_buf);
+        heard.keep(&parts.read_buf);
         entered.rests();
     }
 }
@@ -145,16 +145,14 @@ async fn follow(
                     connection.as_mut().graceful_shutdown();
                 }
             }
-            end = pace.over(limits) => match end {
-                End::Quiet => return Left::Quiet,
-                end => {
-                    debug!(?end, "connection is ended");
-                    match end {
-                        End::Idle | End::Part if pace.drain() => connection.as_mut().graceful_shutdown(),
-                        // What still works may end.
-                        End::Part | End::Quiet => {}
-                        End::Idle | End::Slow | End::Crowded => return Left::Ended,
-                    }
+            end = pace.over(limits) => {
+                debug!(?end, "connection is ended, or rests");
+                match end {
+                    End::Quiet => return Left::Quiet,
+                    End::Idle | End::Part if pace.drain() => connection.as_mut().graceful_shutdown(),
+                    // What still works may end.
+                    End::Part => {}
+                    End::Idle | End::Slow | End::Crowded => return Left::Ended,
                 }
             }
         }

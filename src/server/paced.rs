@@ -107,8 +107,9 @@ impl<S> Heard<S> {
     }
 
     /// Keeps what was read of it already, for who reads it next.
-    pub(super) fn keep(&mut self, read: Bytes) {
-        self.kept = read;
+    pub(super) fn keep(&mut self, read: &[u8]) {
+        // A copy: what is empty would still hold the room that was read into.
+        self.kept = Bytes::copy_from_slice(read);
     }
 }
 
@@ -143,6 +144,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         if !self.kept.is_empty() {
             let length = self.kept.len().min(buffer.remaining());
             buffer.put_slice(&self.kept.split_to(length));
+            if self.kept.is_empty() {
+                self.kept = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();

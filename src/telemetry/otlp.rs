@@ -224,6 +224,8 @@ mod tests {
     use crate::telemetry::span::{About, Trace, text};
 
     fn options(sample: f64) -> OtlpOptions {
+        // As the program does at its start.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         OtlpOptions {
             endpoint: "http://127.0.0.1:9/v1/traces".to_owned(),
             headers: Vec::new(),

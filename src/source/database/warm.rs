@@ -61,7 +61,6 @@ pub(in crate::source) struct Held<D: Database, K: Send + 'static> {
     link: Option<Link<D, K>>,
     warm: Warm<D, K>,
     /// Whether it is as it was, so that the next call may have it.
-    /// Whether it is as it was, so that the next call may have it.
     pub settled: bool,
     /// Given back after the connection, so that who comes next finds that.
     _place: OwnedSemaphorePermit,
