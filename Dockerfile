@@ -2,6 +2,8 @@
 
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
+# As `just dist` does.
+ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=/src/.cargo/ordered-link
 # Dependencies alone first: this layer is used again until one of them changes. Empty files stand for all that Cargo.toml names.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./

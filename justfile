@@ -4,6 +4,9 @@ export PATH := justfile_directory() / ".cache/ci/bin" + ":" + env("PATH")
 
 target := env("CARGO_TARGET_DIR", "target")
 
+# How the program that is shipped is linked.
+linker := "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=" + quote(justfile_directory() / ".cargo/ordered-link")
+
 # List the recipes.
 default:
     @just --list --unsorted
@@ -22,7 +25,7 @@ fmt:
 
 # Lints of the shell scripts.
 shell:
-    shellcheck --external-sources .ci/run tests/*.sh tests/*/*.sh fuzz/*.sh
+    shellcheck --external-sources .cargo/ordered-link .ci/run tests/*.sh tests/*/*.sh fuzz/*.sh
 
 # Lints of the Dockerfile.
 dockerfile:
@@ -65,7 +68,7 @@ build:
 
 # The binary that is shipped.
 dist:
-    cargo build --profile dist --locked
+    {{ linker }} cargo build --profile dist --locked
 
 # The official clients against the release binary.
 clients: build
@@ -87,6 +90,7 @@ timing:
 bench *rows:
     #!/usr/bin/env bash
     set -euo pipefail
+    export {{ linker }}
     cargo bench --profile dist --locked --bench ratios --no-run
     bench=(cargo bench --profile dist --locked --bench ratios -- --write benches/results)
     if [ -n "{{ rows }}" ]; then

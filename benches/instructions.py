@@ -56,12 +56,13 @@ TEXT = (
     "The returns desk takes goods back for thirty days after delivery, with the invoice, unworn and in their box. "
     "Refunds go to the card that paid; shipping is ours when the fault is."
 )
-# The row, its tool, its arguments, and what every right answer holds.
+# The row, its method and parameters, and what every right answer holds.
 ROWS = {
-    "static": ("hello", {}, b"The returns desk"),
-    "cached": ("kept", {}, b"The returns desk"),
-    "rest": ("order", {"id": "ORD-1001"}, b"ORD-1001"),
-    "sqlite": ("item", {"id": 42}, b"item 42"),
+    "static": ("tools/call", {"name": "hello", "arguments": {}}, b"The returns desk"),
+    "cached": ("tools/call", {"name": "kept", "arguments": {}}, b"The returns desk"),
+    "list": ("tools/list", {}, b"One order."),
+    "rest": ("tools/call", {"name": "order", "arguments": {"id": "ORD-1001"}}, b"ORD-1001"),
+    "sqlite": ("tools/call", {"name": "item", "arguments": {"id": 42}}, b"item 42"),
 }
 ORDER = json.dumps(
     {
@@ -76,19 +77,19 @@ ORDER = json.dumps(
 ).encode()
 
 
-def message(tool, arguments):
+def message(method, params):
     """A whole HTTP request of the modern era."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": {"name": "instructions", "version": "1.0.0"},
     }
-    params = {"name": tool, "arguments": arguments, "_meta": meta}
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params | {"_meta": meta}}).encode()
+    name = f"mcp-name: {params['name']}\r\n" if "name" in params else ""
     head = (
         "POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         "accept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\n"
-        f"mcp-method: tools/call\r\nmcp-name: {tool}\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"mcp-method: {method}\r\n{name}content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -146,14 +147,14 @@ def call(stream, request, proof, times):
             raise RuntimeError(f"this is not the answer:\n{head.decode()}\n{body.decode()}")
 
 
-def instructions(binary, row, calls, profile):
-    """The instructions of a process that answers so many calls, from its start to its end."""
-    tool, arguments, proof = ROWS[row]
+def instructions(binary, row, calls, profile, *more):
+    """The instructions of a process that answers so many calls, from its start to its end; `more` goes to callgrind."""
+    method, params, proof = ROWS[row]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "bench.yaml").write_text(CONFIG.format(upstream=Upstream().port, text=TEXT))
         (folder / "bench.sql").write_text(SQL)
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", binary]
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", *more, binary]
         command += ["serve", "-c", folder / "bench.yaml", "--listen", "127.0.0.1:0"]
         log = folder / "log"
         with log.open("wb") as errors:
@@ -168,7 +169,7 @@ def instructions(binary, row, calls, profile):
                 raise RuntimeError(f"the gateway did not start:\n{log.read_text()}")
             with socket.create_connection(("127.0.0.1", int(said.group(1)))) as stream:
                 stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                call(stream, message(tool, arguments), proof, WARM_UP + calls)
+                call(stream, message(method, params), proof, WARM_UP + calls)
             server.send_signal(signal.SIGTERM)
             server.wait()
         finally:
