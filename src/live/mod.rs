@@ -167,8 +167,7 @@ impl Live {
     pub fn has_just_changed(&self) -> bool {
         let known = self.history.load();
         // A clock that was set back says nothing.
-        let ago = known.since.elapsed().unwrap_or_default();
-        known.changes.is_some() && ago < self.plan.server.list_ttl.0
+        known.changes.is_some() && known.since.elapsed().unwrap_or_default() < self.plan.server.list_ttl.0
     }
 
     /// What this caller sees of the lists; `operates` says whether they may read the status.

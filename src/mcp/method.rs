@@ -78,8 +78,8 @@ pub(super) async fn shared(
         let seen = catalog.seen(member, era == Era::Modern, &cx.caller, status);
         let page = page(seen.as_ref().unwrap_or(whole), params)?;
         let brief = era == Era::Modern && cx.live.has_just_changed();
-        let tail = if brief { catalog.brief_tail() } else { page.tail().to_owned() };
-        Ok(Pieces::sharing(page.start(), &(tail + "}")))
+        let pieces = |tail: &str| Pieces::sharing(page.start(), [tail, "}"]);
+        Ok(if brief { pieces(&catalog.brief_tail()) } else { pieces(page.tail()) })
     }))
 }
 

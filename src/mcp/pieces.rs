@@ -15,8 +15,8 @@ pub struct Pieces {
 
 impl Pieces {
     /// A part that others have too, and the end of this one.
-    pub(super) fn sharing(shared: &Bytes, after: &str) -> Self {
-        Self { shared: shared.clone(), after: after.into(), ..Self::default() }
+    pub(super) fn sharing(shared: &Bytes, after: [&str; 2]) -> Self {
+        Self { shared: shared.clone(), after: after.concat().into(), ..Self::default() }
     }
 
     /// The same with something before and behind it.
@@ -74,7 +74,7 @@ mod tests {
     fn a_long_part_is_shared_a_short_one_is_not_and_both_say_the_same() {
         for (length, pieces) in [(0, 1), (COPIED, 1), (COPIED + 1, 3)] {
             let list = Bytes::from("l".repeat(length));
-            let text = Pieces::sharing(&list, "tail").within(&[b"head", b","], b'}');
+            let text = Pieces::sharing(&list, ["ta", "il"]).within(&[b"head", b","], b'}');
             let whole = format!("head,{}tail}}", "l".repeat(length));
             assert_eq!(text.clone().into_vec(), whole.as_bytes());
             let parts = text.into_pieces();

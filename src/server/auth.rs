@@ -107,6 +107,9 @@ pub(super) async fn caller(
     peer: Option<&Peer>,
     live: &Live,
 ) -> Result<Caller, Box<Reply>> {
+    if live.auth.known().is_none() {
+        return Ok(Caller::Anonymous);
+    }
     let refuse = |status, error, why: &str| Err(Box::new(challenge(status, error, why, uri, headers, live)));
     match identify(&given(headers), peer, live).await {
         Ok(caller) => Ok(caller),

@@ -62,19 +62,21 @@ impl Bodies {
         time: Duration,
         exchange: &Exchange,
     ) -> Result<Bytes, Unread> {
-        let begun = Instant::now();
+        let mut begun = None;
         // As long as nothing came, it costs only its stream.
         let mut charged = Charged::default();
         let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
         loop {
             let length = first.len() + whole.len();
-            exchange.waits();
             // Most have come with the head, and need no clock.
             let next = match std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await
             {
                 Poll::Ready(next) => next,
                 Poll::Pending => {
-                    let deadline = begun + time + Duration::from_secs((length / RATE) as u64);
+                    exchange.waits();
+                    let deadline = *begun.get_or_insert_with(Instant::now)
+                        + time
+                        + Duration::from_secs((length / RATE) as u64);
                     let next = tokio::time::timeout_at(deadline, body.frame()).await;
                     next.map_err(|_| Unread::Slow)?
                 }

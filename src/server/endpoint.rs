@@ -110,9 +110,7 @@ async fn check(request: &Request<Incoming>, peer: &Peer, live: &Live) -> Result<
     if headers.contains_key(header::ACCEPT) && accepted(headers) != (true, true) {
         return refused(StatusCode::NOT_ACCEPTABLE, "`Accept` lists application/json and text/event-stream");
     }
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
+    if !headers.get(header::CONTENT_TYPE).is_some_and(is_json) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "`Content-Type` is application/json");
     }
     if request.body().size_hint().lower() > plan.max_body.0 as u64 {
@@ -121,8 +119,21 @@ async fn check(request: &Request<Incoming>, peer: &Peer, live: &Live) -> Result<
     Ok(caller)
 }
 
+/// Whether a type of content is JSON, with whatever parameters.
+fn is_json(kind: &HeaderValue) -> bool {
+    let essence = || kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    kind == "application/json" || essence().eq_ignore_ascii_case("application/json")
+}
+
 /// Which forms of reply are listed, by name or by wildcard: JSON, and a stream.
 fn accepted(headers: &HeaderMap) -> (bool, bool) {
+    let mut values = headers.get_all(header::ACCEPT).iter();
+    // What most clients say.
+    if values.next().is_some_and(|first| first == "application/json, text/event-stream")
+        && values.next().is_none()
+    {
+        return (true, true);
+    }
     let (mut json, mut stream) = (false, false);
     for value in headers.get_all(header::ACCEPT) {
         for range in value.to_str().unwrap_or_default().split(',') {

@@ -25,9 +25,7 @@ impl Headers for HeaderMap {
         let mut values = values.iter();
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
-            (Some(value), None) => {
-                value.to_str().map(|v| Some(v.trim_matches([' ', '\t']))).map_err(|_| Malformed)
-            }
+            (Some(value), None) => value.to_str().map(|value| Some(trimmed(value))).map_err(|_| Malformed),
             (Some(_), Some(_)) => Err(Malformed),
         }
     }
@@ -38,19 +36,32 @@ impl Headers for HeaderMap {
     }
 }
 
-/// The headers that every call is asked for, whose names need not be read each time.
-static KNOWN: [HeaderName; 7] = [
-    header::AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("mcp-protocol-version"),
-    HeaderName::from_static("mcp-method"),
-    HeaderName::from_static("mcp-name"),
-    HeaderName::from_static("mcp-session-id"),
-    HeaderName::from_static("traceparent"),
-];
+/// Without the blanks around it; few have any.
+fn trimmed(value: &str) -> &str {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let around = blank(value.as_bytes().first()) || blank(value.as_bytes().last());
+    if around { value.trim_matches([' ', '\t']) } else { value }
+}
 
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+static METHOD: HeaderName = HeaderName::from_static("mcp-method");
+static NAME: HeaderName = HeaderName::from_static("mcp-name");
+static SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The headers that every call is asked for, whose names need not be read each time.
 fn known(name: &str) -> Option<&'static HeaderName> {
-    KNOWN.iter().find(|known| known.as_str() == name)
+    Some(match name {
+        "authorization" => &header::AUTHORIZATION,
+        "x-api-key" => &API_KEY,
+        "mcp-protocol-version" => &PROTOCOL_VERSION,
+        "mcp-method" => &METHOD,
+        "mcp-name" => &NAME,
+        "mcp-session-id" => &SESSION_ID,
+        "traceparent" => &TRACEPARENT,
+        _ => return None,
+    })
 }
 
 /// Answers one request.

@@ -14,6 +14,7 @@ mod metadata;
 mod pace;
 mod paced;
 mod peer;
+mod room;
 mod sessions;
 mod standing;
 mod status;

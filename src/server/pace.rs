@@ -168,6 +168,11 @@ impl Exchange {
         Self { pace: pace.clone(), number, piece }
     }
 
+    /// It is the only one of its connection, whose reply is asked for as soon as it is there.
+    pub(super) const fn alone(&self) -> bool {
+        self.piece == LARGE_PIECE
+    }
+
     /// From now on it is the client's turn.
     pub(super) fn waits(&self) {
         self.pace.state().turn(self.number, Some(Instant::now()));

@@ -21,12 +21,15 @@ pub(super) struct Paced {
     body: Body,
     rest: Bytes,
     exchange: Arc<Exchange>,
+    /// It has just begun, and it is known that it waits for its client.
+    begins: bool,
 }
 
 impl Paced {
     pub(super) fn new(body: Body, exchange: Arc<Exchange>) -> Self {
         exchange.waits();
-        Self { body, rest: Bytes::new(), exchange }
+        let begins = exchange.alone();
+        Self { body, rest: Bytes::new(), exchange, begins }
     }
 }
 
@@ -41,6 +44,7 @@ impl hyper::body::Body for Paced {
         if self.rest.is_empty() {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => {
+                    self.begins = false;
                     self.exchange.works();
                     return Poll::Pending;
                 }
@@ -52,7 +56,9 @@ impl hyper::body::Body for Paced {
                 Poll::Ready(None) => return Poll::Ready(None),
             }
         }
-        self.exchange.waits();
+        if !std::mem::take(&mut self.begins) {
+            self.exchange.waits();
+        }
         let piece = self.rest.len().min(self.exchange.piece);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
