@@ -19,7 +19,6 @@ use tracing::{debug, error};
 
 use super::http::{self, Reply};
 use super::pace::{End, Entered, Exchange, Heard, Limits, Pace, Paced};
-use super::room::Room;
 
 /// Requests of one HTTP/2 connection at the same time.
 const MAX_STREAMS: u32 = 128;
@@ -73,11 +72,10 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
     respond: impl Fn(Request<Incoming>, Arc<Exchange>) -> R,
 ) {
     let pace = &entered.pace;
-    let room = Room::default();
     let serve = |request: Request<Incoming>| {
         let exchange = Arc::new(Exchange::begin(pace, request.version(), request.body().is_end_stream()));
         // Apart: what stands here is moved twice for each request, and a connection without one holds room for it.
-        let reply = contained(room.hold(respond(request, exchange.clone())));
+        let reply = contained(Box::pin(respond(request, exchange.clone())));
         async move { Ok::<_, std::convert::Infallible>(reply.await.map(|body| Paced::new(body, exchange))) }
     };
     let mut heard = Heard::new(stream, pace.clone());
@@ -112,7 +110,6 @@ pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
         let parts = connection.into_parts();
         heard = parts.io.into_inner();
         heard.keep(&parts.read_buf);
-        room.clear();
         entered.rests();
     }
 }

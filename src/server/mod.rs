@@ -14,7 +14,6 @@ mod metadata;
 mod pace;
 mod paced;
 mod peer;
-mod room;
 mod sessions;
 mod standing;
 mod status;
