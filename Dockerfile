@@ -11,9 +11,10 @@ RUN mkdir -p src tests benches/ratios \
  && touch src/lib.rs tests/left_out.rs benches/key_timing.rs benches/ratios/main.rs \
  && echo 'fn main() {}' > src/main.rs \
  && cargo build --profile dist --locked
-# The program, with what it embeds for the demo. Cargo compares times, so the real files have to look newer.
+# The program, with what it embeds: the files of the demo and the schema. Cargo compares times, so the real files have to look newer.
 COPY src src
 COPY examples examples
+COPY schemas schemas
 COPY gateway.example.yaml ./
 RUN touch src/lib.rs src/main.rs \
  && cargo build --profile dist --locked --bin sidegate

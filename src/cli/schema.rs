@@ -6,12 +6,12 @@ use super::say;
 
 /// Print the JSON Schema of the configuration language, for editors.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: sidegate schema > schemas/gateway.schema.json")]
+#[command(after_help = "Example: sidegate schema > gateway.schema.json")]
 pub(super) struct Schema {}
 
 impl Schema {
     pub(super) fn run() -> u8 {
-        say(&format!("{:#}", crate::config::schema()));
+        say(crate::config::SCHEMA.trim_end());
         0
     }
 }

@@ -17,7 +17,7 @@ pub use files::{Disk, Elsewhere, Files, MAX_FILE};
 pub(crate) use include::is_like;
 pub use listed::{AudienceConfig, IconConfig, ResourceAnnotationsConfig, ThemeConfig};
 pub use load::{Environment, Loaded, Origin, load, load_from, load_text, place};
-pub use schema::schema;
+pub use schema::{SCHEMA, schema};
 pub use server::{
     AdminConfig, AuditArgumentsConfig, AuditConfig, HttpConfig, ListsConfig, LogConfig, LogFormatConfig,
     LogLevelConfig, OtlpConfig, ServerCacheConfig, ServerConfig, SessionsConfig, TelemetryConfig,

@@ -1,11 +1,14 @@
-//! The JSON Schema of the configuration, made from its own types.
+//! The JSON Schema of the configuration, made from its own types. The program has the text that was made, and nothing that makes it.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::Config;
 
-/// The schema that `sidegate schema` prints and `schemas/gateway.schema.json` holds (draft 2020-12).
+/// What `sidegate schema` prints (draft 2020-12). A test holds it equal to [`schema`].
+pub const SCHEMA: &str = include_str!("../../schemas/gateway.schema.json");
+
+/// The schema as it follows from the types. Making it takes some 600 KiB of code, so the program itself does not call this.
 #[must_use]
 pub fn schema() -> Value {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
@@ -229,7 +232,21 @@ fn is_named(keyword: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn the_committed_schema_is_the_one_of_the_types() {
+        let made = format!("{:#}\n", schema());
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/gateway.schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            fs::write(&committed, &made).unwrap();
+        }
+        let committed = fs::read_to_string(committed).unwrap();
+        assert!(committed == made, "it differs; `just schema --update` writes it anew");
+    }
 
     #[test]
     fn a_key_that_is_called_default_stays_a_key() {
