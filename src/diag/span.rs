@@ -22,6 +22,18 @@ pub struct Span {
     pub end: u32,
 }
 
+impl Span {
+    /// As one number, in which a deserializer gives it.
+    pub(crate) fn to_number(self) -> u128 {
+        u128::from(self.file.0) << 64 | u128::from(self.start) << 32 | u128::from(self.end)
+    }
+
+    fn from_number(number: u128) -> Self {
+        let part = |shift: u32| u32::try_from(number >> shift & u128::from(u32::MAX)).unwrap_or_default();
+        Self { file: FileId(part(64)), start: part(32), end: part(0) }
+    }
+}
+
 /// A value with its place in the text. Equality ignores the place, so that a comment line added above
 /// a value is no change of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,13 +97,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
                 f.write_str("a value of a configuration file")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut number = || {
-                    seq.next_element::<u32>()?.ok_or_else(|| A::Error::custom("a place has three numbers"))
+                let Some(span) = seq.next_element::<u128>()? else {
+                    return Err(A::Error::custom("a value has a place"));
                 };
-                let span = Span { file: FileId(number()?), start: number()?, end: number()? };
-                let value =
-                    seq.next_element()?.ok_or_else(|| A::Error::custom("a value follows its place"))?;
-                Ok(Spanned { value, span })
+                match seq.next_element()? {
+                    Some(value) => Ok(Spanned { value, span: Span::from_number(span) }),
+                    None => Err(A::Error::custom("a value follows its place")),
+                }
             }
         }
         deserializer.deserialize_newtype_struct(SPANNED, SpannedVisitor(std::marker::PhantomData))

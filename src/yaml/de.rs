@@ -1,11 +1,14 @@
 //! A serde deserializer over the tree. After a mistake the value that holds it is set aside and the whole is read
 //! again, so that one run finds all mistakes while the configuration types stay plain derived serde types.
+//!
+//! All of it is made once for each type of the configuration, so what does not depend on the type stands in functions of its own
+//! that are not inlined, and an error is one word.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use serde::de::value::U32Deserializer;
+use serde::de::value::U128Deserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
@@ -41,8 +44,8 @@ pub fn from_tree<T: for<'de> Deserialize<'de>>(
         match T::deserialize(De { node: root, state: &state }) {
             Ok(value) => break Some(value),
             Err(error) => {
-                let node = error.node.unwrap_or(root.id);
-                if !error.follows_from_another {
+                let node = error.0.node.unwrap_or(root.id);
+                if !error.0.follows_from_another {
                     diagnostics.push(error.into_diagnostic(root.label_span()));
                 }
                 // Setting the same node aside twice would never end; the root cannot be done without.
@@ -73,7 +76,10 @@ struct State {
 
 /// A problem on its way up; it gets its place from the innermost node it passes.
 #[derive(Debug)]
-pub(super) struct Error {
+pub(super) struct Error(Box<Problem>);
+
+#[derive(Debug)]
+struct Problem {
     code: &'static str,
     message: String,
     help: Option<String>,
@@ -84,59 +90,95 @@ pub(super) struct Error {
 }
 
 impl Error {
-    fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
+    #[cold]
+    #[inline(never)]
+    fn new(code: &'static str, message: String) -> Self {
+        Self(Box::new(Problem {
             code,
-            message: message.into(),
+            message,
             help: None,
             missing: None,
             follows_from_another: false,
             node: None,
             span: None,
-        }
+        }))
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+    #[cold]
+    #[inline(never)]
+    fn expected(code: &'static str, expected: fmt::Arguments<'_>) -> Self {
+        Self::new(code, format!("expected {expected}"))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn help(mut self, help: String) -> Self {
+        self.0.help = Some(help);
+        self
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn follows_from(mut self, lost: &[&str]) -> Self {
+        if self.0.node.is_none() && self.0.missing.is_some_and(|m| lost.contains(&m)) {
+            self.0.follows_from_another = true;
+        }
         self
     }
 
     fn into_diagnostic(self, fallback: Span) -> Diagnostic {
-        Diagnostic::error(self.code, self.message).at(self.span.unwrap_or(fallback), "").maybe_help(self.help)
+        let Problem { code, message, help, span, .. } = *self.0;
+        Diagnostic::error(code, message).at(span.unwrap_or(fallback), "").maybe_help(help)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl std::error::Error for Error {}
 
 impl de::Error for Error {
+    #[cold]
+    #[inline(never)]
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new("wrong-value", message.to_string())
     }
+    #[cold]
+    #[inline(never)]
     fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new("wrong-type", format!("expected {expected}"))
+        Self::expected("wrong-type", format_args!("{expected}"))
     }
+    #[cold]
+    #[inline(never)]
     fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new("wrong-value", format!("expected {expected}"))
+        Self::expected("wrong-value", format_args!("{expected}"))
     }
+    #[cold]
+    #[inline(never)]
     fn invalid_length(_: usize, expected: &dyn de::Expected) -> Self {
-        Self::new("wrong-value", format!("expected {expected}"))
+        Self::expected("wrong-value", format_args!("{expected}"))
     }
+    #[cold]
+    #[inline(never)]
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let error = Self::new("wrong-value", format!("expected {}", choices(expected)));
+        let error = Self::expected("wrong-value", format_args!("{}", choices(expected)));
         match crate::name::nearest(variant, expected.iter().copied()) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error,
         }
     }
+    #[cold]
+    #[inline(never)]
     fn missing_field(field: &'static str) -> Self {
-        Self { missing: Some(field), ..Self::new("missing-key", format!("`{field}` is missing here")) }
+        let mut error = Self::new("missing-key", format!("`{field}` is missing here"));
+        error.0.missing = Some(field);
+        error
     }
+    #[cold]
+    #[inline(never)]
     fn duplicate_field(field: &'static str) -> Self {
         Self::new("duplicate-key", format!("`{field}` is given twice"))
     }
@@ -151,13 +193,26 @@ struct De<'de> {
 impl<'de> De<'de> {
     /// Gives an error this place unless it already has one.
     fn placed<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        result.map_err(|mut error| {
-            if error.node.is_none() {
-                error.node = Some(self.node.id);
-                error.span = Some(self.node.label_span());
-            }
-            error
-        })
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.place(error)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn place(&self, mut error: Error) -> Error {
+        if error.0.node.is_none() {
+            error.0.node = Some(self.node.id);
+            error.0.span = Some(self.node.label_span());
+        }
+        error
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn other_than(&self, expected: &str) -> Error {
+        Error::expected("wrong-type", format_args!("{expected}, found {}", self.found()))
     }
 
     fn found(&self) -> &'static str {
@@ -169,52 +224,110 @@ impl<'de> De<'de> {
         }
     }
 
+    #[inline(never)]
     fn scalar(&self, expected: &str) -> Result<&'de Scalar, Error> {
         match &self.node.kind {
             NodeKind::Scalar(scalar) if !self.node.is_null() => Ok(scalar),
-            _ => Err(Error::new("wrong-type", format!("expected {expected}, found {}", self.found()))),
+            _ => Err(self.other_than(expected)),
         }
     }
 
     /// The text of a scalar that may be read as a number or boolean: unquoted, or from `${…}`.
+    #[inline(never)]
     fn literal(&self, expected: &str) -> Result<&'de str, Error> {
         let scalar = self.scalar(expected)?;
         if scalar.plain || scalar.interpolated {
             return Ok(&scalar.text);
         }
-        let error = Error::new("wrong-type", format!("expected {expected}, found quoted text"));
-        Err(error.help("write it without quotes"))
+        let error = Error::expected("wrong-type", format_args!("{expected}, found quoted text"));
+        Err(error.help("write it without quotes".to_owned()))
+    }
+
+    #[inline(never)]
+    fn boolean(&self) -> Result<bool, Error> {
+        match self.literal("`true` or `false`")? {
+            "true" | "True" | "TRUE" => Ok(true),
+            "false" | "False" | "FALSE" => Ok(false),
+            _ => Err(Error::expected("wrong-type", format_args!("`true` or `false`"))),
+        }
+    }
+
+    #[inline(never)]
+    fn number(&self) -> Result<f64, Error> {
+        match self.literal("a number")?.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => Err(Error::expected("wrong-type", format_args!("a number"))),
+        }
+    }
+
+    /// A whole number: one that is not negative, or one that is.
+    #[inline(never)]
+    fn whole(&self) -> Result<Result<u64, i64>, Error> {
+        let text = self.literal("a whole number")?;
+        let number = text.parse::<u64>().map(Ok).or_else(|_| text.parse::<i64>().map(Err));
+        number.map_err(|_| Error::expected("wrong-type", format_args!("a whole number")))
     }
 
     fn integer<V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Error> {
-        let text = self.literal("a whole number")?;
-        if let Ok(number) = text.parse::<u64>() {
-            return visitor.visit_u64(number).map_err(|_: Error| out_of_range());
-        }
-        if let Ok(number) = text.parse::<i64>() {
-            return visitor.visit_i64(number).map_err(|_: Error| out_of_range());
-        }
-        Err(Error::new("wrong-type", "expected a whole number"))
+        let read = match self.whole()? {
+            Ok(number) => visitor.visit_u64(number),
+            Err(number) => visitor.visit_i64(number),
+        };
+        read.map_err(|_: Error| out_of_range())
     }
 
-    fn map_entries(&self, expected: &str) -> Result<&'de [(Node, Node)], Error> {
+    #[inline(never)]
+    fn word(&self, words: &'static [&'static str]) -> Result<&'de str, Error> {
         match &self.node.kind {
-            NodeKind::Map(entries) => Ok(entries),
-            _ => Err(Error::new("wrong-type", format!("expected {expected}, found {}", self.found()))),
+            NodeKind::Scalar(scalar) if !self.node.is_null() => Ok(&scalar.text),
+            _ => Err(self.other_than(&choices(words))),
         }
     }
 
-    fn read_struct<V: Visitor<'de>>(
-        &self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    #[inline(never)]
+    fn list(&self) -> Result<ListAccess<'de>, Error> {
+        match &self.node.kind {
+            NodeKind::List(items) => Ok(ListAccess { items: items.iter(), state: self.state }),
+            _ => Err(self.other_than("a list")),
+        }
+    }
+
+    #[inline(never)]
+    fn one_or_many(&self) -> ListAccess<'de> {
+        let items = match &self.node.kind {
+            NodeKind::List(items) => items.iter(),
+            _ => std::slice::from_ref(self.node).iter(),
+        };
+        ListAccess { items, state: self.state }
+    }
+
+    #[inline(never)]
+    fn map(&self) -> Result<MapAccess<'de>, Error> {
+        match &self.node.kind {
+            NodeKind::Map(entries) => {
+                let entries: Vec<_> = entries.iter().map(|(key, value)| (key, value)).collect();
+                Ok(MapAccess { entries: entries.into_iter(), value: None, state: self.state })
+            }
+            _ => Err(self.other_than("a block of names")),
+        }
+    }
+
+    /// Hides the value if it is a single one.
+    #[inline(never)]
+    fn hide_secret(&self) {
+        if let NodeKind::Scalar(_) = self.node.kind {
+            self.state.secrets.borrow_mut().push(self.node.span);
+        }
+    }
+
+    /// The entries of a block whose keys are known, and the keys that are missing because of another mistake.
+    #[inline(never)]
+    fn entries(&self, fields: &'static [&'static str]) -> Result<(MapAccess<'de>, Vec<&'de str>), Error> {
         let known = || fields.iter().copied().filter(|f| !f.ends_with('*'));
         let NodeKind::Map(entries) = &self.node.kind else {
             let shown: Vec<String> = known().take(4).map(|f| format!("`{f}`")).collect();
             let more = if known().count() > 4 { ", …" } else { "" };
-            let expected = format!("a block with {}{more}", shown.join(", "));
-            return Err(Error::new("wrong-type", format!("expected {expected}, found {}", self.found())));
+            return Err(self.other_than(&format!("a block with {}{more}", shown.join(", "))));
         };
         let open = fields.iter().any(|f| f.ends_with('*'));
         let mut kept = Vec::with_capacity(entries.len());
@@ -239,13 +352,19 @@ impl<'de> De<'de> {
             _ => None,
         });
         let lost: Vec<&str> = aside.chain(meant).collect();
-        let access = MapAccess { entries: kept.into_iter(), value: None, state: self.state };
-        visitor.visit_map(access).map_err(|mut error| {
-            if error.node.is_none() && error.missing.is_some_and(|m| lost.contains(&m)) {
-                error.follows_from_another = true;
-            }
-            error
-        })
+        Ok((MapAccess { entries: kept.into_iter(), value: None, state: self.state }, lost))
+    }
+
+    fn read_struct<V: Visitor<'de>>(
+        &self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let (entries, lost) = self.entries(fields)?;
+        match visitor.visit_map(entries) {
+            Ok(value) => Ok(value),
+            Err(error) => Err(error.follows_from(&lost)),
+        }
     }
 
     /// Nobody knows what a block is whose key is wrong: a misspelt one may hold secrets.
@@ -281,8 +400,10 @@ fn choices(words: &[&str]) -> String {
     format!("{}{}", if shown.len() > 1 { "one of " } else { "" }, shown.join(", "))
 }
 
+#[cold]
+#[inline(never)]
 fn out_of_range() -> Error {
-    Error::new("wrong-value", "this number is out of range here")
+    Error::new("wrong-value", "this number is out of range here".to_owned())
 }
 
 /// Core-schema reading of an unquoted scalar (YAML 1.2.2 section 10.3.2).
@@ -324,11 +445,7 @@ impl<'de> Deserializer<'de> for De<'de> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.placed(self.literal("`true` or `false`").and_then(|text| match text {
-            "true" | "True" | "TRUE" => visitor.visit_bool(true),
-            "false" | "False" | "FALSE" => visitor.visit_bool(false),
-            _ => Err(Error::new("wrong-type", "expected `true` or `false`")),
-        }))
+        self.placed(self.boolean().and_then(|value| visitor.visit_bool(value)))
     }
 
     fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -348,10 +465,7 @@ impl<'de> Deserializer<'de> for De<'de> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.placed(self.literal("a number").and_then(|text| match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => visitor.visit_f64(number),
-            _ => Err(Error::new("wrong-type", "expected a number")),
-        }))
+        self.placed(self.number().and_then(|value| visitor.visit_f64(value)))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -372,36 +486,22 @@ impl<'de> Deserializer<'de> for De<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match name {
-            SPANNED => visitor.visit_seq(SpannedAccess { de: self, step: 0 }),
+            SPANNED => visitor.visit_seq(SpannedAccess { de: self, placed: false }),
             SECRET => {
-                if let NodeKind::Scalar(_) = self.node.kind {
-                    self.state.secrets.borrow_mut().push(self.node.span);
-                }
+                self.hide_secret();
                 visitor.visit_newtype_struct(self)
             }
-            ONE_OR_MANY => {
-                let items = match &self.node.kind {
-                    NodeKind::List(items) => items.iter(),
-                    _ => std::slice::from_ref(self.node).iter(),
-                };
-                self.placed(visitor.visit_seq(ListAccess { items, state: self.state }))
-            }
+            ONE_OR_MANY => self.placed(visitor.visit_seq(self.one_or_many())),
             _ => visitor.visit_newtype_struct(self),
         }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.placed(match &self.node.kind {
-            NodeKind::List(items) => visitor.visit_seq(ListAccess { items: items.iter(), state: self.state }),
-            _ => Err(Error::new("wrong-type", format!("expected a list, found {}", self.found()))),
-        })
+        self.placed(self.list().and_then(|items| visitor.visit_seq(items)))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.placed(self.map_entries("a block of names").and_then(|entries| {
-            let entries: Vec<_> = entries.iter().map(|(k, v)| (k, v)).collect();
-            visitor.visit_map(MapAccess { entries: entries.into_iter(), value: None, state: self.state })
-        }))
+        self.placed(self.map().and_then(|entries| visitor.visit_map(entries)))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -430,9 +530,8 @@ impl<'de> Deserializer<'de> for De<'de> {
             return self.placed(visitor.visit_enum(TextOrAccess(self, variant)));
         }
         self.placed(
-            self.scalar(&choices(variants)).and_then(|s| {
-                visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(s.text.as_str()))
-            }),
+            self.word(variants)
+                .and_then(|word| visitor.visit_enum(IntoDeserializer::<Error>::into_deserializer(word))),
         )
     }
 
@@ -453,9 +552,19 @@ struct ListAccess<'de> {
 impl<'de> de::SeqAccess<'de> for ListAccess<'de> {
     type Error = Error;
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        match self.next() {
+            Some(de) => de.placed(seed.deserialize(de)).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl<'de> ListAccess<'de> {
+    #[inline(never)]
+    fn next(&mut self) -> Option<De<'de>> {
         let state = self.state;
         let next = self.items.find(|n| !state.aside.borrow().contains(&n.id));
-        next.map(|node| De { node, state }).map(|de| de.placed(seed.deserialize(de))).transpose()
+        next.map(|node| De { node, state })
     }
 }
 
@@ -469,23 +578,37 @@ impl<'de> de::MapAccess<'de> for MapAccess<'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        let state = self.state;
-        let next = self.entries.find(|(_, value)| !state.aside.borrow().contains(&value.id));
-        let Some((key, value)) = next else {
-            return Ok(None);
-        };
-        self.value = Some(value);
-        seed.deserialize(KeyDe(De { node: key, state })).map(Some)
+        match self.next() {
+            Some(key) => seed.deserialize(KeyDe(key)).map(Some),
+            None => Ok(None),
+        }
     }
 
+    // One for each type of value, and not one for each key.
+    #[inline(never)]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let node = self
-            .value
-            .take()
-            .ok_or_else(|| Error::new("internal", "a value was asked for before its key"))?;
+        let de = self.value()?;
         // A type that refuses what it was given (a duration, a size) knows no place: it is that of the value.
-        let de = De { node, state: self.state };
         de.placed(seed.deserialize(de))
+    }
+}
+
+impl<'de> MapAccess<'de> {
+    /// The key of the next entry.
+    #[inline(never)]
+    fn next(&mut self) -> Option<De<'de>> {
+        let state = self.state;
+        let (key, value) = self.entries.find(|(_, value)| !state.aside.borrow().contains(&value.id))?;
+        self.value = Some(value);
+        Some(De { node: key, state })
+    }
+
+    /// The value of the last key.
+    fn value(&mut self) -> Result<De<'de>, Error> {
+        match self.value.take() {
+            Some(node) => Ok(De { node, state: self.state }),
+            None => Err(Error::new("internal", "a value was asked for before its key".to_owned())),
+        }
     }
 }
 
@@ -497,7 +620,7 @@ impl<'de> Deserializer<'de> for KeyDe<'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.0.node.kind {
             NodeKind::Scalar(s) => visitor.visit_borrowed_str(&s.text),
-            _ => Err(Error::new("key-not-text", "a key is a word")),
+            _ => Err(Error::new("key-not-text", "a key is a word".to_owned())),
         }
     }
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -544,26 +667,19 @@ impl<'de> de::VariantAccess<'de> for TextOrAccess<'de> {
     }
 }
 
+/// Gives a place and then what stands there.
 struct SpannedAccess<'de> {
     de: De<'de>,
-    step: u8,
+    placed: bool,
 }
 
 impl<'de> de::SeqAccess<'de> for SpannedAccess<'de> {
     type Error = Error;
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        let span = self.de.node.span;
-        let number = match self.step {
-            0 => span.file.0,
-            1 => span.start,
-            2 => span.end,
-            3 => {
-                self.step = 4;
-                return seed.deserialize(self.de).map(Some);
-            }
-            _ => return Ok(None),
-        };
-        self.step += 1;
-        seed.deserialize(U32Deserializer::<Error>::new(number)).map(Some)
+        if self.placed {
+            return seed.deserialize(self.de).map(Some);
+        }
+        self.placed = true;
+        seed.deserialize(U128Deserializer::<Error>::new(self.de.node.span.to_number())).map(Some)
     }
 }
