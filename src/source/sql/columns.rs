@@ -1,22 +1,16 @@
 //! The columns that a statement gives, by its text: for saying what another statement in its place no longer gives.
 
-use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
-use sqlparser::parser::Parser;
+
+use super::statement::query;
 
 /// The names of the columns in their order; nothing where the text does not tell them all. What has no name of its own stands as it is
 /// written.
 pub(super) fn columns(text: &str) -> Option<Vec<String>> {
     // The engine is not known here; a statement that one of them reads otherwise is one of another engine.
     let dialects: [&dyn Dialect; 3] = [&PostgreSqlDialect {}, &SQLiteDialect {}, &MySqlDialect {}];
-    let mut parsed = dialects.into_iter().filter_map(|dialect| {
-        let parser = Parser::new(dialect).with_recursion_limit(64);
-        parser.try_with_sql(text).and_then(|mut parser| parser.parse_statements()).ok()
-    });
-    match parsed.next()?.as_slice() {
-        [Statement::Query(query)] => of(query),
-        _ => None,
-    }
+    of(&*dialects.into_iter().find_map(|dialect| query(dialect, text, &[]))?)
 }
 
 fn of(query: &Query) -> Option<Vec<String>> {

@@ -1,8 +1,9 @@
 //! A statement's text, read by a real SQL lexer at load: `:name` binds become numbered placeholders by splicing the
 //! original text (its tokens are never printed back), and a second statement is refused.
 
-use sqlparser::ast::{Query, SetExpr, Statement};
+use sqlparser::ast::{Query, SetExpr};
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
@@ -238,18 +239,38 @@ fn effect(text: &str, pieces: &[Piece], engine: Engine) -> Effect {
     if shows {
         return Effect::Reads;
     }
-    let parser: &dyn Dialect = if mysql { &MySqlDialect {} } else { dialect(engine) };
-    let parser = Parser::new(parser).with_recursion_limit(64);
-    let Ok(statements) = parser.try_with_sql(text).and_then(|mut p| p.parse_statements()) else {
-        return Effect::Unknown;
-    };
-    match statements.first() {
+    let explains = begins(&["EXPLAIN"]);
+    if explains {
+        let mut words = pieces.iter().skip_while(|piece| word(piece, &["EXPLAIN"]));
+        if !words.next().is_some_and(|second| word(second, &["ANALYZE"])) {
+            return Effect::Reads;
+        }
+        let mut words = words.skip_while(|piece| word(piece, &["VERBOSE"]) || piece.token == Token::LParen);
+        if !words.next().is_some_and(|begin| word(begin, &["SELECT", "VALUES", "WITH", "TABLE"])) {
+            return Effect::Writes;
+        }
+    }
+    let dialect: &dyn Dialect = if mysql { &MySqlDialect {} } else { dialect(engine) };
+    match query(dialect, text, &[Keyword::EXPLAIN, Keyword::ANALYZE, Keyword::VERBOSE]) {
+        // It runs what it explains.
+        Some(_) if explains => Effect::Writes,
         // SQLite has no such parts, and its own mode refuses the rest.
-        Some(Statement::Query(query)) if engine != Engine::Sqlite && modifies(query) => Effect::Writes,
-        Some(Statement::Query(_) | Statement::Explain { analyze: false, .. }) => Effect::Reads,
-        Some(_) => Effect::Writes,
+        Some(query) if engine != Engine::Sqlite && modifies(&query) => Effect::Writes,
+        Some(_) => Effect::Reads,
         None => Effect::Unknown,
     }
+}
+
+/// A text that is one query, behind these words where they stand before it. Only queries are asked for, so that the program has not the
+/// parser of all the rest of SQL.
+pub(super) fn query(dialect: &dyn Dialect, text: &str, before: &[Keyword]) -> Option<Box<Query>> {
+    let mut parser = Parser::new(dialect).with_recursion_limit(64).try_with_sql(text).ok()?;
+    for word in before {
+        let _ = parser.parse_keyword(*word);
+    }
+    let query = parser.parse_query().ok()?;
+    while parser.consume_token(&Token::SemiColon) {}
+    (parser.peek_token().token == Token::EOF).then_some(query)
 }
 
 /// Whether a part of it changes rows: `WITH gone AS (DELETE …)`.
@@ -347,6 +368,25 @@ mod tests {
     #[test]
     fn what_writes_is_seen_where_the_text_can_tell() {
         assert_eq!(run("WITH x AS (SELECT 1) SELECT * FROM x").unwrap().2, Effect::Reads);
+        for (sql, effect) in [
+            ("EXPLAIN SELECT 1", Effect::Reads),
+            ("EXPLAIN (FORMAT JSON) SELECT 1;", Effect::Reads),
+            ("EXPLAIN DELETE FROM t", Effect::Reads),
+            ("EXPLAIN ANALYZE SELECT 1", Effect::Writes),
+            ("EXPLAIN ANALYZE VERBOSE WITH x AS (DELETE FROM t RETURNING 1) SELECT 1 FROM x", Effect::Writes),
+            ("EXPLAIN ANALYZE DELETE FROM t", Effect::Writes),
+            ("EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1", Effect::Writes),
+            ("EXPLAIN ANALYZE SELECT 1 FROM", Effect::Unknown),
+            ("TABLE t", Effect::Reads),
+            ("VALUES (1), (2)", Effect::Reads),
+            ("((SELECT 1) UNION (SELECT 2)) LIMIT 1", Effect::Reads),
+            ("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", Effect::Writes),
+            ("WITH x AS (SELECT 1) UPDATE t SET a = 1", Effect::Writes),
+            ("WITH x AS (SELECT 1) DELETE FROM t", Effect::Writes),
+            ("SELECT 1 and more of it", Effect::Unknown),
+        ] {
+            assert_eq!(run_on(Engine::Postgres, sql).unwrap().2, effect, "{sql}");
+        }
         for sql in [
             "DELETE FROM t",
             "INSERT INTO t VALUES (:a)",
