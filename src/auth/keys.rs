@@ -8,7 +8,6 @@ use std::time::Duration;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordVerifier as _, Version};
 use aws_lc_rs::{constant_time, digest};
-use moka::future::Cache;
 use serde::Serialize;
 use serde_json::Map;
 use tokio::sync::Semaphore;
@@ -16,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::config::ApiKeyConfig;
 use crate::caller::{Identity, Known};
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::policy::store::Store;
 use crate::units::from_hex;
 
 /// A key and who holds it.
@@ -79,9 +79,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Slow {
     hashes: Arc<[(Arc<str>, Arc<Identity>)]>,
     /// Good keys by their SHA-256; kept as long as the hashes are.
-    good: Cache<[u8; 32], Arc<Identity>>,
+    good: Store<Identity>,
     /// By the SHA-256 of what was given: whose it is, if anybody's.
-    tried: Cache<[u8; 32], Option<Arc<Identity>>>,
+    tried: Store<Option<Arc<Identity>>>,
     turns: Arc<Semaphore>,
 }
 
@@ -95,8 +95,8 @@ impl Slow {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             hashes: hashes.collect(),
-            good: Cache::builder().max_capacity(REMEMBERED).build(),
-            tried: Cache::builder().max_capacity(REMEMBERED).time_to_live(KEEP).build(),
+            good: Store::new(REMEMBERED, |_, _| 1, None),
+            tried: Store::new(REMEMBERED, |_, _| 1, Some(|_| KEEP)),
             turns: Arc::new(Semaphore::new((cores / 4).max(1))),
         }
     }
@@ -107,12 +107,13 @@ impl Slow {
             return Ok(None);
         }
         // Who came in once does not wait behind strangers.
-        if let Some(identity) = self.good.get(&given).await {
+        if let Some(identity) = self.good.get(&given) {
             return Ok(Some(identity));
         }
-        let found = self.tried.try_get_with(given, self.attempt(key.to_owned())).await.map_err(|_| ())?;
+        let found = self.tried.get_or_fetch(&given, |_| true, self.attempt(key.to_owned()));
+        let found = Option::clone(&*found.await.map_err(|_| ())?);
         if let Some(identity) = &found {
-            self.good.insert(given, identity.clone()).await;
+            self.good.insert(given.into(), identity.clone());
         }
         Ok(found)
     }
@@ -122,7 +123,7 @@ impl Slow {
         !self.hashes.is_empty()
     }
 
-    async fn attempt(&self, key: String) -> Result<Option<Arc<Identity>>, ()> {
+    async fn attempt(&self, key: String) -> Result<Arc<Option<Arc<Identity>>>, ()> {
         let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| ())?.map_err(|_| ())?;
         let hashes = self.hashes.clone();
@@ -135,7 +136,7 @@ impl Slow {
             };
             hashes.iter().find(|(hash, _)| fits(hash)).map(|(_, identity)| identity.clone())
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| ())
+        tokio::task::spawn_blocking(work).await.map(Arc::new).map_err(|_| ())
     }
 }
 

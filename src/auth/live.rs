@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest;
-use moka::future::Cache;
 
 use super::certificates::Shown;
 use super::issuer::{Issuer, Refused};
@@ -12,6 +11,7 @@ use super::keys::{self, Slow};
 use super::plan::{AuthPlan, KnownPlan};
 use super::token::{self, Unverified};
 use crate::caller::Identity;
+use crate::policy::store::Store;
 use crate::secret::Secret;
 
 /// The most memory for identities that were verified, by the length of their tokens.
@@ -24,7 +24,7 @@ pub struct Authentication {
     issuers: Vec<Arc<Issuer>>,
     slow: Slow,
     /// By the SHA-256 of their tokens, which are not kept.
-    verified: Cache<[u8; 32], Arc<Remembered>>,
+    verified: Store<Remembered>,
 }
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Remembered {
     issuer: Arc<Issuer>,
     /// Of the issuer's keys: with others it has to be verified again.
     edition: u64,
-    length: u32,
+    length: usize,
 }
 
 /// Why nobody is let in by a key or a token.
@@ -61,8 +61,7 @@ impl Authentication {
             kept.map_or_else(|| Issuer::open(plan).map(Arc::new), |issuer| Ok(issuer.clone()))
         });
         let issuers = issuers.collect::<Result<_, String>>()?;
-        let weigh = |_: &[u8; 32], value: &Arc<Remembered>| value.length;
-        let verified = Cache::builder().max_capacity(REMEMBERED).weigher(weigh).build();
+        let verified = Store::new(REMEMBERED, |_, value: &Remembered| value.length, None);
         let slow = Slow::new(plan.known().map(|known| known.keys.as_slice()).unwrap_or_default());
         Ok(Arc::new(Self { plan: plan.clone(), issuers, slow, verified }))
     }
@@ -128,7 +127,7 @@ impl Authentication {
     }
 
     async fn token(&self, text: &str, digest: [u8; 32]) -> Result<Arc<Identity>, Refusal> {
-        if let Some(known) = self.verified.get(&digest).await {
+        if let Some(known) = self.verified.get(&digest) {
             known.issuer.freshen();
             let same = known.issuer.edition() == Some(known.edition) && !known.issuer.is_stale();
             if known.expires > now() && same {
@@ -141,7 +140,7 @@ impl Authentication {
 
     async fn verify(&self, text: &str, digest: [u8; 32]) -> Result<Arc<Identity>, Refusal> {
         // What was remembered of it does not hold any more.
-        self.verified.invalidate(&digest).await;
+        self.verified.remove(&digest);
         let token = Unverified::read(text).map_err(Refusal::Bad)?;
         let said = token.issuer().ok_or(Refusal::Bad("this token does not say who issued it"))?;
         let issuer = self.issuers.iter().find(|issuer| issuer.plan.issuer == said);
@@ -151,11 +150,11 @@ impl Authentication {
             Refused::NoKeys => Refusal::Unavailable,
         })?;
         // As values its claims take more room than as text.
-        let length = u32::try_from(text.len() * 4).unwrap_or(u32::MAX);
+        let length = text.len() * 4;
         let identity = with_token(&verified.identity, text);
         let (expires, issuer) = (verified.expires, issuer.clone());
         let known = Remembered { identity: verified.identity, expires, issuer, edition, length };
-        self.verified.insert(digest, Arc::new(known)).await;
+        self.verified.insert(digest.into(), Arc::new(known));
         Ok(identity)
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::flight::{Flights, Turn};
+use super::store::Store;
 use crate::caller::{Caller, CallerField};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::output::{Content, Outcome};
@@ -241,7 +242,7 @@ struct Entry<T> {
 /// Answers of routes, and those that are being fetched.
 #[derive(Debug)]
 pub struct Cache<T: Kept> {
-    entries: moka::sync::Cache<Key, Arc<Entry<T>>>,
+    entries: Store<Entry<T>>,
     flights: Flights<Key, Result<T, Failed>>,
     refreshes: Arc<Semaphore>,
 }
@@ -257,24 +258,6 @@ pub enum Found<T> {
     Spare(T, Duration),
     /// Nothing.
     Miss,
-}
-
-struct Lives;
-
-impl<T> moka::Expiry<Key, Arc<Entry<T>>> for Lives {
-    fn expire_after_create(&self, _: &Key, entry: &Arc<Entry<T>>, _: Instant) -> Option<Duration> {
-        Some(entry.lives)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Key,
-        entry: &Arc<Entry<T>>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(entry.lives)
-    }
 }
 
 /// The right to fetch an answer anew in the background. Dropped without a new answer, the next try waits a moment.
@@ -296,18 +279,15 @@ impl<T: Kept> Cache<T> {
     /// A cache of at most `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        let weigh = |key: &Key, entry: &Arc<Entry<T>>| {
-            u32::try_from(key.0.len() + entry.value.bytes() + OVERHEAD).unwrap_or(u32::MAX)
-        };
-        let entries =
-            moka::sync::Cache::builder().max_capacity(max as u64).weigher(weigh).expire_after(Lives).build();
+        let weigh = |key: &[u8], entry: &Entry<T>| key.len() + entry.value.bytes() + OVERHEAD;
+        let entries = Store::new(max as u64, weigh, Some(|entry| entry.lives));
         Self { entries, flights: Flights::default(), refreshes: Arc::new(Semaphore::new(REFRESHES)) }
     }
 
     /// What there is for a key.
     #[must_use]
     pub fn find(&self, key: &Key, plan: &CachePlan) -> Found<T> {
-        let Some(entry) = self.entries.get(key) else { return Found::Miss };
+        let Some(entry) = self.entries.get(&key.0) else { return Found::Miss };
         let (value, age) = (entry.value.clone(), entry.stored.elapsed());
         let fresh = if value.is_missing() { plan.negative_ttl.0 } else { plan.ttl.0 };
         match age.checked_sub(fresh) {
@@ -325,7 +305,7 @@ impl<T: Kept> Cache<T> {
         let longest = plan.stale_while_revalidate.0.max(plan.stale_if_error.0);
         let lives = if value.is_missing() { plan.negative_ttl.0 } else { plan.ttl.0 + longest };
         if lives.is_zero() {
-            self.entries.invalidate(&key);
+            self.entries.remove(&key.0);
             return;
         }
         let entry = Entry {
@@ -335,14 +315,14 @@ impl<T: Kept> Cache<T> {
             refreshing: AtomicBool::new(false),
             failed: AtomicU64::new(0),
         };
-        self.entries.insert(key, Arc::new(entry));
+        self.entries.insert(key.0, Arc::new(entry));
     }
 
     /// The right to fetch an answer anew; nobody else has it then. None if somebody does already, if that failed just now, or if
     /// too many are being fetched.
     #[must_use]
     pub fn refresh(&self, key: &Key) -> Option<Refresh<T>> {
-        let entry = self.entries.get(key)?;
+        let entry = self.entries.get(&key.0)?;
         let failed = entry.failed.load(Ordering::Relaxed);
         let waits = Duration::from_millis(failed) + AFTER_FAILURE;
         if failed > 0 && entry.stored.elapsed() < waits {
@@ -361,8 +341,7 @@ impl<T: Kept> Cache<T> {
     /// How many answers are kept, and about how many bytes they take.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
-        self.entries.run_pending_tasks();
-        (self.entries.entry_count(), self.entries.weighted_size())
+        self.entries.size()
     }
 }
 

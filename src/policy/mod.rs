@@ -9,6 +9,7 @@ pub mod flight;
 mod guard;
 pub mod rate_limit;
 mod retry;
+pub mod store;
 
 pub use auth::{Condition, Denied, RouteAuthConfig, RouteAuthPlan, Viewer, check_args, scopes};
 pub use breaker::{BreakerConfig, BreakerPlan, Health};

@@ -7,15 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use moka::Expiry;
-use moka::future::Cache;
-use moka::ops::compute::Op;
 use reqwest::header::HeaderValue;
 use serde::Serialize;
 use tokio::time::Instant as Deadline;
 
 use super::credentials::ClientAuthConfig;
 use crate::caller::Caller;
+use crate::policy::store::Store;
 use crate::secret::Secret;
 use crate::source::SourceError;
 use crate::source::mask::Mask;
@@ -68,9 +66,16 @@ pub(super) struct Token {
     /// It was got because the one before was refused.
     after_refusal: bool,
     renewing: AtomicBool,
+    /// It is not good any more, whatever its life.
+    refused: AtomicBool,
 }
 
 impl Token {
+    /// Whether it was not refused.
+    fn is_wanted(&self) -> bool {
+        !self.refused.load(Ordering::Acquire)
+    }
+
     /// Whether its end is near.
     fn is_due(&self) -> bool {
         self.born.elapsed() >= self.life.saturating_sub(EARLY.min(self.life / 10))
@@ -81,7 +86,7 @@ impl Token {
 #[derive(Debug)]
 pub(super) struct Tokens {
     endpoint: Arc<Endpoint>,
-    kept: Cache<Key, Arc<Token>>,
+    kept: Arc<Store<Token>>,
 }
 
 /// Which token: a digest, so that no table holds what proves a caller.
@@ -102,35 +107,12 @@ pub(super) struct Subject {
     token: Option<Secret>,
 }
 
-struct Life;
-
-impl Expiry<Key, Arc<Token>> for Life {
-    fn expire_after_create(&self, _: &Key, token: &Arc<Token>, _: Instant) -> Option<Duration> {
-        Some(token.life)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Key,
-        token: &Arc<Token>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(token.life)
-    }
-}
-
 impl Tokens {
     /// `client` reaches the endpoint, each answer within `timeout`; `mask` hides what else is secret in the source.
     pub(super) fn new(plan: &TokensPlan, client: reqwest::Client, timeout: Duration, mask: &Mask) -> Self {
-        let kept = Cache::builder()
-            .max_capacity(KEPT_BYTES)
-            .weigher(|_: &Key, token: &Arc<Token>| {
-                // The text is there as a header, and with it in the forms of the mask.
-                u32::try_from(1024 + 8 * token.header.len()).unwrap_or(u32::MAX)
-            })
-            .expire_after(Life)
-            .build();
+        // The text is there as a header, and with it in the forms of the mask.
+        let weigh = |_: &[u8], token: &Token| 1024 + 8 * token.header.len();
+        let kept = Arc::new(Store::new(KEPT_BYTES, weigh, Some(|token| token.life)));
         Self { endpoint: Arc::new(Endpoint::new(plan, client, timeout, mask)), kept }
     }
 
@@ -151,14 +133,14 @@ impl Tokens {
 
     /// The token for a request that must be answered by `until`.
     pub(super) async fn get(&self, subject: &Subject, until: Deadline) -> Result<Arc<Token>, SourceError> {
-        match self.kept.get(&subject.key).await {
-            Some(token) => {
+        match self.kept.get(&subject.key) {
+            Some(token) if token.is_wanted() => {
                 if token.is_due() && !token.renewing.swap(true, Ordering::AcqRel) {
                     self.renew(subject.clone(), token.clone());
                 }
                 Ok(token)
             }
-            None => self.fetch(subject, until, false).await,
+            _ => self.fetch(subject, until, false).await,
         }
     }
 
@@ -172,12 +154,8 @@ impl Tokens {
         if refused.after_refusal && refused.born.elapsed() < REFUSED {
             return Ok(None);
         }
-        // Of many whose token is refused at once, the first forgets it; the others find the new one, or wait for it.
-        let same = |kept: Option<moka::Entry<Key, Arc<Token>>>| {
-            let same = kept.is_some_and(|entry| Arc::ptr_eq(entry.value(), refused));
-            std::future::ready(if same { Op::Remove } else { Op::Nop })
-        };
-        self.kept.entry(subject.key).and_compute_with(same).await;
+        // Of many whose token is refused at once, the first asks for another; the others find the new one, or wait for it.
+        refused.refused.store(true, Ordering::Release);
         self.fetch(subject, until, true).await.map(Some)
     }
 
@@ -192,7 +170,7 @@ impl Tokens {
         let (kept, endpoint, subject) = (self.kept.clone(), self.endpoint.clone(), subject.clone());
         let asking = tokio::spawn(async move {
             let ask = async { endpoint.ask(subject.token.as_ref(), after_refusal).await.map(Arc::new) };
-            kept.try_get_with(subject.key, ask).await
+            kept.get_or_fetch(&subject.key, Token::is_wanted, ask).await
         });
         let error = match tokio::time::timeout_at(until, asking).await {
             Ok(Ok(Ok(token))) => return Ok(token),
@@ -208,7 +186,7 @@ impl Tokens {
         let (kept, endpoint) = (self.kept.clone(), self.endpoint.clone());
         tokio::spawn(async move {
             match endpoint.ask(subject.token.as_ref(), false).await {
-                Ok(token) => kept.insert(subject.key, Arc::new(token)).await,
+                Ok(token) => kept.insert(subject.key.into(), Arc::new(token)),
                 Err(error) => {
                     tracing::warn!(%error, "a token could not be renewed; the old one is used while it is good");
                     tokio::time::sleep(PAUSE).await;
@@ -298,9 +276,10 @@ mod tests {
             born: token.born.checked_sub(age).unwrap(),
             after_refusal,
             renewing: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         };
         let older = Arc::new(older);
-        tokens.kept.insert(OWN, older.clone()).await;
+        tokens.kept.insert(OWN.into(), older.clone());
         older
     }
 

@@ -6,7 +6,6 @@ mod remote;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::future::Cache;
 use serde::Serialize;
 use tokio::time::Instant;
 use url::Url;
@@ -14,14 +13,15 @@ use url::Url;
 use super::config::EmbedderConfig;
 use super::hash::HashEmbedder;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::policy::store::Store;
 use crate::secret::Secret;
 use crate::source::{SourceError, limit as limit_of, time_limit};
 use crate::units::Period;
 use remote::Remote;
 
 /// Vectors kept: this many, of this many bytes together, for this long.
-const KEPT: u32 = 1024;
-const KEPT_BYTES: u32 = 16 << 20;
+const KEPT: usize = 1024;
+const KEPT_BYTES: usize = 16 << 20;
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// A compiled embedder.
@@ -36,7 +36,7 @@ pub(super) enum EmbedderPlan {
 #[derive(Debug)]
 pub(super) enum Embedder {
     Hash(HashEmbedder),
-    OpenAi { remote: Remote, kept: Cache<String, Arc<[f32]>> },
+    OpenAi { remote: Remote, kept: Store<Arc<[f32]>> },
 }
 
 /// Whether this is the plain URL of an HTTP service.
@@ -119,12 +119,13 @@ impl Embedder {
         loop {
             let ask = async {
                 let vectors = remote.embed(&[text], until).await?;
-                Ok::<_, SourceError>(Arc::<[f32]>::from(vectors.into_iter().next().unwrap_or_default()))
+                let vector = Arc::<[f32]>::from(vectors.into_iter().next().unwrap_or_default());
+                Ok::<_, SourceError>(Arc::new(vector))
             };
             // Whoever comes first asks, the others wait for that answer. A failure is told to all of them and not kept.
-            let shared = kept.try_get_with_by_ref(text, ask);
+            let shared = kept.get_or_fetch(text.as_bytes(), |_| true, ask);
             match tokio::time::timeout_at(until, shared).await {
-                Ok(Ok(vector)) => return Ok(vector),
+                Ok(Ok(vector)) => return Ok(Arc::clone(&vector)),
                 Err(_) => return Err(ours(SourceError::Timeout(limit))),
                 Ok(Err(error)) => match error.copy() {
                     // The time of whoever asked was up; ours is not.
@@ -138,34 +139,30 @@ impl Embedder {
 }
 
 /// Room for vectors, bounded by their number, their bytes and their age.
-fn kept() -> Cache<String, Arc<[f32]>> {
-    Cache::builder()
-        .max_capacity(u64::from(KEPT_BYTES))
-        // A small vector weighs as if the bytes were shared out among all: so neither bound is passed.
-        .weigher(|text: &String, vector: &Arc<[f32]>| {
-            let bytes = text.len() + vector.len() * size_of::<f32>();
-            u32::try_from(bytes).unwrap_or(u32::MAX).max(KEPT_BYTES / KEPT)
-        })
-        .time_to_live(KEPT_FOR)
-        .build()
+fn kept() -> Store<Arc<[f32]>> {
+    // A small vector weighs as if the bytes were shared out among all: so neither bound is passed.
+    let weigh = |text: &[u8], vector: &Arc<[f32]>| {
+        (text.len() + vector.len() * size_of::<f32>()).max(KEPT_BYTES / KEPT)
+    };
+    Store::new(KEPT_BYTES as u64, weigh, Some(|_| KEPT_FOR))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn vectors_are_kept_up_to_a_number_and_up_to_their_bytes() {
+    #[test]
+    fn vectors_are_kept_up_to_a_number_and_up_to_their_bytes() {
         for (text, length, most) in
-            [("a", 4, u64::from(KEPT)), ("a", 16_000, 262), (&*"a".repeat(32 << 10), 4, 512)]
+            [("a", 4, KEPT as u64), ("a", 16_000, 262), (&*"a".repeat(32 << 10), 4, 512)]
         {
             let kept = kept();
             for n in 0..3000 {
-                kept.insert(format!("{text}{n}"), vec![0.5; length].into()).await;
+                kept.insert(format!("{text}{n}").into_bytes().into(), Arc::new(vec![0.5; length].into()));
             }
-            kept.run_pending_tasks().await;
-            assert!((most / 2..=most).contains(&kept.entry_count()), "{length}: {}", kept.entry_count());
-            assert!(kept.weighted_size() <= u64::from(KEPT_BYTES));
+            let (count, weight) = kept.size();
+            assert!((most / 2..=most).contains(&count), "{length}: {count}");
+            assert!(weight <= KEPT_BYTES as u64);
         }
     }
 }

@@ -103,9 +103,9 @@ impl Endpoint {
             HeaderValue::from_str(&bearer).map_err(|e| bad("a token that cannot be sent", e.to_string()))?;
         header.set_sensitive(true);
         let mask = Arc::new(self.mask.and([text]));
-        let renewing = AtomicBool::new(false);
+        let (renewing, refused) = (AtomicBool::new(false), AtomicBool::new(false));
         // Its life began when it was made, which is not before it was asked for.
-        Ok(Token { header, mask, life, born: asked, after_refusal, renewing })
+        Ok(Token { header, mask, life, born: asked, after_refusal, renewing, refused })
     }
 
     fn form(&self, subject: Option<&Secret>) -> String {
