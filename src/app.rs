@@ -175,7 +175,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
 /// Follows the files that a configuration was read from, until the handle is dropped or the program ends.
 #[must_use]
 pub fn follow(reload: Reload, asked: mpsc::Receiver<()>) -> Following {
-    Following(tokio::spawn(reload.run(asked)).abort_handle())
+    Following(crate::tasks::spawn(reload.run(asked)).abort_handle())
 }
 
 /// Files that are being followed.

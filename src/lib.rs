@@ -21,7 +21,7 @@
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`auth`] (who calls): siblings that do not know each other |
 //! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client; [`policy`]: what guards a route or a source without knowing it |
-//! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`memory`], [`name`], [`net`], [`outgoing`], [`pem`], [`secret`], [`units`], [`telemetry`] |
+//! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`memory`], [`name`], [`net`], [`outgoing`], [`pem`], [`secret`], [`tasks`], [`units`], [`telemetry`] |
 
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.
 #![recursion_limit = "256"]
@@ -53,6 +53,7 @@ pub mod secret;
 pub mod server;
 pub mod source;
 pub mod talk;
+pub mod tasks;
 pub mod telemetry;
 pub mod template;
 pub mod units;

@@ -13,7 +13,7 @@ impl Stop {
     pub fn hear() -> Self {
         let (stopping, stop) = watch::channel(false);
         let mut signals = Signals::hear();
-        tokio::spawn(async move {
+        crate::tasks::spawn(async move {
             signals.next().await;
             stopping.send_replace(true);
             signals.next().await;
@@ -39,7 +39,7 @@ pub fn hangups() -> mpsc::Receiver<()> {
     let (sender, asked) = mpsc::channel(1);
     #[cfg(unix)]
     if let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        tokio::spawn(async move {
+        crate::tasks::spawn(async move {
             while hangup.recv().await.is_some() {
                 // One that waits already stands for both.
                 let _ = sender.try_send(());

@@ -193,7 +193,7 @@ impl Issuer {
             }
             reading.running = true;
             let issuer = self.clone();
-            tokio::spawn(async move {
+            crate::tasks::spawn(async move {
                 let done = Done(&issuer);
                 issuer.read(&client).await;
                 if for_a_key {

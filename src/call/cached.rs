@@ -92,7 +92,7 @@ fn refresh(key: &Key, fetch: Fetch<'_>) {
     let Some(turn) = fetch.route.cache.refresh(key) else { return };
     let (route, key) = (fetch.route.clone(), key.clone());
     let (arguments, caller, id) = (fetch.arguments.clone(), fetch.caller.clone(), fetch.id);
-    tokio::spawn(async move {
+    crate::tasks::spawn(async move {
         let deadline = Instant::now() + route.plan.policy.timeout.0 + route.plan.op.patience();
         let silent = Talk::silent();
         let fetch = Fetch {

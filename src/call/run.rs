@@ -157,10 +157,10 @@ impl Drop for Forgets<'_> {
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shelves, timeout) = (self.shelves.to_vec(), self.timeout);
-            runtime.spawn(async move {
+            runtime.spawn(crate::tasks::work(async move {
                 tokio::time::sleep(timeout).await;
                 forget(&shelves);
-            });
+            }));
         }
     }
 }

@@ -53,12 +53,12 @@ pub async fn run(listen: Option<SocketAddr>, say: fn(&str)) -> Result<(), AppErr
     };
     let database = folder.path().join("orders-service.db");
     let service = orders::serve(orders, database, SHOP, TOKEN.to_owned(), until(stopped.clone()));
-    let service = tokio::spawn(service);
+    let service = crate::tasks::spawn(service);
     let text = welcome(&plan, &endpoint, &orders_url, &config);
     let live = app::open(plan)?;
     app::describe(&live).await?;
     say(&text);
-    tokio::spawn(async move {
+    crate::tasks::spawn(async move {
         signal.asked().await;
         let _ = stop.send(true);
     });

@@ -98,7 +98,7 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, &api, &graceful));
+                    connections.spawn(crate::tasks::work(connection(stream, &api, &graceful)));
                 }
                 Err(error) => {
                     // Mostly "too many open files", which passes.

@@ -346,14 +346,14 @@ impl Post {
             // Nothing of this request is needed any more, least of all its configuration.
             drop(self);
             let task = match begun {
-                Ok(listen) => tokio::spawn(async move { listen.run(&outlet, who).await }),
+                Ok(listen) => crate::tasks::spawn(async move { listen.run(&outlet, who).await }),
                 Err(refusal) => return http::reply(refusal),
             };
             return stream::respond(stream::attached(task), messages).await;
         }
         if kind.way != Way::Outlives {
             // In a task, so that it goes on to its end or its deadline while the client does not read.
-            let task = tokio::spawn(async move { self.process(Some(&outlet)).await });
+            let task = crate::tasks::spawn(async move { self.process(Some(&outlet)).await });
             return stream::respond(stream::attached(task), messages).await;
         }
         let session = self.session.clone();
@@ -361,12 +361,12 @@ impl Post {
         let task = match session {
             Some(session) => {
                 let (running, begin) = session.running(kind.id, work);
-                let task = tokio::spawn(async move { running.await.0 });
+                let task = crate::tasks::spawn(async move { running.await.0 });
                 begin.with(task.abort_handle());
                 task
             }
             // Nobody can cancel it by its id.
-            None => tokio::spawn(work),
+            None => crate::tasks::spawn(work),
         };
         stream::respond(stream::detached(task), messages).await
     }

@@ -285,7 +285,7 @@ impl Entered {
         let connections = &self.connections;
         if connections.rested.fetch_add(1, Ordering::Relaxed) == 0 {
             let connections = connections.clone();
-            tokio::spawn(async move {
+            crate::tasks::spawn(async move {
                 tokio::time::sleep(SETTLING).await;
                 if connections.rested.swap(0, Ordering::Relaxed) >= MANY {
                     let _ = tokio::task::spawn_blocking(memory::give_back).await;

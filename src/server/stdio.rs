@@ -40,7 +40,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let (answers, queue) = mpsc::channel::<Vec<u8>>(QUEUE);
-    let writer = tokio::spawn(write(queue, output));
+    let writer = crate::tasks::spawn(write(queue, output));
     let mut input = BufReader::with_capacity(64 << 10, input);
     let client = Arc::new(Client {
         live,
@@ -49,7 +49,7 @@ pub async fn run(
         answers,
     });
     client.session.listens(&client.hearer());
-    let telling = tokio::spawn(tell(client.clone()));
+    let telling = crate::tasks::spawn(tell(client.clone()));
     let mut tasks = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     let places = Arc::new(Semaphore::new(client.live.load().plan.server.max_concurrent_calls));
@@ -224,12 +224,12 @@ fn start(
     let work = async move { own.process(&line).await };
     let (running, begin) = client.session.running(id, work);
     let answers = client.answers.clone();
-    let task = tasks.spawn(async move {
+    let task = tasks.spawn(crate::tasks::work(async move {
         let _place = place;
         if let (Answer::Reply { body, .. }, false) = running.await {
             let _ = answers.send(body.into_vec()).await;
         }
-    });
+    }));
     begin.with(task);
 }
 

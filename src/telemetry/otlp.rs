@@ -74,14 +74,14 @@ impl Exporter {
         let (queue, waiting) = mpsc::channel(WAITING);
         let sending = Sending::new(&options, (exported, lost.clone()), exporters.0.hurry.subscribe())?;
         let running = exporters.enter();
-        runtime.spawn(async move {
+        runtime.spawn(crate::tasks::work(async move {
             let _running = running;
             let mut state = (waiting, sending);
             unbroken("sending traces", &mut state, |(waiting, sending)| {
                 Box::pin(run(waiting, sending)) as Round<'_, ()>
             })
             .await;
-        });
+        }));
         Ok(Self { threshold: threshold(options.sample), options, queue, lost })
     }
 

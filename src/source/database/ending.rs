@@ -31,7 +31,7 @@ where
 {
     // Dropped with this future, which the work takes for the sign to stop.
     let (alive, gone) = oneshot::channel::<()>();
-    let result = tokio::time::timeout(limit, tokio::spawn(work(gone))).await;
+    let result = tokio::time::timeout(limit, crate::tasks::spawn(work(gone))).await;
     drop(alive);
     match result {
         Ok(Ok(Err(SourceError::Timeout(_)))) | Err(_) => Err(SourceError::Timeout(limit)),

@@ -140,7 +140,7 @@ impl<D: Database, K: Send + 'static> Warm<D, K> {
             !std::mem::replace(&mut idle.swept, true)
         };
         if sweep {
-            tokio::spawn(sweep_until_none_wait(Arc::downgrade(&self.0)));
+            crate::tasks::spawn(sweep_until_none_wait(Arc::downgrade(&self.0)));
         }
     }
 }

@@ -83,7 +83,7 @@ impl Idle {
             (std::mem::replace(&mut resting.watched, true), None)
         });
         if !watched {
-            tokio::spawn(watch(Arc::downgrade(self), self.watcher.clone()));
+            crate::tasks::spawn(watch(Arc::downgrade(self), self.watcher.clone()));
         }
     }
 

@@ -301,7 +301,8 @@ fn broken(error: sqlx::Error) -> Broken {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let (Some(held), Ok(tasks)) = (self.held.take(), Handle::try_current()) {
-            tasks.spawn(end_on_the_server(self.shared.clone(), held, std::mem::take(&mut self.tag)));
+            let end = end_on_the_server(self.shared.clone(), held, std::mem::take(&mut self.tag));
+            tasks.spawn(crate::tasks::work(end));
         }
     }
 }

@@ -111,7 +111,7 @@ impl Shared {
         if again && !asked && held.settled && known.at_once(statement) {
             // One that met this connection before will again.
             held.settled = false;
-            tokio::spawn(learn_name(held, known));
+            crate::tasks::spawn(learn_name(held, known));
         }
         Ok(answer)
     }

@@ -168,7 +168,7 @@ impl Tokens {
     ) -> Result<Arc<Token>, SourceError> {
         let wait = until.saturating_duration_since(Deadline::now());
         let (kept, endpoint, subject) = (self.kept.clone(), self.endpoint.clone(), subject.clone());
-        let asking = tokio::spawn(async move {
+        let asking = crate::tasks::spawn(async move {
             let ask = async { endpoint.ask(subject.token.as_ref(), after_refusal).await.map(Arc::new) };
             kept.get_or_fetch(&subject.key, Token::is_wanted, ask).await
         });
@@ -184,7 +184,7 @@ impl Tokens {
     /// Gets the successor of a token that is still good, beside the calls that use it.
     fn renew(&self, subject: Subject, old: Arc<Token>) {
         let (kept, endpoint) = (self.kept.clone(), self.endpoint.clone());
-        tokio::spawn(async move {
+        crate::tasks::spawn(async move {
             match endpoint.ask(subject.token.as_ref(), false).await {
                 Ok(token) => kept.insert(subject.key.into(), Arc::new(token)),
                 Err(error) => {

@@ -81,7 +81,9 @@ impl Sqlite {
         }
         let (ready, plan, read) = (self.ready.clone(), self.plan.clone(), self.read.clone());
         let filling =
-            tokio::spawn(async move { ready.get_or_try_init(|| fill::fill(&plan, &read)).await.copied() });
+            crate::tasks::spawn(
+                async move { ready.get_or_try_init(|| fill::fill(&plan, &read)).await.copied() },
+            );
         filling.await.map_err(|e| SourceError::Internal(format!("the init script was cut off: {e}")))?
     }
 
