@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -13,11 +12,11 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::body::Bodies;
-use super::conversation::{Spoken, converse};
-use super::http;
+use super::conversation::{Door, Spoken, converse};
 use super::pace::{Connections, Entered, Limits};
 use super::peer::Peer;
 use super::sessions::Sessions;
+use super::wire::Wire;
 use crate::live::{LiveHandle, Tls};
 use crate::mcp::Peers;
 use crate::talk::{News, Places};
@@ -37,7 +36,7 @@ pub struct Server {
     pub(super) peers: Arc<Peers>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) probes: super::health::Probes,
-    replies: HttpMeter,
+    pub(super) replies: HttpMeter,
     /// How many connections are open, for whoever asks.
     connections: Gauge,
 }
@@ -91,14 +90,15 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         let Some((stream, peer, entered)) = accepted else { continue };
         let _ = stream.set_nodelay(true);
         let (spoken, server, stopping) = (spoken.clone(), server.clone(), stopping.clone());
-        tokio::spawn(async move {
+        crate::tasks::spawn(async move {
             let Some(tls) = server.live.load().tls.clone() else {
-                return serve(stream, Peer::new(peer, None), &entered, &spoken, server, stopping).await;
+                let (stream, peer) = (Wire::Plain(stream), Peer::new(peer, None));
+                return serve(stream, peer, &entered, &spoken, server, stopping).await;
             };
             if let Some(stream) = handshake(stream, &tls, &entered, &server.limits, stopping.clone()).await {
                 let peer = Peer::new(peer, stream.get_ref().1.peer_certificates());
                 drop(tls);
-                serve(stream, peer, &entered, &spoken, server, stopping).await;
+                serve(Wire::Tls(stream), peer, &entered, &spoken, server, stopping).await;
             }
         });
     }
@@ -146,23 +146,15 @@ async fn handshake(
 
 /// Serves one connection of the listener to its end.
 async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: Wire,
     peer: Peer,
     entered: &Entered,
     spoken: &Spoken,
     server: Arc<Server>,
     stopping: watch::Receiver<bool>,
 ) {
-    let (limits, peer) = (server.limits, Arc::new(peer));
-    let respond = |request, exchange| {
-        let (server, peer) = (server.clone(), peer.clone());
-        async move {
-            let reply = http::respond(request, exchange, &peer, &server).await;
-            server.replies.count(reply.status().as_u16());
-            reply
-        }
-    };
-    Box::pin(converse(stream, entered, spoken, &limits, stopping, respond)).await;
+    let door = Door::Server(Arc::new(peer));
+    Box::pin(converse(stream, entered, spoken, &server, stopping, door)).await;
 }
 
 /// The next connection, with its place among the open ones.

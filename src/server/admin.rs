@@ -11,10 +11,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::conversation::{Spoken, converse};
+use super::conversation::{Door, Spoken, converse};
 use super::http::{self, Reply, refuse};
 use super::pace::Connections;
 use super::peer::Peer;
+use super::wire::Wire;
 use super::{Server, accept, auth, guard, status};
 use crate::live::Live;
 use crate::telemetry::metrics::MEDIA_TYPE;
@@ -58,18 +59,15 @@ pub async fn run(listener: TcpListener, server: Arc<Server>) {
         while connections.try_join_next().is_some() {}
         let Some((stream, peer, entered)) = accept::accept(&listener, &places).await else { continue };
         let (spoken, server, stopping) = (spoken.clone(), server.clone(), stopping.clone());
-        connections.spawn(async move {
-            let limits = server.limits;
-            let respond = |request, _| {
-                let server = server.clone();
-                async move { respond(request, peer, local, &server).await }
-            };
-            converse(stream, &entered, &spoken, &limits, stopping, respond).await;
-        });
+        connections.spawn(crate::tasks::work(async move {
+            let door = Door::Admin { ip: peer, local };
+            converse(Wire::Plain(stream), &entered, &spoken, &server, stopping, door).await;
+        }));
     }
 }
 
-async fn respond(request: Request<Incoming>, peer: IpAddr, local: bool, server: &Server) -> Reply {
+/// The reply of one request on that address.
+pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, local: bool, server: &Server) -> Reply {
     let live = server.live.load();
     let plan = &live.plan.server;
     let (uri, headers) = (request.uri(), request.headers());

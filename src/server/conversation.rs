@@ -1,6 +1,7 @@
 //! One connection: which HTTP is spoken on it, then its requests at its client's pace. Between two requests of HTTP/1 that are not close
 //! to each other it holds no room for the next one, so that thousands of idle connections take little memory.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,12 +14,14 @@ use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tracing::{debug, error};
 
 use super::http::{self, Reply};
 use super::pace::{End, Entered, Exchange, Heard, Limits, Pace, Paced};
+use super::peer::Peer;
+use super::wire::Wire;
+use super::{Server, admin};
 
 /// Requests of one HTTP/2 connection at the same time.
 const MAX_STREAMS: u32 = 128;
@@ -62,20 +65,52 @@ impl Spoken {
     }
 }
 
+/// What a connection leads to.
+#[derive(Clone, Debug)]
+pub(super) enum Door {
+    /// What the server is there for, as this client.
+    Server(Arc<Peer>),
+    /// What those ask who run it.
+    Admin {
+        /// Who asks.
+        ip: IpAddr,
+        /// Whether the address is one of this machine alone.
+        local: bool,
+    },
+}
+
+/// The reply of one request.
+async fn answer(
+    door: Door,
+    server: Arc<Server>,
+    request: Request<Incoming>,
+    exchange: Arc<Exchange>,
+) -> Reply {
+    match door {
+        Door::Server(peer) => {
+            let reply = http::respond(request, exchange, &peer, &server).await;
+            server.replies.count(reply.status().as_u16());
+            reply
+        }
+        // Apart, so that the others hold no room for it.
+        Door::Admin { ip, local } => Box::pin(admin::respond(request, ip, local, &server)).await,
+    }
+}
+
 /// Answers the requests of one connection at its client's pace, until it ends or has to.
-pub(super) async fn converse<R: Future<Output = Reply> + Send + 'static>(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+pub(super) async fn converse(
+    stream: Wire,
     entered: &Entered,
     spoken: &Spoken,
-    limits: &Limits,
+    server: &Arc<Server>,
     mut stopping: watch::Receiver<bool>,
-    respond: impl Fn(Request<Incoming>, Arc<Exchange>) -> R,
+    door: Door,
 ) {
-    let pace = &entered.pace;
+    let (pace, limits) = (&entered.pace, &server.limits);
     let serve = |request: Request<Incoming>| {
         let exchange = Arc::new(Exchange::begin(pace, request.version(), request.body().is_end_stream()));
         // Apart: what stands here is moved twice for each request, and a connection without one holds room for it.
-        let reply = contained(Box::pin(respond(request, exchange.clone())));
+        let reply = contained(Box::pin(answer(door.clone(), server.clone(), request, exchange.clone())));
         async move { Ok::<_, std::convert::Infallible>(reply.await.map(|body| Paced::new(body, exchange))) }
     };
     let mut heard = Heard::new(stream, pace.clone());

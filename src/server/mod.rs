@@ -21,6 +21,7 @@ pub mod stdio;
 mod stream;
 mod turns;
 mod whole;
+mod wire;
 
 pub use accept::{Server, run};
 pub use pace::Limits;
