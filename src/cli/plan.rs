@@ -54,7 +54,7 @@ impl PlanCommand {
             match self.format {
                 FormatArg::Text => say(exposed.to_string().trim_end()),
                 FormatArg::Markdown => say(exposed.markdown().trim_end()),
-                FormatArg::Json => json_document(serde_json::to_value(&exposed).unwrap_or_default(), &unset),
+                FormatArg::Json => json_document(crate::plan::value(&exposed), &unset),
             }
             return Ok(0);
         };

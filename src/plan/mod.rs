@@ -22,6 +22,7 @@ mod server;
 mod status;
 mod tls;
 mod tool;
+mod written;
 
 pub use catalog::{Catalog, Lists, Member};
 pub use changes::{Changes, Named, same};
@@ -39,6 +40,7 @@ pub use server::{AuditPlan, LogPlan, ServerPlan, parse_address};
 pub use status::{STATUS_URI, StatusPlan};
 pub use tls::TlsPlan;
 pub use tool::{HeaderParam, ToolPlan};
+pub use written::value;
 
 use std::sync::Arc;
 
@@ -87,7 +89,7 @@ impl Plan {
     /// Names the plan by its hash, unless it has one: what is learned of it later, and how it is served, do not count.
     pub fn sign(&mut self) {
         if self.digest.is_empty() {
-            self.digest = status::digest(self);
+            self.digest = written::digest(self);
         }
     }
 }

@@ -44,8 +44,8 @@ pub(super) fn access(old: &RouteAuthPlan, new: &RouteAuthPlan, notes: &mut Notes
 
 /// The condition as it is written.
 pub(super) fn condition(condition: &crate::policy::Condition) -> String {
-    match serde_json::to_value(condition) {
-        Ok(serde_json::Value::String(text)) => text,
+    match crate::plan::value(condition) {
+        serde_json::Value::String(text) => text,
         _ => String::new(),
     }
 }

@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::notes::{Difference, Effect, Notes};
-use super::routes::{self, value};
+use super::routes;
 use super::words::{Sentence, word};
 use super::{server, sources};
-use crate::plan::{Changes, Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
+use crate::plan::{Changes, Plan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan, value};
 use crate::policy::RouteAuthPlan;
 use crate::source::SourcePlan;
 

@@ -4,11 +4,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::{condition, limit};
-use super::routes::value;
 use super::words::shown;
 use crate::auth::AuthPlan;
 use crate::params::ParamsPlan;
-use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ServerPlan, ToolPlan};
+use crate::plan::{Plan, PromptPlan, ResourcePlan, RoutePlan, ServerPlan, ToolPlan, value};
 use crate::policy::{PolicyPlan, RouteAuthPlan};
 use crate::source::{OpPlan, SourcePlan};
 

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::notes::Notes;
-use super::routes::value;
 use super::tree;
 use super::words::{word, words};
 use crate::output::{Fewer, OutputPlan, fewer};
+use crate::plan::value;
 use crate::source::{OpPlan, SqlOp};
 
 /// What is asked of a source.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::access::policies;
 use super::notes::Notes;
@@ -12,7 +11,7 @@ use super::schema::{Comparing, Way};
 use super::tree;
 use super::words::word;
 use crate::params::{Param, ParamsPlan};
-use crate::plan::{ListedPlan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan};
+use crate::plan::{ListedPlan, PromptPlan, ResourcePlan, RoutePlan, ToolPlan, value};
 
 /// The hints of a tool in their order, and what each one says of it.
 const HINTS: [(&str, &str); 4] = [
@@ -21,10 +20,6 @@ const HINTS: [(&str, &str); 4] = [
     ("a second call changes nothing more", "a second call may change more"),
     ("it reaches beyond this server", "it stays inside this server"),
 ];
-
-pub(super) fn value<T: Serialize>(plan: &T) -> Value {
-    serde_json::to_value(plan).unwrap_or_default()
-}
 
 pub(super) fn tools(old: &ToolPlan, new: &ToolPlan, notes: &mut Notes) {
     if old == new {

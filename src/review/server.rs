@@ -8,12 +8,11 @@ use serde_json::{Map, Value};
 use super::access::limits;
 use super::callers::{callers, lists};
 use super::notes::{Effect, Notes};
-use super::routes::value;
 use super::tree::{self, apart_words};
 use super::words::word;
 use crate::config::ClientsConfig;
 use crate::pem::fingerprint;
-use crate::plan::{ServerPlan, StatusPlan, TlsPlan};
+use crate::plan::{ServerPlan, StatusPlan, TlsPlan, value};
 
 pub(super) fn servers(old: &ServerPlan, new: &ServerPlan, notes: &mut Notes) {
     if old == new {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::notes::Notes;
-use super::routes::value;
 use super::tree;
 use super::words::word;
+use crate::plan::value;
 use crate::source::SourcePlan;
 
 pub(super) fn source(old: &SourcePlan, new: &SourcePlan, notes: &mut Notes) {
