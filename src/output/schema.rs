@@ -1,20 +1,19 @@
 //! The schema of a shaped result: what is advertised is what the configuration says, widened by what a cut result says besides.
 
-use std::sync::Arc;
-
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::NEXT;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::params::Checks;
 use crate::yaml::JsonNode;
 
-/// A schema of results with its validator. Equality and output are those of the schema.
+/// A schema of results with what checks them. Equality and output are those of the schema.
 #[derive(Clone)]
 pub struct OutputSchema {
     /// What is advertised.
     pub value: Value,
-    validator: Arc<jsonschema::Validator>,
+    checks: Checks,
 }
 
 impl std::fmt::Debug for OutputSchema {
@@ -64,9 +63,8 @@ impl OutputSchema {
             return None;
         }
         let value = widened(value);
-        let built = jsonschema::options().with_draft(jsonschema::Draft::Draft202012).build(&value);
-        match built {
-            Ok(validator) => Some(Self { value, validator: Arc::new(validator) }),
+        match Checks::output(&value) {
+            Ok(checks) => Some(Self { value, checks }),
             Err(error) => {
                 let path = error.instance_path().to_string();
                 let path: Vec<&str> = path.split('/').skip(1).collect();
@@ -82,8 +80,9 @@ impl OutputSchema {
     /// # Errors
     /// Where it does not fit, for the log: places and keywords, no values.
     pub fn check(&self, value: &Value) -> Result<(), String> {
-        let Some(error) = self.validator.iter_errors(value).next() else { return Ok(()) };
-        Err(format!("`{}` does not fit `{}`", error.instance_path(), error.schema_path()))
+        let misfits = self.checks.misfits(value, 1);
+        let Some(first) = misfits.first() else { return Ok(()) };
+        Err(format!("`{}` does not fit `{}`", first.at(), first.keyword()))
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use super::{CallerParam, ParamsPlan};
+use super::{CallerParam, Misfit, ParamsPlan};
 use crate::caller::Caller;
 
 /// How many problems of one call are told at once, and how long one may be.
@@ -122,9 +122,8 @@ impl ParamsPlan {
     ) -> Result<Arguments, BadArguments> {
         let mut problems = self.unknown(&object);
         let mut object = Value::Object(object);
-        if problems.is_empty() && !self.schema.validator().is_valid(&object) {
-            let errors = self.schema.validator().iter_errors(&object);
-            problems.extend(errors.take(MAX_PROBLEMS).map(|e| sentence(&e)));
+        if problems.is_empty() && !self.schema.is_valid(&object) {
+            problems.extend(self.schema.misfits(&object, MAX_PROBLEMS).iter().map(sentence));
         }
         if !problems.is_empty() {
             problems.truncate(MAX_PROBLEMS);
@@ -189,7 +188,7 @@ impl ParamsPlan {
 fn from_caller(from: &CallerParam, caller: &Caller) -> Result<Value, BadArguments> {
     let refuse = |why: &str| BadArguments(from.field.missing(why));
     let value = from.field.of(caller).ok_or_else(|| refuse("yours has none"))?;
-    if from.schema.validator().is_valid(&value) {
+    if from.schema.is_valid(&value) {
         return Ok(value);
     }
     Err(refuse("yours is not of the form that is needed"))
@@ -233,11 +232,9 @@ fn clipped(text: &str) -> String {
     out
 }
 
-fn sentence(error: &jsonschema::ValidationError<'_>) -> String {
-    let path = error.instance_path().to_string();
-    let name = path.trim_start_matches('/').replace('/', ".");
-    let what = error.to_string();
-    let what = clipped(&what);
+fn sentence(misfit: &Misfit<'_>) -> String {
+    let name = misfit.at().trim_start_matches('/').replace('/', ".");
+    let what = clipped(&misfit.to_string());
     if name.is_empty() {
         return format!("The arguments do not fit: {what}.");
     }
@@ -309,5 +306,29 @@ mod tests {
             let error = bind(&plan, json).unwrap_err().0;
             assert!(error.contains(wanted), "{json}: {error}");
         }
+    }
+    #[test]
+    fn a_refusal_reads_the_same_whether_a_schema_is_plain_or_not() {
+        let schema = "type: object\nproperties:\n  n: { type: integer, minimum: 1, maximum: 5 }\n  kind: { enum: [a, b] }\n  tags: { type: array, items: { type: string, minLength: 2 }, maxItems: 2 }\n  box: { type: object, properties: { a/b: { type: number } }, required: [a/b, c], additionalProperties: false }\nrequired: [n, kind]";
+        let (ours, library) = (plan(schema), plan(&format!("{schema}\nnullable: true")));
+        let mut first = None;
+        for json in [
+            "{}",
+            r#"{"n": 0.5, "kind": "c", "tags": ["a", 1, "bc"], "box": {"a/b": "1", "d": 1}}"#,
+            r#"{"tags": {}, "n": 6}"#,
+            r#"{"box": [], "kind": null}"#,
+            r#"{"n": 1.0, "kind": "a", "box": {"c": 1}, "more": 1}"#,
+        ] {
+            let refused = bind(&ours, json).unwrap_err().0;
+            assert_eq!(refused, bind(&library, json).unwrap_err().0, "{json}");
+            first.get_or_insert(refused);
+        }
+        assert_eq!(
+            first.unwrap(),
+            "The arguments do not fit: \"n\" is a required property. The arguments do not fit: \"kind\" is a required property."
+        );
+        let fits = r#"{"n": 2.0, "kind": "b", "tags": ["ab", "é𝄞"]}"#;
+        assert_eq!(bind(&ours, fits), bind(&library, fits));
+        assert_eq!(bind(&ours, fits).unwrap().0.len(), 4);
     }
 }

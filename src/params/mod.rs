@@ -1,12 +1,15 @@
 //! Declared parameters: their JSON Schema, and a call's arguments checked against it, completed and put in order.
 
 mod bind;
+mod checks;
 mod config;
 mod form;
+mod plain;
 mod plan;
 mod shared;
 
 pub use bind::{Arguments, BadArguments};
+pub use checks::{Checks, Misfit};
 pub use config::{ParamConfig, PromptParamConfig};
 pub use form::compile_form;
 pub use plan::{

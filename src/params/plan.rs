@@ -1,12 +1,11 @@
 //! Parameters after compile: the schema the model sees, its validator, and the order of the values.
 
-use std::sync::Arc;
-
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{ParamConfig, PromptParamConfig, shared};
+use super::plain::Plain;
+use super::{Checks, Misfit, ParamConfig, PromptParamConfig};
 use crate::caller::CallerField;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::yaml::{Entries, JsonNode};
@@ -53,12 +52,12 @@ pub struct CallerParam {
     pub schema: InputSchema,
 }
 
-/// A JSON Schema and its compiled validator. Equality and output are those of the schema.
+/// A JSON Schema and what checks values against it. Equality and output are those of the schema.
 #[derive(Clone)]
 pub struct InputSchema {
     /// Kept as text, which takes a fifth of what its value takes.
     text: Box<RawValue>,
-    validator: Arc<jsonschema::Validator>,
+    checks: Checks,
 }
 
 impl InputSchema {
@@ -75,10 +74,16 @@ impl InputSchema {
         &self.text
     }
 
-    /// The compiled validator.
+    /// Whether a value fits.
     #[must_use]
-    pub fn validator(&self) -> &jsonschema::Validator {
-        &self.validator
+    pub fn is_valid(&self, value: &Value) -> bool {
+        self.checks.is_valid(value)
+    }
+
+    /// The first reasons why a value does not fit, at most `most`.
+    #[must_use]
+    pub fn misfits<'a>(&'a self, value: &'a Value, most: usize) -> Vec<Misfit<'a>> {
+        self.checks.misfits(value, most)
     }
 }
 
@@ -406,7 +411,12 @@ fn check_defaults(config: &Entries<ParamConfig>, params: &[Param], diagnostics: 
         };
         let schema: Map<String, Value> =
             param.schema.iter().map(|(k, v)| (k.value.clone(), v.to_value())).collect();
-        if let Ok(one) = jsonschema::draft202012::new(&Value::Object(schema))
+        let schema = Value::Object(schema);
+        if Plain::of(&schema).is_some_and(|plain| plain.is_valid(value)) {
+            continue;
+        }
+        // The library tells the first thing that it meets, which is not always the first of all.
+        if let Ok(one) = jsonschema::draft202012::new(&schema)
             && let Err(error) = one.validate(value)
         {
             let message =
@@ -424,9 +434,9 @@ pub(super) fn validator(value: &Value, owner: &str) -> Result<InputSchema, (Stri
     if let Err(why) = bounded(value, &mut path, &mut 0) {
         return Err((format!("the schema of {owner} {why}"), path));
     }
-    match shared::validator(value) {
-        Ok(validator) => match serde_json::value::to_raw_value(value) {
-            Ok(text) => Ok(InputSchema { text, validator }),
+    match Checks::input(value) {
+        Ok(checks) => match serde_json::value::to_raw_value(value) {
+            Ok(text) => Ok(InputSchema { text, checks }),
             Err(error) => Err((format!("the schema of {owner} cannot be written: {error}"), Vec::new())),
         },
         Err(error) => {

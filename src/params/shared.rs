@@ -1,17 +1,49 @@
-//! Validators in use, one for all schemas that say the same: a validator takes several kilobytes, and among thousands of routes most
-//! schemas differ in their descriptions only.
+//! Checks in use, one for all schemas that say the same: the library's take several kilobytes, plain ones some hundred bytes, and among
+//! thousands of routes most schemas differ in their descriptions only.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::{Map, Value};
 
+use super::plain::Plain;
+
 type Key = [u8; 32];
 
-/// Those in use, by the hash of what they check.
+/// Those of the library in use, by the hash of what they check.
 static IN_USE: Mutex<Option<HashMap<Key, Weak<Validator>>>> = Mutex::new(None);
+
+/// Plain ones in use, by a short hash, which two different ones may have in common.
+static PLAIN: Mutex<Option<HashMap<u64, Weak<Plain>>>> = Mutex::new(None);
+
+/// The one in use that is equal, else the one that is given.
+pub(super) fn plain(plain: Plain) -> Arc<Plain> {
+    let mut hasher = DefaultHasher::new();
+    plain.hash(&mut hasher);
+    let key = hasher.finish();
+    // Each change of it is one operation.
+    let mut in_use = PLAIN.lock().unwrap_or_else(PoisonError::into_inner);
+    let in_use = in_use.get_or_insert_default();
+    match in_use.get(&key).and_then(Weak::upgrade) {
+        Some(known) if *known == plain => return known,
+        Some(_) => return Arc::new(plain),
+        None => {}
+    }
+    let plain = Arc::new(plain);
+    tidy(in_use);
+    in_use.insert(key, Arc::downgrade(&plain));
+    plain
+}
+
+/// Lets go of what nobody uses. Now and then is enough, so that many schemas do not cost the square of their number.
+fn tidy<K: Eq + Hash, V>(in_use: &mut HashMap<K, Weak<V>>) {
+    if in_use.len().is_power_of_two() {
+        in_use.retain(|_, kept| kept.strong_count() > 0);
+    }
+}
 
 /// The validator of a schema, after 2020-12.
 pub(super) fn validator(schema: &Value) -> Result<Arc<Validator>, ValidationError<'static>> {
@@ -27,10 +59,7 @@ pub(super) fn validator(schema: &Value) -> Result<Arc<Validator>, ValidationErro
     let validator = Arc::new(build(schema)?);
     let mut in_use = lock();
     let in_use = in_use.get_or_insert_default();
-    // Now and then is enough, so that many schemas do not cost the square of their number.
-    if in_use.len().is_power_of_two() {
-        in_use.retain(|_, validator| validator.strong_count() > 0);
-    }
+    tidy(in_use);
     in_use.insert(key, Arc::downgrade(&validator));
     Ok(validator)
 }
@@ -50,11 +79,11 @@ fn said(schema: &Value) -> Option<Value> {
     if refers(schema) {
         return None;
     }
-    let mut map = plain(schema.as_object()?);
+    let mut map = wordless(schema.as_object()?);
     if let Some(Value::Object(properties)) = map.get_mut("properties") {
         for property in properties.values_mut() {
             if let Value::Object(inner) = property {
-                *inner = plain(inner);
+                *inner = wordless(inner);
             }
         }
     }
@@ -62,7 +91,7 @@ fn said(schema: &Value) -> Option<Value> {
 }
 
 /// Without the keys that check nothing, as long as they are what they have to be.
-fn plain(schema: &Map<String, Value>) -> Map<String, Value> {
+fn wordless(schema: &Map<String, Value>) -> Map<String, Value> {
     let silent = |key: &str, value: &Value| match key {
         "title" | "description" | "$comment" => value.is_string(),
         _ => false,
@@ -132,5 +161,16 @@ mod tests {
         let error = validator(&wrong).unwrap_err();
         assert_eq!(error.instance_path().to_string(), "/properties/a/description");
         drop(kept);
+    }
+    #[test]
+    fn plain_schemas_that_check_the_same_are_there_once_as_long_as_one_is_used() {
+        let of = |about: &str, least: u32| plain(Plain::of(&tool(about, least)).unwrap());
+        let one = of("One.", 8_001);
+        assert!(Arc::ptr_eq(&one, &of("Another.", 8_001)));
+        assert!(!Arc::ptr_eq(&one, &of("One.", 8_002)));
+        let kept = Arc::downgrade(&one);
+        drop(one);
+        assert!(kept.upgrade().is_none(), "nobody uses it, and it is kept");
+        assert!(of("One.", 8_001).is_valid(&json!({ "id": 8_001 })));
     }
 }

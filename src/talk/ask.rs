@@ -70,7 +70,7 @@ impl Ask {
             Self::Form { .. } => match answer.get("action").and_then(Value::as_str) {
                 Some("accept") => form.is_none_or(|form| {
                     let content = answer.get("content").cloned().unwrap_or_else(|| json!({}));
-                    form.validator().is_valid(&content)
+                    form.is_valid(&content)
                 }),
                 Some("decline" | "cancel") => true,
                 _ => false,
@@ -91,7 +91,7 @@ pub struct Question<'a> {
     pub key: String,
     /// The question.
     pub ask: Ask,
-    /// The form's schema with its validator.
+    /// The form's schema with what checks answers against it.
     pub form: Option<&'a InputSchema>,
     /// Whether it is left out where the client cannot be asked.
     pub optional: bool,
