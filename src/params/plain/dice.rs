@@ -76,6 +76,10 @@ fn keyword(dice: &mut Dice<'_>, levels: usize) -> (&'static str, Value) {
     let sizes = values("[0, 1, 2, 3, 2.0, -0.0, 1e30, 18446744073709551615]");
     match dice.below(27) {
         0..=3 => ("type", some_types(dice)),
+        4 if dice.one_in(3) => {
+            let more = (0..dice.below(16)).rev().map(|n| format!("p{n}"));
+            ("enum", TEXTS.iter().map(|text| (*text).to_owned()).chain(more).collect())
+        }
         4 => ("enum", (0..dice.below(6)).map(|_| data(dice, 2)).collect()),
         5 => ("const", data(dice, 2)),
         6 => ("minimum", dice.of(&numbers()).clone()),

@@ -30,7 +30,7 @@ struct Node(Box<[Check]>);
 enum Check {
     Type(Types),
     Const(Box<Exact<Value>>),
-    Enum(Box<[Exact<Value>]>),
+    Enum(Box<Options>),
     Bound(Bound, Exact<Number>),
     Size(Size, u64),
     Required(Box<[Box<str>]>),
@@ -38,6 +38,15 @@ enum Check {
     /// No member at all: nothing is declared, and nothing else is allowed.
     Empty,
     Items(Node),
+}
+
+/// The values of an `enum`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Options {
+    /// As written.
+    list: Box<[Exact<Value>]>,
+    /// The places of many texts by what they say; empty where they are few, or not all texts.
+    sorted: Box<[usize]>,
 }
 
 /// A limit of numbers.
@@ -141,7 +150,7 @@ impl Check {
         match (self, value) {
             (Self::Type(types), _) => types.hold(value),
             (Self::Const(wanted), _) => number::equal(value, &wanted.0),
-            (Self::Enum(options), _) => options.iter().any(|option| number::equal(value, &option.0)),
+            (Self::Enum(options), _) => options.hold(value),
             (Self::Bound(bound, limit), Value::Number(number)) => bound.holds(number, &limit.0),
             (Self::Size(size, limit), _) => size.holds(value, *limit),
             (Self::Required(names), Value::Object(object)) => names.iter().all(|n| object.contains_key(&**n)),
@@ -151,6 +160,20 @@ impl Check {
             // A keyword says nothing about values of another type.
             _ => true,
         }
+    }
+}
+
+impl Options {
+    fn text(&self, place: usize) -> &str {
+        self.list.get(place).and_then(|option| option.0.as_str()).unwrap_or_default()
+    }
+
+    fn hold(&self, value: &Value) -> bool {
+        if self.sorted.is_empty() {
+            return self.list.iter().any(|option| number::equal(value, &option.0));
+        }
+        let Value::String(text) = value else { return false };
+        self.sorted.binary_search_by(|place| self.text(*place).cmp(text)).is_ok()
     }
 }
 

@@ -217,6 +217,7 @@ impl Check {
             Self::Type(types) => types.tell(value, f),
             Self::Const(wanted) => write!(f, "{} was expected", wanted.0),
             Self::Enum(options) => {
+                let options = &options.list;
                 write!(f, "{value} is not one of ")?;
                 let told = if options.len() <= MOST_OPTIONS { options.len() } else { FIRST_OPTIONS };
                 for (index, option) in options.iter().take(told).enumerate() {

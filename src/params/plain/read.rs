@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::{Bound, Check, Exact, MANY, Member, Members, Node, Plain, Size, Types};
+use super::{Bound, Check, Exact, MANY, Member, Members, Node, Options, Plain, Size, Types};
 
 /// How many levels of schemas and of values in them are read here.
 const MAX_LEVELS: usize = 16;
+/// How many options that are not all texts are gone through one by one.
+const MAX_MIXED: usize = 64;
 
 impl Plain {
     /// The schema, if it is plain and well formed. `None` says nothing against it: the library is to be asked.
@@ -51,9 +53,7 @@ fn check(key: &str, value: &Value, levels: usize) -> Option<Check> {
     match key {
         "type" => types(value).map(Check::Type),
         "const" if is_data(value, levels) => Some(Check::Const(Box::new(Exact(value.clone())))),
-        "enum" if is_data(value, levels) => {
-            Some(Check::Enum(value.as_array()?.iter().cloned().map(Exact).collect()))
-        }
+        "enum" if is_data(value, levels) => options(value.as_array()?).map(|o| Check::Enum(Box::new(o))),
         "minimum" => bound(Bound::Minimum),
         "maximum" => bound(Bound::Maximum),
         "exclusiveMinimum" => bound(Bound::ExclusiveMinimum),
@@ -64,6 +64,23 @@ fn check(key: &str, value: &Value, levels: usize) -> Option<Check> {
         "maxItems" => Some(Check::Size(Size::MaxItems, size(value)?)),
         _ => None,
     }
+}
+
+/// Values to choose from. Many of several kinds are the library's.
+fn options(values: &[Value]) -> Option<Options> {
+    let many = values.len() >= MANY;
+    let texts: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+    let mut sorted = Vec::new();
+    match texts {
+        Some(texts) if many => {
+            sorted.extend(0..values.len());
+            sorted.sort_by_key(|place| texts.get(*place));
+        }
+        None if values.len() > MAX_MIXED => return None,
+        _ => {}
+    }
+    let list = values.iter().cloned().map(Exact).collect();
+    Some(Options { list, sorted: sorted.into_boxed_slice() })
 }
 
 /// One type, or several different ones.

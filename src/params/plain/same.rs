@@ -138,6 +138,12 @@ fn a_schema_is_plain_where_all_of_it_is_known() {
     ] {
         assert!(Plain::of(&schema).is_none(), "{schema}");
     }
+    let options = |many: usize, last: Value| {
+        let texts = (1..many).map(|n| Value::from(format!("o{n}")));
+        json!({ "enum": texts.chain([last]).collect::<Value>() })
+    };
+    assert!(Plain::of(&options(300, json!("o"))).is_some() && Plain::of(&options(64, json!(1))).is_some());
+    assert!(Plain::of(&options(65, json!(1))).is_none());
     let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({ "items": inner }));
     assert!(Plain::of(&nested(16)).is_some() && Plain::of(&nested(17)).is_none());
 }

@@ -36,7 +36,7 @@ pub(super) enum EmbedderPlan {
 #[derive(Debug)]
 pub(super) enum Embedder {
     Hash(HashEmbedder),
-    OpenAi { remote: Remote, kept: Store<Arc<[f32]>> },
+    OpenAi { remote: Remote, kept: Box<Store<Arc<[f32]>>> },
 }
 
 /// Whether this is the plain URL of an HTTP service.
@@ -104,7 +104,7 @@ impl Embedder {
         if let EmbedderPlan::Hash { dimensions } = plan {
             return Ok(Self::Hash(HashEmbedder::new(*dimensions)));
         }
-        Ok(Self::OpenAi { remote: Remote::open(plan)?, kept: kept() })
+        Ok(Self::OpenAi { remote: Remote::open(plan)?, kept: Box::new(kept()) })
     }
 
     /// The vector of a text; `left` bounds the wait.
