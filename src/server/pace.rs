@@ -17,7 +17,7 @@ use crate::memory;
 /// What of a reply is handed over at once: a client shows with each piece that it reads.
 pub(super) const PIECE: usize = 16 << 10;
 /// The same over HTTP/1, whose one reply goes to the system as it is, which shows what of it is taken.
-const LARGE_PIECE: usize = 128 << 10;
+const LARGE_PIECE: usize = 1 << 20;
 /// How long a new connection waits for another one to go, before another one is chosen.
 const MAKING_ROOM: Duration = Duration::from_millis(100);
 /// How many connections have to come to rest within which time, for the system to get back what they held.
