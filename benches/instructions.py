@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a call costs in instructions, which a busy machine does not change, beside the figures in results/instructions.json.
+"""What a call costs in instructions and in allocations, which a busy machine does not change, beside the figures in
+results/instructions.json.
 
   benches/instructions.py BINARY            fails where a call costs 10 % more than is written there; tells where it costs 10 % less
   benches/instructions.py BINARY --update   writes the figures
@@ -8,7 +9,7 @@
 
 The release binary serves under callgrind, once for N calls over one connection that is kept and once for 2N; the difference is what N
 calls cost. Each of the two is an ordinary run with its start and its end, so that what they cost falls away. Of a row that is too high
-the lowest of three such pairs counts. Needs valgrind. With another compiler, or on a machine without the instructions that the figures
+the lowest of three such pairs counts. An allocation is a call of the system's malloc, calloc, realloc or an aligned one. Needs valgrind. With another compiler, or on a machine without the instructions that the figures
 were taken with, what differs is told and is no failure.
 """
 import argparse
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import typing
 
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "instructions.json"
@@ -147,8 +149,38 @@ def call(stream, request, proof, times):
             raise RuntimeError(f"this is not the answer:\n{head.decode()}\n{body.decode()}")
 
 
-def instructions(binary, row, calls, profile, *more):
-    """The instructions of a process that answers so many calls, from its start to its end; `more` goes to callgrind."""
+class Cost(typing.NamedTuple):
+    """What a process, or a call, takes."""
+
+    instructions: float
+    allocations: float
+
+    def within(self, most):
+        return self.instructions <= most.instructions and self.allocations <= most.allocations
+
+
+ALLOCATORS = re.compile(r"(malloc|calloc|realloc|posix_memalign|aligned_alloc)(@@\S+)?('\d+)?")
+
+
+def allocations(profile):
+    """How often the functions that allocate were called, by a callgrind profile; what they call of each other is not counted."""
+    names, inside, called, counted = {}, False, False, 0
+    with open(profile, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("calls="):
+                counted += int(line[6:].split()[0]) if called and not inside else 0
+            elif line.startswith(("fn=", "cfn=")):
+                key, _, name = line.partition("=")[2].strip().partition(" ")
+                allocates = bool(ALLOCATORS.fullmatch(names.setdefault(key, name)))
+                if line.startswith("c"):
+                    called = allocates
+                else:
+                    inside = allocates
+    return counted
+
+
+def run(binary, row, calls, profile, *more):
+    """What a process takes that answers so many calls, from its start to its end; `more` goes to callgrind."""
     method, params, proof = ROWS[row]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -179,7 +211,7 @@ def instructions(binary, row, calls, profile, *more):
         counted = re.search(r"Collected : (\d+)", log.read_text())
         if not counted:
             raise RuntimeError(f"valgrind counted nothing:\n{log.read_text()}")
-        return int(counted.group(1))
+        return Cost(int(counted.group(1)), allocations(profile))
 
 
 def environment():
@@ -189,17 +221,20 @@ def environment():
 
 
 def measure(binary, row, keep):
-    profiles = [os.devnull] * 2 if keep is None else [keep / f"{row}-{n}.callgrind" for n in (CALLS, 2 * CALLS)]
-    once, twice = (instructions(binary, row, n, profile) for n, profile in zip((CALLS, 2 * CALLS), profiles))
-    return round((twice - once) / CALLS)
+    with tempfile.TemporaryDirectory() as folder:
+        once, twice = (
+            run(binary, row, n, (keep or pathlib.Path(folder)) / f"{row}-{n}.callgrind") for n in (CALLS, 2 * CALLS)
+        )
+    per_call = [(more - less) / CALLS for less, more in zip(once, twice)]
+    return Cost(round(per_call[0]), round(per_call[1], 1))
 
 
 def lowest(binary, row, keep, enough):
     """The lowest of three, or the first that is low enough: threads that wait for one another only add to what a call costs."""
-    figures = []
-    while len(figures) < 3 and not (figures and min(figures) <= enough):
-        figures.append(measure(binary, row, keep))
-    return min(figures)
+    found = []
+    while len(found) < 3 and not (found and found[-1].within(enough)):
+        found.append(measure(binary, row, keep))
+    return min(found)
 
 
 def machine():
@@ -225,37 +260,41 @@ def main():
         options.keep.mkdir(parents=True, exist_ok=True)
     rows = options.only or list(ROWS)
     binary = options.binary.resolve()
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"instructions_per_call": {}}
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     here = machine()
     same = known.get("machine") == here
-    written = known["instructions_per_call"]
+    names = [f"{what}_per_call" for what in Cost._fields]
+    written = {name: known.get(name, {}) for name in names}
 
-    def figure_of(row):
-        was = written.get(row, 0) * (1 + TOLERANCE) if same else float("inf")
-        return lowest(binary, row, options.keep, 0 if options.update else was)
+    def cost_of(row):
+        was = [written[name].get(row, float("inf")) * (1 + TOLERANCE) for name in names]
+        enough = Cost(0, 0) if options.update else Cost(*was) if same else Cost(float("inf"), float("inf"))
+        return lowest(binary, row, options.keep, enough)
 
     with concurrent.futures.ThreadPoolExecutor(min(2, len(os.sched_getaffinity(0)))) as pool:
-        figures = dict(zip(rows, pool.map(figure_of, rows)))
+        costs = dict(zip(rows, pool.map(cost_of, rows)))
 
     passed = failed = 0
-    for row, figure in figures.items():
-        was = written.get(row)
-        ratio = figure / was if was else 1.0
-        words = f"{row}: {figure} instructions per call, {was} are written down ({ratio - 1:+.1%})"
-        if ratio > 1 + TOLERANCE and same and not options.update:
-            failed += 1
-            print(f"FAIL  {words}")
-            print("      if that is how it has to be: benches/instructions.py BINARY --update")
-        else:
-            passed += 1
-            low = " - renew it with --update" if ratio < 1 - TOLERANCE and not options.update else ""
-            print(f"ok    {words}{low}")
+    for row, cost in costs.items():
+        for what, name, figure in zip(Cost._fields, names, cost):
+            was = written[name].get(row)
+            ratio = figure / was if was else 1.0
+            words = f"{row}: {figure} {what} per call, {was} are written down ({ratio - 1:+.1%})"
+            if ratio > 1 + TOLERANCE and same and not options.update:
+                failed += 1
+                print(f"FAIL  {words}")
+                print("      if that is how it has to be: benches/instructions.py BINARY --update")
+            else:
+                passed += 1
+                low = " - renew it with --update" if ratio < 1 - TOLERANCE and not options.update else ""
+                print(f"ok    {words}{low}")
     if not same and not options.update:
         print(f"not held to them: they were taken with {known.get('machine')}, this is {here}")
     if options.update:
         known["machine"] = here
         known["calls"] = CALLS
-        known["instructions_per_call"] = written | figures
+        for at, name in enumerate(names):
+            known[name] = written[name] | {row: cost[at] for row, cost in costs.items()}
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(known, indent=2) + "\n")
     print(f"{passed} passed, {failed} failed")

@@ -59,7 +59,7 @@ def run(binary, row):
         profiles = []
         for calls in (CALLS, 2 * CALLS):
             profiles.append(pathlib.Path(folder, str(calls)))
-            instructions.instructions(binary, row, calls, profiles[-1], "--demangle=no", "--compress-pos=no")
+            instructions.run(binary, row, calls, profiles[-1], "--demangle=no", "--compress-pos=no")
         once, twice = (functions(profile) for profile in profiles)
     return {name: count - once.get(name, 0) for name, count in twice.items()}
 

@@ -108,34 +108,39 @@ async fn index_only(own: &Own) -> Option<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_filter_and_a_high_limit_do_not_empty_what_an_index_gives() {
-    let Some(own) = Own::open("rare", &circle("vector", 4000)).await else { return };
+async fn filters_high_limits_and_deleted_rows_do_not_empty_what_an_index_gives() {
+    let Some(mut own) = Own::open("rare", &circle("vector", 4000)).await else { return };
     let Some((url, role)) = index_only(&own).await else {
         own.gone().await;
         return;
     };
     // What pgvector does by itself: conditions are applied to the 40 candidates of the index.
     let mut reader = PgConnection::connect(&url).await.unwrap();
+    let schema = own.schema.clone();
     let plain = |limit: u32, filter: &str| {
         format!(
-            "SELECT count(*) FROM (SELECT id FROM {}.c WHERE {filter} ORDER BY embedding <=> '[1,0]' LIMIT {limit}) AS q",
-            own.schema
+            "SELECT count(*) FROM (SELECT id FROM {schema}.c WHERE {filter} ORDER BY embedding <=> '[1,0]' LIMIT {limit}) AS q"
         )
     };
     assert_eq!(count(&mut reader, plain(10, "tenant = 'rare'")).await, 0);
     assert!(count(&mut reader, plain(200, "true")).await < 200);
-    reader.close().await.unwrap();
     let service = embedder().await;
     let sources = json!({ "c": source(&own, "c", &service.url(), &json!({ "url": url })) });
     let tools = json!({
         "rare": tool("c", &json!({ "limit": 10, "where": { "tenant": "rare" } })),
         "many": tool("c", &json!({ "limit": 200 })),
+        "ten": tool("c", &json!({ "limit": 10 })),
         "few": tool("c", &json!({ "limit": 10, "ef_search": 1 }))
     });
     let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
     assert_eq!(ids(&gateway.call("rare", json!({ "q": "[1,0]" })).await).len(), 10);
     assert_eq!(ids(&gateway.call("many", json!({ "q": "[1,0]" })).await).len(), 200);
     assert_eq!(ids(&gateway.call("few", json!({ "q": "[1,0]" })).await).len(), 10);
+    // Until a vacuum the index still gives what was deleted.
+    own.run("ALTER TABLE c SET (autovacuum_enabled = off); DELETE FROM c WHERE id < 100 OR id > 3900").await;
+    assert_eq!(count(&mut reader, plain(10, "true")).await, 0);
+    reader.close().await.unwrap();
+    assert_eq!(ids(&gateway.call("ten", json!({ "q": "[1,0]" })).await).len(), 10);
     gateway.stop().await;
     own.gone().await;
     let superuser = std::env::var("TEST_POSTGRES_SUPERUSER_URL").unwrap();
@@ -152,11 +157,19 @@ async fn ef_search_reaches_the_statement_and_nothing_beyond_it() {
     let Some(own) = Own::open("ef", view).await else { return };
     let service = embedder().await;
     let sources = json!({ "v": source(&own, "v", &service.url(), &json!({ "pool": { "max": 1 } })) });
-    let tools = json!({ "plain": tool("v", &json!({})), "set": tool("v", &json!({ "ef_search": 123 })) });
+    let tools = json!({
+        "plain": tool("v", &json!({})),
+        "set": tool("v", &json!({ "ef_search": 123 })),
+        "one": tool("v", &json!({ "limit": 1 })),
+        "same": tool("v", &json!({ "limit": 1, "where": { "reads": "on" } })),
+    });
     let gateway = Gateway::start(&json!({ "sources": sources, "tools": tools }).to_string()).await;
-    for (name, ef) in [("set", "123"), ("plain", "40"), ("set", "123"), ("plain", "40")] {
+    // What gave fewer rows than were asked for has been searched once more.
+    let (on, off) = ("relaxed_order", "off");
+    let called = [("set", "123", on), ("plain", "40", on), ("one", "40", off), ("same", "40", on)];
+    for (name, ef, scan) in called.into_iter().cycle().take(12) {
         let result = gateway.call(name, json!({ "q": "[1,0]" })).await;
-        let metadata = json!({ "ef": ef, "scan": "relaxed_order", "reads": "on" });
+        let metadata = json!({ "ef": ef, "scan": scan, "reads": "on" });
         assert_eq!(structured(&result)["matches"][0]["metadata"], metadata, "{name}");
     }
     own.gone().await;

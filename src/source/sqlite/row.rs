@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use serde_json::{Map, Number, Value};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::sqlite::{Sqlite, SqliteRow, SqliteValueRef};
+use sqlx::{Column as _, Decode, Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::source::database::put;
 
@@ -34,37 +34,46 @@ fn value(row: &SqliteRow, index: usize, declared: &str) -> Result<Value, sqlx::E
     if raw.is_null() {
         return Ok(Value::Null);
     }
-    let kind = raw.type_info().name().to_owned();
-    Ok(match kind.as_str() {
-        "REAL" => {
-            let number: f64 = row.try_get_unchecked(index)?;
+    let kind = Kind::of(raw.type_info().name());
+    Ok(match kind {
+        Kind::Real => {
+            let number = decoded::<f64>(raw)?;
             // JSON has no infinities: the words that PostgreSQL has for them. What is not a number is null to SQLite.
             let infinity = if number > 0.0 { "Infinity" } else { "-Infinity" };
             Number::from_f64(number).map_or_else(|| Value::from(infinity), Value::Number)
         }
-        "BLOB" => {
-            let bytes: Vec<u8> = row.try_get_unchecked(index)?;
-            Value::from(base64::engine::general_purpose::STANDARD.encode(bytes))
-        }
-        "TEXT" => Value::from(text(row, index)?),
-        _ => {
-            let number: i64 = row.try_get_unchecked(index)?;
-            match (declared, number) {
-                ("BOOLEAN", 0) => Value::Bool(false),
-                ("BOOLEAN", 1) => Value::Bool(true),
-                _ => Value::from(number),
-            }
-        }
+        Kind::Blob => Value::from(base64::engine::general_purpose::STANDARD.encode(decoded::<&[u8]>(raw)?)),
+        // SQLite does not check that it is UTF-8.
+        Kind::Text => Value::from(String::from_utf8_lossy(decoded::<&[u8]>(raw)?)),
+        Kind::Whole => match (declared, decoded::<i64>(raw)?) {
+            ("BOOLEAN", 0) => Value::Bool(false),
+            ("BOOLEAN", 1) => Value::Bool(true),
+            (_, number) => Value::from(number),
+        },
     })
 }
 
-/// SQLite does not check that TEXT is UTF-8.
-fn text(row: &SqliteRow, index: usize) -> Result<String, sqlx::Error> {
-    match row.try_get_unchecked::<String, _>(index) {
-        Ok(text) => Ok(text),
-        Err(_) => {
-            let bytes: Vec<u8> = row.try_get_unchecked(index)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// How SQLite itself holds a value that is there.
+#[derive(Clone, Copy)]
+enum Kind {
+    Whole,
+    Real,
+    Text,
+    Blob,
+}
+
+impl Kind {
+    /// By the driver's name of it.
+    fn of(name: &str) -> Self {
+        match name {
+            "REAL" => Self::Real,
+            "TEXT" => Self::Text,
+            "BLOB" => Self::Blob,
+            _ => Self::Whole,
         }
     }
+}
+
+fn decoded<'r, T: Decode<'r, Sqlite>>(raw: SqliteValueRef<'r>) -> Result<T, sqlx::Error> {
+    T::decode(raw).map_err(sqlx::Error::Decode)
 }

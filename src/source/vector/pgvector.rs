@@ -24,6 +24,21 @@ use facts::Facts;
 /// The longest a probe takes.
 const PROBE: Duration = Duration::from_secs(5);
 
+/// How many rows a plan is made for at most; few, as each has a statement of its own.
+const AT_MOST: [usize; 4] = [10, 50, 200, MAX_LIMIT];
+/// How many candidates an HNSW index gives unless told otherwise (pgvector, "Query Options").
+const CANDIDATES: usize = 40;
+
+fn at_most(limit: usize) -> Option<usize> {
+    AT_MOST.into_iter().find(|most| limit <= *most)
+}
+
+/// Whether an index most likely gives enough rows without going on, for which it keeps what it has passed.
+fn enough_at_first(query: &Query<'_>) -> bool {
+    let candidates = query.ef_search.and_then(|n| usize::try_from(n).ok()).unwrap_or(CANDIDATES);
+    query.checks.is_empty() && query.limit <= candidates
+}
+
 /// A live table.
 #[derive(Debug)]
 pub(super) struct Pgvector {
@@ -60,31 +75,51 @@ impl Pgvector {
 
     pub(super) async fn nearest(&self, vector: &[f32], query: &Query<'_>) -> Result<Found, SourceError> {
         let facts = self.fitting(vector.len(), query.attempt).await?;
+        let mut local = Vec::new();
+        if let Some(ef_search) = query.ef_search {
+            local.push(("hnsw.ef_search", ef_search.to_string()));
+        }
+        let score = |distance| collection::score(query.distance, distance);
+        if !facts.iterative || enough_at_first(query) {
+            let found =
+                self.run(self.by_nearness(&facts, vector, query), local.clone(), query, score).await?;
+            if !facts.iterative || found.more || found.matches.len() >= query.limit {
+                return Ok(found);
+            }
+        }
+        // Conditions, and what is no longer there, are taken from what an index gives: it goes on until enough rows are left.
+        local.push(("hnsw.iterative_scan", "relaxed_order".to_owned()));
+        local.push(("ivfflat.iterative_scan", "relaxed_order".to_owned()));
+        self.run(self.by_nearness(&facts, vector, query), local, query, score).await
+    }
+
+    /// The statement of a search by a vector.
+    fn by_nearness(&self, facts: &Facts, vector: &[f32], query: &Query<'_>) -> Builder {
         let operator = match query.distance {
             DistanceConfig::Cosine => "<=>",
             DistanceConfig::L2 => "<->",
             DistanceConfig::InnerProduct => "<#>",
         };
+        let Facts { listed, .. } = facts;
         let column = format!("t.{}", quoted(&self.plan.columns.embedding));
+        // With conditions it is planned anew for each call, by their values. Without them one plan does for all calls, but only where
+        // the server sees how many rows are wanted at most.
+        let most = if query.checks.is_empty() { at_most(query.limit) } else { None };
         let mut sql = Builder::new(Engine::Postgres);
-        let head = format!("SELECT {}, {column} {operator} ", facts.listed);
-        let wanted = sql.push(&head).bind(Bind::Vector(vector.into()));
+        if most.is_some() {
+            sql.push("SELECT * FROM (");
+        }
+        let wanted =
+            sql.push(&format!("SELECT {listed}, {column} {operator} ")).bind(Bind::Vector(vector.into()));
         sql.push(&format!(" AS \"$rank\" FROM {} AS t WHERE {column} IS NOT NULL", self.plan.table));
         sql.conditions(query.checks);
         // Nothing but the operator, or no index could give this order.
         sql.push(&format!(" ORDER BY {column} {operator} ")).again(wanted);
+        if let Some(most) = most {
+            sql.push(&format!(" LIMIT {most}) AS nearest"));
+        }
         sql.push(" LIMIT ").bind(Bind::Value(query.limit.into()));
-        let mut local = Vec::new();
-        if let Some(ef_search) = query.ef_search {
-            local.push(("hnsw.ef_search", ef_search.to_string()));
-        }
-        if facts.iterative {
-            // Conditions are applied to what an index gives: it goes on until enough rows fulfil them.
-            local.push(("hnsw.iterative_scan", "relaxed_order".to_owned()));
-            local.push(("ivfflat.iterative_scan", "relaxed_order".to_owned()));
-        }
-        let score = |distance| collection::score(query.distance, distance);
-        self.run(sql, local, query, score).await
+        sql
     }
 
     pub(super) async fn worded(&self, question: &str, query: &Query<'_>) -> Result<Found, SourceError> {
