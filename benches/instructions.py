@@ -279,7 +279,8 @@ def main():
         for what, name, figure in zip(Cost._fields, names, cost):
             was = written[name].get(row)
             ratio = figure / was if was else 1.0
-            words = f"{row}: {figure} {what} per call, {was} are written down ({ratio - 1:+.1%})"
+            beside = f"{was} are written down ({ratio - 1:+.1%})" if was else "none are written down"
+            words = f"{row}: {figure} {what} per call, {beside}"
             if ratio > 1 + TOLERANCE and same and not options.update:
                 failed += 1
                 print(f"FAIL  {words}")
