@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use tracing::info;
 
 use crate::config::{AuditArgumentsConfig, Environment, LogFormatConfig};
+use crate::cores::Cores;
 use crate::live::{Live, LiveHandle};
 use crate::online;
 use crate::plan::Plan;
@@ -188,15 +189,21 @@ impl Drop for Following {
     }
 }
 
-/// Serves HTTP until `shutdown`, then drains. `admin` is the address of those who run it, which goes on while it drains.
+/// Serves HTTP on all cores that may be used until `shutdown`, then drains. `admin` is the address of those who run it, which goes on
+/// while it drains.
+///
+/// # Errors
+/// [`AppError::Io`] if the system refuses a thread.
 pub async fn serve_http(
     live: LiveHandle,
     news: News,
     listener: TcpListener,
     admin: Option<TcpListener>,
     shutdown: impl Future<Output = ()>,
-) {
-    let server = Arc::new(Server::with_news(live.clone(), news));
+) -> Result<(), AppError> {
+    let cores =
+        Cores::all().map_err(|e| AppError::Io(format!("cannot start a thread for each core: {e}")))?;
+    let server = Arc::new(Server::with_news(live.clone(), news).on(cores.clone()));
     let running = server::run(listener, server.clone(), shutdown);
     match admin {
         None => running.await,
@@ -206,7 +213,9 @@ pub async fn serve_http(
         },
     }
     flush(&live).await;
+    cores.end().await;
     info!("stopped");
+    Ok(())
 }
 
 /// Serves one client over stdin and stdout until the input ends or `shutdown`.

@@ -21,7 +21,7 @@
 //! | 3 | [`config`]: root types, the loader, the schema |
 //! | 2 | [`source`] kinds, [`auth`] (who calls): siblings that do not know each other |
 //! | 1 | [`params`], [`template`], [`output`]: pure values; [`talk`]: what passes between a running call and its client; [`policy`]: what guards a route or a source without knowing it |
-//! | 0 | [`yaml`], [`diag`], [`caller`], [`file`](mod@file), [`memory`], [`name`], [`net`], [`outgoing`], [`pem`], [`secret`], [`tasks`], [`units`], [`telemetry`] |
+//! | 0 | [`yaml`], [`diag`], [`caller`], [`cores`], [`file`](mod@file), [`memory`], [`name`], [`net`], [`outgoing`], [`pem`], [`secret`], [`tasks`], [`units`], [`telemetry`] |
 
 // One request is one future from the socket to the database driver; the compiler's default depth ends before that.
 #![recursion_limit = "256"]
@@ -32,6 +32,7 @@ pub mod call;
 pub mod caller;
 pub mod cli;
 pub mod config;
+pub mod cores;
 pub mod demo;
 pub mod diag;
 pub mod file;

@@ -1,9 +1,18 @@
 //! Work beside what asked for it. The runtime's code for a task is made anew for each type of work, and for each of its two kinds, so all
 //! work has one type here.
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// How much is done apart at a time: more would not be done sooner.
+static PLACES: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
 
 /// Work of any kind.
 pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -16,4 +25,24 @@ pub fn work<T>(work: impl Future<Output = T> + Send + 'static) -> Work<T> {
 /// Starts work in a task of its own.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(self::work(work))
+}
+
+/// Does work that others would have to wait long for, where it began: on a thread where none wait. What is given up before it has begun
+/// is not done.
+pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    // Never closed.
+    let place = PLACES.acquire().await.ok();
+    let work = move || {
+        let done = work();
+        drop(place);
+        done
+    };
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The program is at its end.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }

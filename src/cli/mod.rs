@@ -64,7 +64,7 @@ impl ConfigArg {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match runtime() {
+    let runtime = match crate::cores::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("cannot start: {error}"));
@@ -85,14 +85,6 @@ pub fn main() -> ExitCode {
     // A read of stdin that is still waiting would hold the runtime.
     runtime.shutdown_background();
     ExitCode::from(code.unwrap_or_else(|error| report(&error)))
-}
-
-/// What runs everything: a thread for each core that may be used, and where that is one, no other to hand work to.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    use tokio::runtime::Builder;
-    let one = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
-    let mut builder = if one { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    builder.enable_all().build()
 }
 
 /// Shows an error on stderr and gives its exit code.

@@ -68,7 +68,7 @@ impl Serve {
             stop.asked().await;
             notify.stopping();
         };
-        app::serve_http(live, news, listener, admin, stopping).await;
+        app::serve_http(live, news, listener, admin, stopping).await?;
         Ok(0)
     }
 }

@@ -62,7 +62,7 @@ pub async fn run(listen: Option<SocketAddr>, say: fn(&str)) -> Result<(), AppErr
         signal.asked().await;
         let _ = stop.send(true);
     });
-    app::serve_http(live, News::default(), listener, None, until(stopped)).await;
+    app::serve_http(live, News::default(), listener, None, until(stopped)).await?;
     match service.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(AppError::Io(format!("the sample orders service failed: {error}"))),

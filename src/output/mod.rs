@@ -20,6 +20,7 @@ mod schema;
 mod shape;
 mod sound;
 mod text;
+mod weight;
 
 pub use config::{FormatConfig, OutputConfig, OutputPlan};
 pub use cut::json_len;
@@ -32,6 +33,7 @@ pub use path::JsonPath;
 pub use schema::OutputSchema;
 pub use shape::{ShapeError, shape};
 pub use sound::sound;
+pub use weight::LITTLE;
 
 use std::time::Duration;
 

@@ -1,13 +1,18 @@
 //! The one function from [`Reply`] to [`Outcome`].
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
-use tokio::time::Instant;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
 
-use super::jq::JqError;
+use super::jq::{Jq, JqError};
 use super::listed::{self, Listed};
+use super::weight::{LITTLE, is_little};
 use super::{Content, FormatConfig, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next, text};
+use crate::tasks;
 
 /// Why a reply could not be shaped.
 #[derive(Debug, Error)]
@@ -15,8 +20,8 @@ pub enum ShapeError {
     /// The `select` program failed on this reply, or it is not of a form that can be shaped; the text is for the log.
     #[error("output.select failed: {0}")]
     Select(String),
-    /// The `select` program was not done in its time.
-    #[error("output.select did not end in time")]
+    /// The `select` program, or what else is done with the reply, was not done in its time.
+    #[error("the result was not shaped in time")]
     Spent,
     /// The result is not what `schema` says; the text is for the log.
     #[error("the result does not fit output.schema: {0}")]
@@ -38,24 +43,58 @@ impl From<JqError> for ShapeError {
     }
 }
 
-/// Shapes one reply by the route's `output`. A program in it has until `deadline`.
+/// Shapes one reply by the route's `output`, until `deadline`. Where that takes more than a moment, it is done on another thread.
 ///
 /// # Errors
 /// [`ShapeError`] as described there.
-pub async fn shape(reply: Reply, plan: &OutputPlan, deadline: Instant) -> Result<Outcome, ShapeError> {
+pub async fn shape(reply: Reply, plan: &Arc<OutputPlan>, deadline: Instant) -> Result<Outcome, ShapeError> {
+    if passes(&reply, plan) || is_little(&reply) {
+        return shaped(reply, plan, deadline, Thread::Shared).await;
+    }
+    let (plan, runtime) = (plan.clone(), Handle::current());
+    apart(deadline, move || runtime.block_on(shaped(reply, &plan, deadline, Thread::Own))).await
+}
+
+/// Where a reply is shaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thread {
+    /// Where others wait until it is done.
+    Shared,
+    Own,
+}
+
+async fn apart(
+    deadline: Instant,
+    work: impl FnOnce() -> Result<Outcome, ShapeError> + Send + 'static,
+) -> Result<Outcome, ShapeError> {
+    let work = Box::pin(tasks::apart(work));
+    timeout_at(deadline, work).await.unwrap_or(Err(ShapeError::Spent))
+}
+
+/// Whether a reply is the result as it came.
+fn passes(reply: &Reply, plan: &OutputPlan) -> bool {
+    matches!(reply, Reply::Json(text) if plan.passes() && text.len() <= plan.max_bytes)
+}
+
+async fn shaped(
+    reply: Reply,
+    plan: &Arc<OutputPlan>,
+    deadline: Instant,
+    thread: Thread,
+) -> Result<Outcome, ShapeError> {
     match reply {
         Reply::Json(text) => {
             let value = match &plan.select {
                 None if plan.passes() && text.len() <= plan.max_bytes => return Ok(passed(text)),
                 None => parse(&text)?,
                 // Apart, so that replies without one carry none of it.
-                Some(select) => return selected(Box::pin(select.text(&text, deadline)).await?, plan),
+                Some(select) => return Box::pin(selected(select, &text, plan, deadline, thread)).await,
             };
             value_outcome(redacted(value, plan), plan)
         }
         Reply::Value(value) => match &plan.select {
             None => value_outcome(redacted(value, plan), plan),
-            Some(select) => selected(Box::pin(select.text(&value.to_string(), deadline)).await?, plan),
+            Some(select) => Box::pin(selected(select, &value.to_string(), plan, deadline, thread)).await,
         },
         Reply::Rows(rows) => match &plan.select {
             None => rows_outcome(rows, plan),
@@ -86,8 +125,24 @@ fn passed(text: String) -> Outcome {
     Outcome { content, structured: Some(text), ..Outcome::default() }
 }
 
+/// What a program makes of a reply.
+async fn selected(
+    select: &Jq,
+    text: &str,
+    plan: &Arc<OutputPlan>,
+    deadline: Instant,
+    thread: Thread,
+) -> Result<Outcome, ShapeError> {
+    let text = select.text(text, deadline).await?;
+    if thread == Thread::Own || text.len() <= LITTLE {
+        return made(text, plan);
+    }
+    let plan = plan.clone();
+    apart(deadline, move || made(text, &plan)).await
+}
+
 /// What a program made, as it wrote it where nothing else is to be done with it.
-fn selected(text: String, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
+fn made(text: String, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     // A single text is read without its quotes.
     if plan.leaves() && text.len() <= plan.max_bytes && !text.starts_with('"') {
         return Ok(passed(text));
@@ -252,7 +307,8 @@ mod tests {
     }
 
     fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
-        let shaped = super::shape(reply, plan, Instant::now() + std::time::Duration::from_secs(60));
+        let plan = Arc::new(plan.clone());
+        let shaped = super::shape(reply, &plan, Instant::now() + std::time::Duration::from_secs(60));
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(shaped)
     }
 
@@ -284,6 +340,58 @@ mod tests {
         let outcome = shape(rows(2), &plan(FormatConfig::Markdown)).unwrap();
         assert_eq!(outcome.content, vec![Content::Text("| i |\n| --- |\n| 0 |\n| 1 |".to_owned())]);
         assert!(outcome.structured.unwrap().starts_with("{\"rows\""));
+    }
+
+    /// What a reply becomes, and whether that was done at once.
+    async fn at_once(reply: Reply, plan: &OutputPlan) -> (Result<Outcome, ShapeError>, bool) {
+        let plan = Arc::new(plan.clone());
+        let mut shaped =
+            Box::pin(super::shape(reply, &plan, Instant::now() + std::time::Duration::from_secs(60)));
+        match futures_util::poll!(&mut shaped) {
+            std::task::Poll::Ready(done) => (done, true),
+            std::task::Poll::Pending => (shaped.await, false),
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_while_a_large_reply_is_shaped() {
+        let mut diagnostics = crate::diag::Diagnostics::default();
+        let select = |text: &str, diagnostics: &mut _| {
+            Jq::compile(
+                &crate::diag::Spanned::new(text.to_owned(), crate::diag::Span::default()),
+                diagnostics,
+            )
+        };
+        let with = |select| OutputPlan { select, max_bytes: 4 << 20, ..plan(FormatConfig::Json) };
+        let plans = [
+            with(None),
+            with(select(".", &mut diagnostics)),
+            OutputPlan { format: FormatConfig::Text, ..with(None) },
+        ];
+        let list = |n: usize| json!({ "list": vec![json!({ "i": 1 }); n] });
+        for (number, plan) in plans.iter().enumerate() {
+            for (size, little) in [(10, true), (50_000, false)] {
+                let whole =
+                    |outcome: Outcome| serde_json::from_str::<Value>(&outcome.structured.unwrap()).unwrap();
+                let (json, json_at_once) = at_once(Reply::Json(list(size).to_string()), plan).await;
+                let (value, value_at_once) = at_once(Reply::Value(list(size)), plan).await;
+                assert_eq!((whole(json.unwrap()), whole(value.unwrap())), (list(size), list(size)));
+                // What passes as it came is no work.
+                assert_eq!(
+                    (json_at_once, value_at_once),
+                    (little || number == 0, little),
+                    "{number}: {size}"
+                );
+            }
+            let (rows, rows_at_once) = at_once(rows(20_000), plan).await;
+            assert!(rows.unwrap().structured.unwrap().contains("truncated"));
+            assert!(!rows_at_once, "{number}");
+        }
+        // Little that a program makes large.
+        let plan = with(select("[range(100000)]", &mut diagnostics));
+        assert!(!diagnostics.has_errors());
+        let (made, made_at_once) = at_once(Reply::Value(json!(1)), &plan).await;
+        assert_eq!((made.unwrap().structured.unwrap().len(), made_at_once), (588_891, false));
     }
 
     #[test]

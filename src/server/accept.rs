@@ -17,6 +17,7 @@ use super::pace::{Connections, Entered, Limits};
 use super::peer::Peer;
 use super::sessions::Sessions;
 use super::wire::Wire;
+use crate::cores::{Cores, Seat};
 use crate::live::{LiveHandle, Tls};
 use crate::mcp::Peers;
 use crate::talk::{News, Places};
@@ -39,6 +40,8 @@ pub struct Server {
     pub(super) replies: HttpMeter,
     /// How many connections are open, for whoever asks.
     connections: Gauge,
+    /// Where they are served.
+    cores: Cores,
 }
 
 impl Server {
@@ -63,7 +66,14 @@ impl Server {
             sessions: Arc::new(Sessions::counted(now.metrics.sessions.clone())),
             connections: now.metrics.connections.clone(),
             probes: super::health::Probes::default(),
+            cores: Cores::one(),
         }
+    }
+
+    /// The same, on these cores.
+    #[must_use]
+    pub fn on(self, cores: Cores) -> Self {
+        Self { cores, ..self }
     }
 
     /// The same, with other limits for its clients.
@@ -76,7 +86,7 @@ impl Server {
 /// Serves until `shutdown` is done, then lets running requests end, at most `server.http.drain` long.
 pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Future<Output = ()>) {
     keep_little(&listener);
-    let spoken = Arc::new(Spoken::both());
+    let spoken = Arc::new(Spoken::both(server.cores.clone()));
     let connections = Connections::new(server.limits.connections, server.connections.clone());
     let (stop, stopping) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -89,8 +99,11 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
         };
         let Some((stream, peer, entered)) = accepted else { continue };
         let _ = stream.set_nodelay(true);
+        let seat = server.cores.seat();
+        let Some(stream) = Moved::to(&seat, stream) else { continue };
         let (spoken, server, stopping) = (spoken.clone(), server.clone(), stopping.clone());
-        crate::tasks::spawn(async move {
+        seat.spawn(async move {
+            let Some(stream) = stream.arrived() else { return };
             let Some(tls) = server.live.load().tls.clone() else {
                 let (stream, peer) = (Wire::Plain(stream), Peer::new(peer, None));
                 return serve(stream, peer, &entered, &spoken, server, stopping).await;
@@ -111,6 +124,35 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
     if ended.is_err() && connections.busy() {
         warn!("calls that were still running after {drain:?} were cut off");
     }
+}
+
+/// A connection on its way to the core that serves it.
+enum Moved {
+    /// It is there.
+    Not(TcpStream),
+    /// No runtime knows of it.
+    Out(std::net::TcpStream),
+}
+
+impl Moved {
+    fn to(seat: &Seat, stream: TcpStream) -> Option<Self> {
+        if seat.is_here() {
+            return Some(Self::Not(stream));
+        }
+        stream.into_std().map(Self::Out).inspect_err(lost).ok()
+    }
+
+    /// On the core that serves it.
+    fn arrived(self) -> Option<TcpStream> {
+        match self {
+            Self::Not(stream) => Some(stream),
+            Self::Out(stream) => TcpStream::from_std(stream).inspect_err(lost).ok(),
+        }
+    }
+}
+
+fn lost(error: &std::io::Error) {
+    warn!(%error, "a connection could not be served");
 }
 
 /// Lets the system show soon whether clients read; connections have it from their listener.

@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::watch;
 use tracing::{debug, error};
@@ -22,6 +22,7 @@ use super::pace::{End, Entered, Exchange, Heard, Limits, Pace, Paced};
 use super::peer::Peer;
 use super::wire::Wire;
 use super::{Server, admin};
+use crate::cores::Cores;
 
 /// Requests of one HTTP/2 connection at the same time.
 const MAX_STREAMS: u32 = 128;
@@ -36,7 +37,7 @@ const ANSWER: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub(super) struct Spoken {
     one: http1::Builder,
-    two: Option<http2::Builder<TokioExecutor>>,
+    two: Option<http2::Builder<Spread>>,
 }
 
 impl Spoken {
@@ -48,8 +49,8 @@ impl Spoken {
     }
 
     /// HTTP/2 too, to clients that begin with it.
-    pub(super) fn both() -> Self {
-        let mut two = http2::Builder::new(TokioExecutor::new());
+    pub(super) fn both(cores: Cores) -> Self {
+        let mut two = http2::Builder::new(Spread(cores));
         two.timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(32 << 10)
@@ -62,6 +63,16 @@ impl Spoken {
             .keep_alive_interval(Some(Duration::from_secs(30)))
             .keep_alive_timeout(ANSWER);
         Self { two: Some(two), ..Self::one() }
+    }
+}
+
+/// Runs the requests of an HTTP/2 connection: one that carries many, as a proxy's does, is not for one core alone.
+#[derive(Clone, Debug)]
+pub(super) struct Spread(Cores);
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spread {
+    fn execute(&self, work: F) {
+        self.0.spread(work);
     }
 }
 

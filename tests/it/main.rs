@@ -26,6 +26,7 @@ mod client_certificates;
 mod config;
 mod config_hostile;
 mod config_schema;
+mod cores;
 mod differential;
 mod docs;
 mod faults;

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ending;
+use crate::cores;
 use crate::source::SourceError;
 
 /// How long a connection waits here for the next call.
@@ -53,6 +54,8 @@ struct Link<D: Database, K: Send + 'static> {
     known: Option<K>,
     /// When it came from the pool.
     since: Instant,
+    /// The core that had it from the pool, and mostly the one that hears of what comes on it: there it wakes no other thread.
+    home: usize,
 }
 
 /// A connection in use.
@@ -106,14 +109,15 @@ impl<D: Database, K: Send + 'static> Warm<D, K> {
                 Ok(Err(_)) | Err(_) => return Err(self.none_free(patience)),
             },
         };
-        let waiting = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).links.pop();
+        let waiting = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let link = match waiting {
-            Some((link, _)) => link,
+            Some(link) => link,
             None => Link {
                 // Seldom, and large.
                 connection: Box::pin(ending::acquire(&self.0.pool, fault)).await?,
                 known: None,
                 since: Instant::now(),
+                home: cores::here(),
             },
         };
         self.0.in_use.fetch_add(1, Ordering::Relaxed);
@@ -142,6 +146,15 @@ impl<D: Database, K: Send + 'static> Warm<D, K> {
         if sweep {
             crate::tasks::spawn(sweep_until_none_wait(Arc::downgrade(&self.0)));
         }
+    }
+}
+
+impl<D: Database, K: Send + 'static> Idle<D, K> {
+    /// The last that came, of this core if there is one.
+    fn take(&mut self) -> Option<Link<D, K>> {
+        let own = self.links.iter().rposition(|(link, _)| link.home == cores::here());
+        let at = own.or(self.links.len().checked_sub(1))?;
+        Some(self.links.remove(at).0)
     }
 }
 

@@ -64,8 +64,12 @@ impl Idle {
         work(&mut self.resting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// One of this core.
     pub(super) fn take(&self) -> Option<Box<Line>> {
-        let Kept { since, line } = self.with(|resting| resting.lines.pop())?;
+        let Kept { since, line } = self.with(|resting| {
+            let last = resting.lines.iter().rposition(|kept| kept.line.is_home())?;
+            Some(resting.lines.remove(last))
+        })?;
         (since.elapsed() < IDLE_TIMEOUT).then_some(line)
     }
 

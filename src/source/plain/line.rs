@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::bell::Bell;
+use crate::cores;
 use crate::outgoing::chain;
 use crate::source::SourceError;
 use crate::source::http::NOT_HTTP;
@@ -42,6 +43,8 @@ pub(super) struct Line {
     bell: Arc<Bell>,
     /// Rings the bell.
     waker: Waker,
+    /// The core that hears of what comes: only there it wakes no other thread.
+    home: usize,
 }
 
 impl Line {
@@ -50,7 +53,7 @@ impl Line {
         let io = Io { stream, bell: bell.clone() };
         let (sender, connection) = http1::handshake(io).await.map_err(|error| unanswered(&error))?;
         let waker = Waker::from(bell.clone());
-        Ok(Box::new(Self { sender, connection: Some(connection), bell, waker }))
+        Ok(Box::new(Self { sender, connection: Some(connection), bell, waker, home: cores::here() }))
     }
 
     /// Sends a request and does with the response what `read` does.
@@ -59,7 +62,7 @@ impl Line {
         request: Sent,
         read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, SourceError>,
     ) -> Result<T, Failed> {
-        let Self { sender, connection, bell, waker } = self;
+        let Self { sender, connection, bell, waker, .. } = self;
         let work = async {
             if let Err(closed) = sender.ready().await {
                 return Err(Failed::Unsent(request, closed));
@@ -110,6 +113,11 @@ impl Line {
             }
         }
         false
+    }
+
+    /// Whether this is its core.
+    pub(super) fn is_home(&self) -> bool {
+        self.home == cores::here()
     }
 
     /// Whether something happened to it since it was left.

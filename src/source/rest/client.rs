@@ -11,11 +11,11 @@ use super::body::Body;
 use super::config::{RestConfig, RestOpConfig};
 use super::link::{LinkScope, Links};
 use super::plan::{self, Method, RestOp, RestPlan};
-use super::reply::reply;
+use super::reply::{content, reply};
 use super::sign::{Signer, SigningPlan};
 use super::tokens::Tokens;
 use super::url::stays;
-use crate::output::Reply;
+use crate::output::{LITTLE, Reply};
 use crate::params::Arguments;
 use crate::secret::Secret;
 use crate::source::http::{self, Outgoing};
@@ -23,6 +23,7 @@ use crate::source::mask::Mask;
 use crate::source::plain::Plain;
 use crate::source::public::{self, NotPublic};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
+use crate::tasks;
 use crate::telemetry::span::{About, number, text};
 
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.
@@ -119,7 +120,7 @@ impl SourceKind for Rest {
             return Box::pin(self.job(plan, op, arguments, attempt)).await;
         }
         let answer = self.send(op, arguments, attempt, &Target::Own).await?;
-        self.read(answer, op, arguments, attempt.max_rows)
+        self.read(answer, op, arguments, attempt.max_rows).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
@@ -181,8 +182,8 @@ pub(super) enum Target {
 }
 
 impl Rest {
-    /// The reply in an answer, or the failure that it is.
-    pub(super) fn read(
+    /// The reply in an answer, or the failure that it is. What takes more than a moment to read is read on another thread.
+    pub(super) async fn read(
         &self,
         answer: http::Answer,
         op: &RestOp,
@@ -192,7 +193,13 @@ impl Rest {
         let own = answer.mask.clone();
         let mask = own.as_deref().unwrap_or(&self.mask);
         let after = answer.retry_after;
-        reply(answer, op, arguments, max_rows, mask).map_err(|error| mask.error(error).later(after))
+        let read = if answer.body.len() > LITTLE && op.statuses.succeeds(answer.status) {
+            let (method, mask) = (op.method, mask.clone());
+            Box::pin(tasks::apart(move || content(answer, method, max_rows, &mask))).await
+        } else {
+            reply(answer, op, arguments, max_rows, mask)
+        };
+        read.map_err(|error| mask.error(error).later(after))
     }
 
     /// What a span of a request says. The path may hold arguments, or a key, and is not in it.

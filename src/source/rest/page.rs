@@ -12,9 +12,10 @@ use super::link;
 use super::plan::{Method, RestOp};
 use super::url::encoded;
 use crate::diag::{Diagnostic, Span, Spanned};
-use crate::output::{self, JsonPath, NEXT, PageStart, Pages, Reply};
+use crate::output::{self, JsonPath, LITTLE, NEXT, PageStart, Pages, Reply};
 use crate::params::Arguments;
 use crate::source::{Attempt, OpCx, SourceError};
+use crate::tasks;
 
 /// The most pages that one call fetches.
 const MAX_FOLLOW: u32 = 100;
@@ -307,6 +308,14 @@ fn bad(reason: &'static str) -> SourceError {
     SourceError::BadReply { reason, detail: "see `page` of the route".to_owned() }
 }
 
+/// The document of a page; read where nobody waits long for it.
+async fn parsed(text: String) -> serde_json::Result<Value> {
+    if text.len() <= LITTLE {
+        return serde_json::from_str(&text);
+    }
+    tasks::apart(move || serde_json::from_str(&text)).await
+}
+
 fn foreign() -> SourceError {
     let message = format!(
         "This `{NEXT}` was not given by this tool for these arguments, or is too old. Leave it out to begin with the first page."
@@ -456,8 +465,8 @@ impl Rest {
         };
         let (url, links) = (answer.place()?, link::headers(&answer));
         let from = Answered { url, links, bytes: answer.body.len() };
-        match self.read(answer, op, arguments, attempt.max_rows) {
-            Ok(Reply::Json(text)) => match serde_json::from_str(&text) {
+        match self.read(answer, op, arguments, attempt.max_rows).await {
+            Ok(Reply::Json(text)) => match parsed(text).await {
                 Ok(document) => Ok(Got::Page(document, from)),
                 Err(e) => {
                     Err(SourceError::BadReply { reason: "JSON that is not valid", detail: e.to_string() })

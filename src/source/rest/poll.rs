@@ -177,7 +177,7 @@ impl Rest {
     ) -> Result<Reply, SourceError> {
         let answer = self.send(op, arguments, attempt, &Target::Own).await?;
         if !matches!(answer.status, 200..=202) {
-            return self.read(answer, op, arguments, attempt.max_rows);
+            return self.read(answer, op, arguments, attempt.max_rows).await;
         }
         // From here on the job runs, whatever comes.
         attempt.begun.tell();
@@ -232,7 +232,7 @@ impl Rest {
                 return Ok(self.fetched(url, &look, arguments, attempt).await?);
             }
             if !(200..=299).contains(&answer.status) {
-                return Ok(self.read(answer, &look, arguments, attempt.max_rows)?);
+                return Ok(self.read(answer, &look, arguments, attempt.max_rows).await?);
             }
             let Some((text, _)) = json(&answer) else { continue };
             match plan.state(text, until).await? {
@@ -265,7 +265,7 @@ impl Rest {
         attempt: Attempt<'_>,
     ) -> Result<Reply, Broke> {
         let Some(path) = &plan.result else {
-            return Ok(self.read(answer, op, arguments, attempt.max_rows)?);
+            return Ok(self.read(answer, op, arguments, attempt.max_rows).await?);
         };
         let link = json(&answer).and_then(|(_, value)| path.get(&value)?.as_str().map(str::to_owned));
         let link = link.ok_or_else(|| bad("a job without the address of its result"))?;
@@ -283,7 +283,7 @@ impl Rest {
         attempt: Attempt<'_>,
     ) -> Result<Reply, SourceError> {
         let answer = self.send(look, arguments, attempt, &Target::At(url)).await?;
-        self.read(answer, look, arguments, attempt.max_rows)
+        self.read(answer, look, arguments, attempt.max_rows).await
     }
 }
 

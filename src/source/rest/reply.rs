@@ -185,7 +185,12 @@ fn is_json(kind: &str) -> bool {
 }
 
 /// What a success is: JSON if it says so or says nothing and is; rows of CSV; XML as JSON; text; bytes; nothing.
-fn content(answer: Answer, method: Method, max_rows: usize, mask: &Mask) -> Result<Reply, SourceError> {
+pub(super) fn content(
+    answer: Answer,
+    method: Method,
+    max_rows: usize,
+    mask: &Mask,
+) -> Result<Reply, SourceError> {
     let Answer { content_type, body, .. } = answer;
     if body.is_empty() || method == Method::Head {
         return Ok(Reply::Empty);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sidegate::config::{Environment, load_text};
+use sidegate::cores::Cores;
 use sidegate::live::{Live, LiveHandle};
 use sidegate::server::{self, Limits, Server};
 use sidegate::{app, diag, plan};
@@ -68,15 +69,20 @@ impl Gateway {
 
     /// Starts one in a folder that holds its files.
     pub async fn start_in(folder: TempDir, yaml: &str) -> Self {
-        Self::start_with(folder, yaml, Limits::default()).await
+        Self::start_with(folder, yaml, Limits::default(), Cores::one()).await
     }
 
     /// Starts one that gives its clients less, or more.
     pub async fn start_limited(yaml: &str, limits: Limits) -> Self {
-        Self::start_with(tempfile::tempdir().unwrap(), yaml, limits).await
+        Self::start_with(tempfile::tempdir().unwrap(), yaml, limits, Cores::one()).await
     }
 
-    async fn start_with(folder: TempDir, yaml: &str, limits: Limits) -> Self {
+    /// Starts one on several cores.
+    pub async fn start_on(yaml: &str, cores: Cores) -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), yaml, Limits::default(), cores).await
+    }
+
+    async fn start_with(folder: TempDir, yaml: &str, limits: Limits, cores: Cores) -> Self {
         let plan = compile(folder.path(), yaml).unwrap_or_else(|rendered| panic!("{rendered}"));
         let admin = match plan.server.admin {
             Some(address) => Some(TcpListener::bind(address).await.unwrap()),
@@ -92,7 +98,7 @@ impl Gateway {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let server = Arc::new(Server::new(live.clone()).with_limits(limits));
+        let server = Arc::new(Server::new(live.clone()).with_limits(limits).on(cores));
         if let Some(admin) = admin {
             tokio::spawn(server::admin::run(admin, server.clone()));
         }
