@@ -46,3 +46,10 @@ pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         },
     }
 }
+
+/// Lets nothing begin that is done apart, until it is dropped.
+#[cfg(test)]
+pub(crate) async fn occupied() -> tokio::sync::SemaphorePermit<'static> {
+    let all = available_parallelism().map_or(1, NonZero::get);
+    PLACES.acquire_many(u32::try_from(all).unwrap()).await.unwrap()
+}

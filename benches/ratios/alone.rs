@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::contest::{SIDEGATE, Stand, serve};
 use crate::load;
-use crate::process::{self, Server};
+use crate::process::{self, Place, Server};
 use crate::report::{median, tidy};
 use crate::works::{self, FEW, MANY, TEXT};
 use crate::{Result, floors};
@@ -101,7 +101,7 @@ async fn started(stand: &Stand, few: &Path, stdio: bool) -> Result<Figure> {
     // Both on the core of this process, which waits.
     for _ in 0..STARTS {
         let begun = Instant::now();
-        let server = stand.fixed(floors::fixed_reply(0)?.len(), false)?;
+        let server = stand.fixed(floors::fixed_reply(0)?.len(), Place::Any)?;
         load::ask(server.address, &message).await?;
         bare.push(millis(begun.elapsed()));
         drop(server);
@@ -112,7 +112,7 @@ async fn started(stand: &Stand, few: &Path, stdio: bool) -> Result<Figure> {
             let answer = process::first_line(Path::new(SIDEGATE), &args, &message.line()).await?;
             proved(answer.contains("get_order_9"), &answer)?;
         } else {
-            let server = serve(few, false)?;
+            let server = serve(few, Place::Any)?;
             load::ask(server.address, &message).await?;
         }
         gateway.push(millis(begun.elapsed()));
@@ -132,10 +132,10 @@ async fn loaded(stand: &Stand, files: &Files) -> Result<Figure> {
     let (mut bare, mut gateway) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..LOADS {
         let begun = Instant::now();
-        process::output(&stand.own, &["--role", "parse", "--file", file], false).await?;
+        process::output(&stand.own, &["--role", "parse", "--file", file], Place::Any).await?;
         bare = bare.min(millis(begun.elapsed()));
         let begun = Instant::now();
-        process::output(Path::new(SIDEGATE), &["check", "-c", file], false).await?;
+        process::output(Path::new(SIDEGATE), &["check", "-c", file], Place::Any).await?;
         gateway = gateway.min(millis(begun.elapsed()));
     }
     Ok(Figure::new("load", gateway / bare, format!("{gateway:.0} ms beside {bare:.0} ms")))
@@ -146,7 +146,7 @@ async fn reloaded(stand: &Stand, files: &Files) -> Result<Vec<Figure>> {
     let (mut loads, mut reloads, mut resident) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..PROCESSES {
         fs::write(&files.many, works::many(MANY, TEXT, stand.upstream()))?;
-        let server = serve(&files.many, stand.pinned)?;
+        let server = serve(&files.many, stand.place)?;
         load::ask(server.address, &works::hello()).await?;
         tokio::time::sleep(SETTLE).await;
         loads.push(millis(server.cpu()?));
@@ -185,7 +185,7 @@ async fn until_it_says(server: &Server, text: &str) -> Result<()> {
 
 /// What a process takes after its first answers.
 async fn memory(row: &'static str, file: &Path, stand: &Stand) -> Result<Figure> {
-    let server = serve(file, stand.pinned)?;
+    let server = serve(file, stand.place)?;
     load::ask(server.address, &works::list()).await?;
     load::ask(server.address, &works::hello()).await?;
     tokio::time::sleep(SETTLE).await;
@@ -194,7 +194,7 @@ async fn memory(row: &'static str, file: &Path, stand: &Stand) -> Result<Figure>
 
 /// What connections add that have asked once and stay.
 async fn connections(few: &Path, stand: &Stand) -> Result<Figure> {
-    let server = serve(few, stand.pinned)?;
+    let server = serve(few, stand.place)?;
     load::ask(server.address, &works::list()).await?;
     tokio::time::sleep(SETTLE).await;
     let before = mib(server.resident_kib()?);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::Result;
 use crate::bare::{Asked, Looped};
 use crate::load::{self, Message};
-use crate::process::{self, Server};
+use crate::process::{self, Place, Server};
 use crate::report::{Comparison, Figures, Side, micros};
 use crate::works::{self, Floor, Work};
 
@@ -23,16 +23,18 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// What all works share: the length of a round, the programs, the upstream.
 pub struct Stand {
     length: Duration,
-    pub pinned: bool,
+    /// Where servers run.
+    pub place: Place,
     pub own: PathBuf,
     upstream: Server,
 }
 
 impl Stand {
     pub fn open(seconds: f64, pinned: bool) -> Result<Self> {
+        let place = if pinned { Place::Core } else { Place::Any };
         let own = std::env::current_exe()?;
-        let upstream = Server::start(&own, &["--role", "upstream"], pinned)?;
-        Ok(Self { length: Duration::from_secs_f64(seconds), pinned, own, upstream })
+        let upstream = Server::start(&own, &["--role", "upstream"], place)?;
+        Ok(Self { length: Duration::from_secs_f64(seconds), place, own, upstream })
     }
 
     pub fn upstream(&self) -> SocketAddr {
@@ -40,9 +42,9 @@ impl Stand {
     }
 
     /// A bare server that sends as many bytes.
-    pub fn fixed(&self, bytes: usize, pinned: bool) -> Result<Server> {
+    pub fn fixed(&self, bytes: usize, place: Place) -> Result<Server> {
         let bytes = bytes.to_string();
-        Server::start(&self.own, &["--role", Floor::Fixed.role(), "--bytes", &bytes], pinned)
+        Server::start(&self.own, &["--role", Floor::Fixed.role(), "--bytes", &bytes], place)
     }
 
     pub async fn compare(&self, work: &Work) -> Result<Comparison> {
@@ -55,7 +57,7 @@ impl Stand {
         }
         let file = folder.path().join("bench.db");
         let file = file.to_str().ok_or("the temporary folder's name is not UTF-8")?;
-        let floor = self.floor(work.floor, reply.len(), file)?;
+        let floor = self.floor(work, reply.len(), file)?;
         let least = load::ask(floor.address, &work.message).await?;
         if matches!(work.floor, Floor::Bare(_)) {
             same_answer(&least, &reply)?;
@@ -81,7 +83,7 @@ impl Stand {
         let arguments = message.arguments()?;
         let args = ["--role", "loop", "--asked", asked.name(), "--file", file, "--seconds", &seconds];
         let args = [&args[..], &["--arguments", &arguments]].concat();
-        Ok(serde_json::from_str(&process::output(&self.own, &args, self.pinned).await?)?)
+        Ok(serde_json::from_str(&process::output(&self.own, &args, self.place).await?)?)
     }
 
     async fn take_turns(&self, contenders: &mut [Contender; 2], message: &Message) -> Result<()> {
@@ -108,31 +110,36 @@ impl Stand {
         Ok(())
     }
 
+    fn placed(&self, work: &Work) -> Place {
+        if work.cores && self.place == Place::Core { Place::Both } else { self.place }
+    }
+
     fn gateway(&self, work: &Work, folder: &Path) -> Result<Server> {
         let file = folder.join(works::write(folder, work, self.upstream.address)?);
-        serve(&file, self.pinned)
+        serve(&file, self.placed(work))
     }
 
     /// The fixed floor sends as many bytes as the gateway does.
-    fn floor(&self, floor: Floor, bytes: usize, file: &str) -> Result<Server> {
+    fn floor(&self, work: &Work, bytes: usize, file: &str) -> Result<Server> {
+        let (floor, place) = (work.floor, self.placed(work));
         let (key, value) = match floor {
-            Floor::Fixed => return self.fixed(bytes, self.pinned),
+            Floor::Fixed => return self.fixed(bytes, place),
             Floor::Forward => ("--upstream", self.upstream.address.to_string()),
             Floor::Bare(asked) => ("--asked", asked.name().to_owned()),
             Floor::Itself => {
                 let few = Path::new(file).with_file_name("few.yaml");
                 fs::write(&few, works::many(works::FEW, works::TEXT, self.upstream.address))?;
-                return serve(&few, self.pinned);
+                return serve(&few, place);
             }
         };
-        Server::start(&self.own, &["--role", floor.role(), key, &value, "--file", file], self.pinned)
+        Server::start(&self.own, &["--role", floor.role(), key, &value, "--file", file], place)
     }
 }
 
 /// The gateway with a configuration.
-pub fn serve(file: &Path, pinned: bool) -> Result<Server> {
+pub fn serve(file: &Path, place: Place) -> Result<Server> {
     let file = file.to_str().ok_or("the temporary folder's name is not UTF-8")?;
-    Server::start(Path::new(SIDEGATE), &["serve", "-c", file, "--listen", "127.0.0.1:0"], pinned)
+    Server::start(Path::new(SIDEGATE), &["serve", "-c", file, "--listen", "127.0.0.1:0"], place)
 }
 
 /// Both sides have to give the same rows, or there is nothing to compare.

@@ -85,7 +85,7 @@ fn work(name: &'static str, policed: Policed) -> Work {
     }
     let (floor, proof) =
         if policed.rest { (Floor::Forward, "ORD-1001") } else { (Floor::Fixed, "The returns desk") };
-    Work { name, floor, message, proof, routes: None, policed: Some(policed) }
+    Work { name, floor, message, proof, routes: None, policed: Some(policed), cores: false }
 }
 
 /// Writes the gateway's files into `folder` and answers the name of the configuration.

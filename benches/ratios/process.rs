@@ -18,6 +18,17 @@ const LOAD_CORE: &str = "0";
 const SERVER_CORE: &str = "1";
 const START: Duration = Duration::from_secs(20);
 
+/// Where a server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Wherever the system puts it.
+    Any,
+    /// On the servers' core.
+    Core,
+    /// On that and the load's.
+    Both,
+}
+
 /// Pins this process to the load's core; false when there is no second core or no `taskset`, and
 /// then nothing is pinned.
 pub fn pin() -> bool {
@@ -76,8 +87,8 @@ fn listen(stderr: ChildStderr) -> Arc<Said> {
 }
 
 impl Server {
-    pub fn start(program: &Path, args: &[&str], pinned: bool) -> Result<Self> {
-        let mut command = on_core(program, pinned);
+    pub fn start(program: &Path, args: &[&str], place: Place) -> Result<Self> {
+        let mut command = placed(program, place);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut guard = Guard(command.spawn()?);
         let (stdout, stderr) = (guard.0.stdout.take(), guard.0.stderr.take());
@@ -141,9 +152,9 @@ fn cpu_in(stat: &str) -> Result<Duration> {
     Ok(Duration::from_secs(1) * ticks.iter().sum() / ticks_per_second())
 }
 
-/// Runs a program to its end on the servers' core and answers what it printed.
-pub async fn output(program: &Path, args: &[&str], pinned: bool) -> Result<String> {
-    let mut command = on_core(program, pinned);
+/// Runs a program to its end and answers what it printed.
+pub async fn output(program: &Path, args: &[&str], place: Place) -> Result<String> {
+    let mut command = placed(program, place);
     command.args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
     if !output.status.success() {
@@ -170,12 +181,15 @@ pub async fn first_line(program: &Path, args: &[&str], line: &str) -> Result<Str
     answer
 }
 
-fn on_core(program: &Path, pinned: bool) -> Command {
-    if !pinned {
-        return Command::new(program);
-    }
+fn placed(program: &Path, place: Place) -> Command {
+    let both = format!("{LOAD_CORE},{SERVER_CORE}");
+    let cores = match place {
+        Place::Any => return Command::new(program),
+        Place::Core => SERVER_CORE,
+        Place::Both => &both,
+    };
     let mut command = Command::new("taskset"); // becomes the program, under the same id
-    command.args(["-c", SERVER_CORE]).arg(program);
+    command.args(["-c", cores]).arg(program);
     command
 }
 

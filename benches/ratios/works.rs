@@ -31,6 +31,8 @@ pub struct Work {
     pub routes: Option<usize>,
     /// Serve one tool alone, with a policy.
     pub policed: Option<Policed>,
+    /// Both sides may use the load's core, too.
+    pub cores: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,13 +62,22 @@ impl Floor {
 
 /// All works: those of the goals, and others that are measured by name only.
 pub fn all() -> Vec<Work> {
-    let work =
-        |name, floor, message, proof| Work { name, floor, message, proof, routes: None, policed: None };
+    let work = |name, floor, message, proof| Work {
+        name,
+        floor,
+        message,
+        proof,
+        routes: None,
+        policed: None,
+        cores: false,
+    };
     let routes = |routes, work| Work { routes: Some(routes), ..work };
+    let cores = |work| Work { cores: true, ..work };
+    let order = || modern_call("get_order", &json!({ "id": "ORD-1001" }));
     let mut works = vec![
         work("static", Floor::Fixed, hello(), "The returns desk"),
         work("static-legacy", Floor::Fixed, legacy_call("hello", &json!({})), "The returns desk"),
-        work("rest", Floor::Forward, modern_call("get_order", &json!({ "id": "ORD-1001" })), "ORD-1001"),
+        work("rest", Floor::Forward, order(), "ORD-1001"),
         work(
             "rest-select",
             Floor::Forward,
@@ -87,6 +98,10 @@ pub fn all() -> Vec<Work> {
         routes(1000, work("list-1000", Floor::Fixed, list(), "get_order_999")),
         routes(MANY, work("list-10000", Floor::Fixed, list(), "get_order_9999")),
         routes(MANY, work("call-10000", Floor::Itself, hello(), "The returns desk")),
+        cores(work("static-cores", Floor::Fixed, hello(), "The returns desk")),
+        cores(work("rest-cores", Floor::Forward, order(), "ORD-1001")),
+        cores(work("sqlite-cores", Floor::Bare(Asked::SqliteItem), by_key("item"), "item 4242")),
+        cores(work("postgres-cores", Floor::Bare(Asked::PostgresItem), by_key("pg_item"), "item 4242")),
     ];
     works.extend(policies::works());
     works

@@ -347,7 +347,10 @@ mod tests {
         let plan = Arc::new(plan.clone());
         let mut shaped =
             Box::pin(super::shape(reply, &plan, Instant::now() + std::time::Duration::from_secs(60)));
-        match futures_util::poll!(&mut shaped) {
+        let occupied = tasks::occupied().await;
+        let polled = futures_util::poll!(&mut shaped);
+        drop(occupied);
+        match polled {
             std::task::Poll::Ready(done) => (done, true),
             std::task::Poll::Pending => (shaped.await, false),
         }
