@@ -2,7 +2,7 @@
 //! caller reads the last failure of the source itself.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -31,10 +31,14 @@ enum Failed {
     Places(Refusal),
 }
 
-/// What a future gives, if it is done in time. What never waits needs no timer.
-async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
-    let (mut future, mut timer) = (pin!(future), None);
-    poll_fn(|cx| {
+/// What a future gives, if it is done in time. What never waits needs no timer. No `async fn`, and of a future that stands elsewhere: one
+/// would hold it twice.
+fn within<T>(
+    deadline: Instant,
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = Option<T>> + Unpin {
+    let mut timer = None;
+    poll_fn(move |cx| {
         if let Poll::Ready(value) = future.as_mut().poll(cx) {
             return Poll::Ready(Some(value));
         }
@@ -42,7 +46,6 @@ async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Option
         let timer = timer.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(deadline))));
         timer.as_mut().poll(cx).map(|()| None)
     })
-    .await
 }
 
 /// Ends the span of a try.
@@ -120,7 +123,8 @@ impl Fetch<'_> {
             max_rows: plan.output.max_rows,
             max_bytes: plan.output.max_bytes,
         };
-        let mut run = pin!(within(self.deadline, backend.execute(self.arguments, attempt)));
+        let run = pin!(backend.execute(self.arguments, attempt));
+        let mut run = within(self.deadline, run);
         let result = tokio::select! {
             biased;
             result = &mut run => result,

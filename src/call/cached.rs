@@ -16,24 +16,46 @@ use crate::source::SourceError;
 use crate::talk::Talk;
 use crate::telemetry::span::Trace;
 
-/// The answer of a route that keeps them.
-pub(super) async fn cached(policy: &CachePlan, fetch: Fetch<'_>) -> Result<Outcome, CallError> {
+/// What is kept for a call.
+pub(super) enum Kept {
+    /// Its answer.
+    Answer(Result<Outcome, CallError>),
+    /// Nothing, or nothing good.
+    Wanted(Wanted),
+}
+
+/// An answer that has to be fetched.
+pub(super) struct Wanted {
+    key: Key,
+    /// What was good a while ago, and how old it is.
+    spare: Option<(Answer, Duration)>,
+}
+
+/// Looks for the answer of a route that keeps them. No `async fn`: most calls of such a route end here, and carry nothing of what fetches.
+pub(super) fn kept(policy: &CachePlan, fetch: &Fetch<'_>) -> Kept {
     let route = fetch.route;
     let key = route.shelf.key(policy, fetch.arguments, fetch.caller);
-    let mut spare = None;
     match route.cache.find(&key, policy) {
-        Found::Hit(answer, age) => return give(answer, CacheState::Hit, age),
+        Found::Hit(answer, age) => Kept::Answer(give(answer, CacheState::Hit, age)),
         Found::Stale(answer, age) => {
             refresh(&key, fetch);
-            return give(answer, CacheState::Stale, age);
+            Kept::Answer(give(answer, CacheState::Stale, age))
         }
-        Found::Spare(answer, age) => spare = Some((answer, age)),
-        Found::Miss => {}
+        Found::Spare(answer, age) => Kept::Wanted(Wanted { key, spare: Some((answer, age)) }),
+        Found::Miss => Kept::Wanted(Wanted { key, spare: None }),
     }
+}
+
+/// Fetches an answer that is wanted, once for all who want the same.
+pub(super) async fn fetched(
+    Wanted { key, spare }: Wanted,
+    policy: &CachePlan,
+    fetch: Fetch<'_>,
+) -> Result<Outcome, CallError> {
     match (fetch_once(&key, policy, fetch).await, spare) {
         // What was good a while ago is better than nothing.
         (Err(error), Some((answer, age))) if error.ill => {
-            debug!(route = %route.plan.name, code = error.code.as_str(), "an older answer stands in");
+            debug!(route = %fetch.route.plan.name, code = error.code.as_str(), "an older answer stands in");
             give(answer, CacheState::Stale, age)
         }
         (result, _) => result,
@@ -88,7 +110,7 @@ async fn fetch_and_keep(key: &Key, policy: &CachePlan, fetch: Fetch<'_>) -> Resu
 }
 
 /// Fetches an answer anew while the old one is given.
-fn refresh(key: &Key, fetch: Fetch<'_>) {
+fn refresh(key: &Key, fetch: &Fetch<'_>) {
     let Some(turn) = fetch.route.cache.refresh(key) else { return };
     let (route, key) = (fetch.route.clone(), key.clone());
     let (arguments, caller, id) = (fetch.arguments.clone(), fetch.caller.clone(), fetch.id);

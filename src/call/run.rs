@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::cached::cached;
+use super::cached::{Kept, fetched, kept};
 use super::confirm::confirm;
 use super::record::Seen;
 use super::{CallError, Caller, Origin, Outcome, Record, RequestId};
@@ -132,8 +132,11 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>, seen: &Seen) ->
     let mut forgets = Forgets { shelves: &route.invalidates, settled: false, timeout: timeout.0 };
     let outcome = match cache {
         // A hit ends here; those who miss the same answer fetch it once.
-        // Apart, so that calls of other routes carry none of it.
-        Some(policy) => Box::pin(cached(policy, fetch)).await?,
+        Some(policy) => match kept(policy, &fetch) {
+            Kept::Answer(answer) => answer?,
+            // Apart, so that calls of other routes carry none of it.
+            Kept::Wanted(wanted) => Box::pin(fetched(wanted, policy, fetch)).await?,
+        },
         None => fetch.run().await?,
     };
     forgets.settled = true;

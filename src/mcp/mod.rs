@@ -174,7 +174,8 @@ impl<'a> Context<'a> {
 /// in its header.
 pub async fn answer_bytes(bytes: &[u8], version: Option<&str>, cx: &Context<'_>) -> Answer {
     match batch::batch(bytes, version) {
-        Some(Ok(batch)) => batch.answer(cx).await,
+        // Apart, so that messages alone carry none of it.
+        Some(Ok(batch)) => Box::pin(batch.answer(cx)).await,
         Some(Err(refusal)) => refusal,
         None => match parse(bytes) {
             Ok(message) => answer(&message, cx).await,

@@ -19,7 +19,7 @@ pub(super) async fn call(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Res
         None => direct(params, true, era, cx).await,
         Some(Frozen::Find) => frozen::find(params, era, cx),
         Some(Frozen::Call) => match frozen::called(params) {
-            Some(called) => direct(&called, false, era, cx).await,
+            Some(called) => Box::pin(direct(&called, false, era, cx)).await,
             None => Ok(frozen::miscalled(era, cx)),
         },
     }

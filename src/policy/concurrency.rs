@@ -75,6 +75,11 @@ impl Concurrency {
         if let Ok(place) = self.places.try_acquire() {
             return Ok(place);
         }
+        // Apart: calls carry nothing of what few of them do.
+        Box::pin(self.wait(until, limit)).await
+    }
+
+    async fn wait(&self, until: Instant, limit: Duration) -> Result<SemaphorePermit<'_>, Refusal> {
         let queue = (self.number as usize).saturating_mul(QUEUE).max(LEAST_QUEUE);
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);

@@ -34,31 +34,35 @@ const SESSION: &str = "mcp-session-id";
 const ID_LENGTH: usize = 24;
 
 /// Answers one request.
-pub(super) async fn respond(
-    (request, exchange): (Request<Incoming>, Arc<Exchange>),
-    peer: &Arc<Peer>,
-    server: &Server,
+#[allow(clippy::manual_async_fn, reason = "an `async fn` would be larger by a request")]
+pub(super) fn respond<'a>(
+    request: Request<Incoming>,
+    exchange: Arc<Exchange>,
+    peer: &'a Arc<Peer>,
+    server: &'a Server,
     live: Arc<Live>,
-) -> Reply {
-    let plan = &live.plan.server;
-    let caller = match check(&request, peer, &live).await {
-        Ok(caller) => caller,
-        Err(refusal) => return *refusal,
-    };
-    if request.method() != Method::POST {
-        return session_request(&request, peer, caller, server, &live);
+) -> impl Future<Output = Reply> + Send + 'a {
+    async move {
+        let plan = &live.plan.server;
+        let caller = match check(&request, peer, &live).await {
+            Ok(caller) => caller,
+            Err(refusal) => return *refusal,
+        };
+        if request.method() != Method::POST {
+            return session_request(&request, peer, caller, server, &live);
+        }
+        let max_body = plan.max_body.0;
+        let (parts, body) = request.into_parts();
+        let body = match server.bodies.read(body, max_body, server.limits.body, &exchange).await {
+            Ok(body) => body,
+            Err(unread) => return refusal(unread, max_body),
+        };
+        drop(exchange);
+        let (uri, headers, peer, peers) = (parts.uri, parts.headers, peer.clone(), server.peers.clone());
+        let ip = client(peer.ip, &headers, &live.plan.server.trusted_proxies);
+        let post = Post { live, caller, peer, ip, uri, headers, body, place: None, peers, session: None };
+        post.answer(server).await
     }
-    let max_body = plan.max_body.0;
-    let (parts, body) = request.into_parts();
-    let body = match server.bodies.read(body, max_body, server.limits.body, &exchange).await {
-        Ok(body) => body,
-        Err(unread) => return refusal(unread, max_body),
-    };
-    drop(exchange);
-    let (uri, headers, peer, peers) = (parts.uri, parts.headers, peer.clone(), server.peers.clone());
-    let ip = client(peer.ip, &headers, &live.plan.server.trusted_proxies);
-    let post = Post { live, caller, peer, ip, uri, headers, body, place: None, peers, session: None };
-    post.answer(server).await
 }
 
 fn overloaded() -> Reply {
@@ -300,75 +304,78 @@ impl Kind {
 
 impl Post {
     /// Answers the message: as one JSON object, or as a stream where messages come before the answer.
-    async fn answer(mut self, server: &Server) -> Reply {
-        let body = self.body.clone();
-        let parsed = mcp::parse(&body);
-        let kind = Kind::of(&parsed, &self.headers);
-        if let Ok(message) = &parsed
-            && let Some(id) = message.id.as_deref()
-            && let Err(denied) = mcp::admit(message, &self.caller, &self.live)
-        {
-            mcp::refused(message, kind.era, &denied, &self.context(None));
-            return auth::denied(&denied, Some(id), &self.uri, &self.headers, &self.live);
-        }
-        // An answer to a question and a cancellation are let in always: calls that run wait for them.
-        let mut place = None;
-        let calls =
-            parsed.as_ref().is_ok_and(|m| m.id.is_some() && m.method.is_some()) || mcp::is_batch(&body);
-        if calls && kind.way != Way::Listens {
-            place = server.calls.take();
-            if place.is_none() {
-                return overloaded();
+    #[allow(clippy::manual_async_fn, reason = "an `async fn` would be larger by a request")]
+    fn answer(mut self, server: &Server) -> impl Future<Output = Reply> + Send {
+        async move {
+            let body = self.body.clone();
+            let parsed = mcp::parse(&body);
+            let kind = Kind::of(&parsed, &self.headers);
+            if let Ok(message) = &parsed
+                && let Some(id) = message.id.as_deref()
+                && let Err(denied) = mcp::admit(message, &self.caller, &self.live)
+            {
+                mcp::refused(message, kind.era, &denied, &self.context(None));
+                return auth::denied(&denied, Some(id), &self.uri, &self.headers, &self.live);
             }
-        }
-        if kind.way == Way::Initializes {
-            return Box::pin(self.initialize(&server.sessions)).await;
-        }
-        if kind.way == Way::Listens && body.len() > MAX_LISTEN {
-            return too_large(MAX_LISTEN);
-        }
-        if kind.era == Era::Legacy && self.headers.contains_key(SESSION) {
-            match session(&self.headers, &self.caller, &server.sessions, &self.live) {
-                Ok(session) => self.session = Some(session),
-                Err(refusal) => return *refusal,
+            // An answer to a question and a cancellation are let in always: calls that run wait for them.
+            let mut place = None;
+            let calls =
+                parsed.as_ref().is_ok_and(|m| m.id.is_some() && m.method.is_some()) || mcp::is_batch(&body);
+            if calls && kind.way != Way::Listens {
+                place = server.calls.take();
+                if place.is_none() {
+                    return overloaded();
+                }
             }
-        }
-        if let (Way::Plain, Ok(message)) = (kind.way, &parsed) {
-            return http::reply(mcp::answer(message, &self.context(None)).await);
-        }
-        drop(parsed);
-        self.place = place.map(Arc::new);
-        let (outlet, messages) = mpsc::channel(16);
-        if kind.way == Way::Listens {
-            let begun = self.listen();
-            let who = (self.caller.clone(), guard::is_local(self.ip, &self.uri, &self.headers));
-            let who = standing(who, &self.headers, &self.peer, server, self.live.generation);
-            // Nothing of this request is needed any more, least of all its configuration.
-            drop(self);
-            let task = match begun {
-                Ok(listen) => crate::tasks::spawn(async move { listen.run(&outlet, who).await }),
-                Err(refusal) => return http::reply(refusal),
+            if kind.way == Way::Initializes {
+                return Box::pin(self.initialize(&server.sessions)).await;
+            }
+            if kind.way == Way::Listens && body.len() > MAX_LISTEN {
+                return too_large(MAX_LISTEN);
+            }
+            if kind.era == Era::Legacy && self.headers.contains_key(SESSION) {
+                match session(&self.headers, &self.caller, &server.sessions, &self.live) {
+                    Ok(session) => self.session = Some(session),
+                    Err(refusal) => return *refusal,
+                }
+            }
+            if let (Way::Plain, Ok(message)) = (kind.way, &parsed) {
+                return http::reply(mcp::answer(message, &self.context(None)).await);
+            }
+            drop(parsed);
+            self.place = place.map(Arc::new);
+            let (outlet, messages) = mpsc::channel(16);
+            if kind.way == Way::Listens {
+                let begun = self.listen();
+                let who = (self.caller.clone(), guard::is_local(self.ip, &self.uri, &self.headers));
+                let who = standing(who, &self.headers, &self.peer, server, self.live.generation);
+                // Nothing of this request is needed any more, least of all its configuration.
+                drop(self);
+                let task = match begun {
+                    Ok(listen) => crate::tasks::spawn(async move { listen.run(&outlet, who).await }),
+                    Err(refusal) => return http::reply(refusal),
+                };
+                return stream::respond(stream::attached(task), messages).await;
+            }
+            if kind.way != Way::Outlives {
+                // In a task, so that it goes on to its end or its deadline while the client does not read.
+                let task = crate::tasks::spawn(async move { self.process(Some(&outlet)).await });
+                return stream::respond(stream::attached(task), messages).await;
+            }
+            let session = self.session.clone();
+            let work = async move { self.process(Some(&outlet)).await };
+            let task = match session {
+                Some(session) => {
+                    let (running, begin) = session.running(kind.id, work);
+                    let task = crate::tasks::spawn(async move { running.await.0 });
+                    begin.with(task.abort_handle());
+                    task
+                }
+                // Nobody can cancel it by its id.
+                None => crate::tasks::spawn(work),
             };
-            return stream::respond(stream::attached(task), messages).await;
+            stream::respond(stream::detached(task), messages).await
         }
-        if kind.way != Way::Outlives {
-            // In a task, so that it goes on to its end or its deadline while the client does not read.
-            let task = crate::tasks::spawn(async move { self.process(Some(&outlet)).await });
-            return stream::respond(stream::attached(task), messages).await;
-        }
-        let session = self.session.clone();
-        let work = async move { self.process(Some(&outlet)).await };
-        let task = match session {
-            Some(session) => {
-                let (running, begin) = session.running(kind.id, work);
-                let task = crate::tasks::spawn(async move { running.await.0 });
-                begin.with(task.abort_handle());
-                task
-            }
-            // Nobody can cancel it by its id.
-            None => crate::tasks::spawn(work),
-        };
-        stream::respond(stream::detached(task), messages).await
     }
 
     /// Answers `initialize`; a session comes with it if there is room for one.

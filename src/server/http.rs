@@ -65,40 +65,43 @@ fn known(name: &str) -> Option<&'static HeaderName> {
 }
 
 /// Answers one request.
-pub(super) async fn respond(
+#[allow(clippy::manual_async_fn, reason = "an `async fn` would be larger by a request")]
+pub(super) fn respond<'a>(
     request: Request<Incoming>,
     exchange: Arc<Exchange>,
-    peer: &Arc<Peer>,
-    server: &Server,
-) -> Reply {
-    let live = server.live.load();
-    if !peer.holds(&live) {
-        return misdirected(request.version());
-    }
-    let plan = &live.plan.server;
-    match request.uri().path() {
-        "/healthz" | "/readyz" => {
-            // Probes come under any name; the sources' names are for those who know one of ours.
-            let known = guard::host(request.uri(), request.headers(), plan).is_ok()
-                && auth::proven(request.uri(), request.headers(), Some(peer), &live).await.is_ok();
-            health(&request, known, server, &live).await
+    peer: &'a Arc<Peer>,
+    server: &'a Server,
+) -> impl Future<Output = Reply> + Send + 'a {
+    async move {
+        let live = server.live.load();
+        if !peer.holds(&live) {
+            return misdirected(request.version());
         }
-        "/status" if plan.admin.is_none() => {
-            status::respond(&request, peer, status::Door::Shared, server, &live).await
+        let plan = &live.plan.server;
+        match request.uri().path() {
+            "/healthz" | "/readyz" => {
+                // Probes come under any name; the sources' names are for those who know one of ours.
+                let known = guard::host(request.uri(), request.headers(), plan).is_ok()
+                    && auth::proven(request.uri(), request.headers(), Some(peer), &live).await.is_ok();
+                health(&request, known, server, &live).await
+            }
+            "/status" if plan.admin.is_none() => {
+                status::respond(&request, peer, status::Door::Shared, server, &live).await
+            }
+            path if plan.admin.is_none() && Some(path) == plan.metrics.as_deref() => {
+                admin::beside(&request, peer, server, &live).await
+            }
+            path if metadata::is_here(path, plan) => metadata::respond(&request, &live),
+            path if path == plan.path => {
+                let reader = cors::reader(request.headers(), plan);
+                cors::open(endpoint::respond(request, exchange, peer, server, live).await, reader)
+            }
+            _ => refuse(
+                StatusCode::NOT_FOUND,
+                -32600,
+                &format!("nothing is served here; the MCP endpoint is {}", plan.path),
+            ),
         }
-        path if plan.admin.is_none() && Some(path) == plan.metrics.as_deref() => {
-            admin::beside(&request, peer, server, &live).await
-        }
-        path if metadata::is_here(path, plan) => metadata::respond(&request, &live),
-        path if path == plan.path => {
-            let reader = cors::reader(request.headers(), plan);
-            cors::open(endpoint::respond((request, exchange), peer, server, live).await, reader)
-        }
-        _ => refuse(
-            StatusCode::NOT_FOUND,
-            -32600,
-            &format!("nothing is served here; the MCP endpoint is {}", plan.path),
-        ),
     }
 }
 
