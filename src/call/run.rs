@@ -13,12 +13,13 @@ use super::confirm::confirm;
 use super::record::Seen;
 use super::{CallError, Caller, Origin, Outcome, Record, RequestId};
 use crate::live::Route;
-use crate::output;
-use crate::params::Arguments;
+use crate::output::{self, LITTLE};
+use crate::params::{Arguments, BadArguments};
 use crate::policy::PolicyPlan;
 use crate::policy::cache::Shelf;
 use crate::policy::rate_limit::{Counted, RateLimit};
 use crate::talk::Talk;
+use crate::tasks;
 use crate::telemetry::one_line;
 use crate::telemetry::span::Trace;
 use crate::units::milliseconds;
@@ -105,7 +106,11 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>, seen: &Seen) ->
     let arguments = match input {
         Input::Bound(arguments) => arguments,
         Input::Json(raw) => {
-            bound = plan.params.bind(raw, caller).map_err(CallError::arguments)?;
+            let result = match raw.filter(|raw| raw.get().len() > LITTLE) {
+                None => plan.params.bind(raw, caller),
+                Some(large) => Box::pin(bound_apart(route, large, caller)).await,
+            };
+            bound = result.map_err(CallError::arguments)?;
             &bound
         }
         Input::Texts(texts) => {
@@ -144,6 +149,12 @@ async fn steps(route: &Route, input: Input<'_>, call: &Call<'_>, seen: &Seen) ->
     Ok(outcome)
 }
 
+/// Binds arguments that take more than a moment where nobody waits for it.
+async fn bound_apart(route: &Route, raw: &RawValue, caller: &Caller) -> Result<Arguments, BadArguments> {
+    let (plan, raw, caller) = (route.plan.clone(), raw.to_owned(), caller.clone());
+    tasks::apart(move || plan.params.bind(Some(&raw), &caller)).await
+}
+
 /// Forgets kept answers when it is dropped; where the call was given up, once more when the source must be done with it.
 struct Forgets<'a> {
     shelves: &'a [Arc<Shelf>],
@@ -160,7 +171,7 @@ impl Drop for Forgets<'_> {
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shelves, timeout) = (self.shelves.to_vec(), self.timeout);
-            runtime.spawn(crate::tasks::work(async move {
+            runtime.spawn(tasks::work(async move {
                 tokio::time::sleep(timeout).await;
                 forget(&shelves);
             }));

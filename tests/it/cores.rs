@@ -169,3 +169,36 @@ async fn the_program_has_a_thread_for_each_core_that_it_may_use() {
         );
     }
 }
+
+#[tokio::test]
+async fn large_arguments_are_checked_as_little_ones_are() {
+    let api = Upstream::recorder().await;
+    let config = format!(
+        "sources: {{ api: {{ rest: {{ base_url: \"{}\" }} }} }}\n\
+         tools: {{ put: {{ description: P., params: {{ text: {{ type: string, maxLength: 300000 }}, n: {{ type: integer }} }}, \
+         rest: {{ source: api, post: /put, json: {{ text: \"{{text}}\", n: \"{{n}}\" }} }} }} }}\n",
+        api.url()
+    );
+    let gateway = Gateway::start(&config).await;
+    for length in [10, 200_000] {
+        let text = "x".repeat(length);
+        let put = async |arguments: Value| {
+            gateway.modern("tools/call", json!({ "name": "put", "arguments": arguments })).await.json()
+        };
+        let good = put(json!({ "text": text, "n": 1 })).await;
+        assert_eq!(good["result"]["structuredContent"], json!({}), "{length}");
+        let seen = api.take();
+        let body: Value = serde_json::from_slice(&seen[0].body).unwrap();
+        assert_eq!(body, json!({ "text": text, "n": 1 }));
+        let bad = put(json!({ "text": text, "n": "one", "more": true })).await;
+        let told = bad["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(told.contains("`n`") && told.contains("`more`"), "{told}");
+        assert_eq!((bad["result"]["isError"].as_bool(), api.count()), (Some(true), 0));
+    }
+    let long = gateway
+        .modern("tools/call", json!({ "name": "put", "arguments": { "text": "x".repeat(300_001), "n": 1 } }));
+    let told = long.await.json()["result"]["content"][0]["text"].as_str().unwrap().to_owned();
+    assert!(told.contains("`text`") && told.len() < 1000, "{told:.2000}");
+    assert_eq!(api.count(), 0);
+    gateway.stop().await;
+}
