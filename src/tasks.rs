@@ -6,10 +6,14 @@ use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
+/// How long something waits for others that are done apart.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How much is done apart at a time: more would not be done sooner.
 static PLACES: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
@@ -27,11 +31,14 @@ pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
     tokio::spawn(self::work(work))
 }
 
-/// Does work that others would have to wait long for, where it began: on a thread where none wait. What is given up before it has begun
-/// is not done.
+/// Does work that others would have to wait long for, where it began: on a thread where none wait. It waits for a place there, but not for
+/// long: then all share what the cores can do. What is given up before it has begun is not done.
 pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    // Never closed.
-    let place = PLACES.acquire().await.ok();
+    let place = match PLACES.try_acquire() {
+        Ok(place) => Some(place),
+        // Never closed.
+        Err(_) => timeout(PATIENCE, PLACES.acquire()).await.ok().and_then(Result::ok),
+    };
     let work = move || {
         let done = work();
         drop(place);
@@ -52,4 +59,25 @@ pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 pub(crate) async fn occupied() -> tokio::sync::SemaphorePermit<'static> {
     let all = available_parallelism().map_or(1, NonZero::get);
     PLACES.acquire_many(u32::try_from(all).unwrap()).await.unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn places_are_waited_for_and_not_for_ever() {
+        let occupied = occupied().await;
+        let mut waiting = Box::pin(apart(|| 1));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert_eq!(waiting.await, 1);
+        drop(occupied);
+        assert_eq!(apart(|| 2).await, 2);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "wanted here")]
+    async fn a_panic_elsewhere_is_one_here() {
+        apart(|| assert_eq!(1, 2, "wanted here")).await;
+    }
 }

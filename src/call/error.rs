@@ -308,7 +308,11 @@ impl CallError {
                     "The operation was done, but its answer could not be prepared in time. Do not repeat it if it changes \
                      something; otherwise ask for less.",
                 );
-                Self::new(Code::Timeout, message, "a jq program did not end in time")
+                Self::new(
+                    Code::Timeout,
+                    message,
+                    "a jq program, or what else is done with the answer, did not end in time",
+                )
             }
             ShapeError::Select(detail) | ShapeError::Schema(detail) => {
                 let message = told(

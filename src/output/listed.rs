@@ -1,10 +1,14 @@
 //! Lists that are shown as far as they fit, whatever is made of them: what does not fit is made again from fewer items, so that
 //! the next page begins with those.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::shape::{ShapeError, finished, redacted};
+use super::jq::Jq;
+use super::shape::{ShapeError, done, finished, parse, redacted};
+use super::weight::{LITTLE, are_little};
 use super::{NEXT, Outcome, OutputPlan, Pages, Rows, cut, next};
 
 /// A list, and the document around it.
@@ -31,6 +35,20 @@ impl Listed {
             Some(Value::Array(items)) => Ok(Self { items, around: Around::Pages(pages) }),
             _ => Err(ShapeError::Select("there is no list of items".to_owned())),
         }
+    }
+
+    /// How many items are shown at the most.
+    fn most(&self, plan: &OutputPlan) -> usize {
+        self.items.len().min(plan.max_rows)
+    }
+
+    /// Whether nobody has to wait long for what is done with all of it.
+    fn is_little(&self) -> bool {
+        let around = match &self.around {
+            Around::Rows { .. } => &Value::Null,
+            Around::Pages(pages) => &pages.document,
+        };
+        are_little(self.items.iter().chain([around]))
     }
 
     /// Whether what is left out can be asked for.
@@ -81,41 +99,73 @@ impl Listed {
     }
 }
 
-/// Shapes a list by the route's `output`.
-pub(super) async fn shape(list: Listed, plan: &OutputPlan, deadline: Instant) -> Result<Outcome, ShapeError> {
-    let partial = matches!(&list.around, Around::Pages(pages) if pages.partial);
-    let outcome = shown(&list, plan, deadline).await?;
-    Ok(Outcome { partial, ..outcome })
+/// Shapes a list from which nothing is to be chosen.
+pub(super) fn whole(list: &Listed, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
+    let mut shown = list.most(plan);
+    loop {
+        match tried(list, None, shown, plan)? {
+            Tried::Fits(outcome) => return Ok(outcome),
+            Tried::Fewer(fewer) => shown = fewer,
+        }
+    }
 }
 
-/// As much of a list as fits.
-async fn shown(list: &Listed, plan: &OutputPlan, deadline: Instant) -> Result<Outcome, ShapeError> {
-    let max = plan.max_bytes;
-    let mut shown = list.items.len().min(plan.max_rows);
+/// Shapes a list by what the route's `select` makes of as much of it as fits.
+pub(super) async fn chosen(
+    list: Listed,
+    select: &Jq,
+    plan: &Arc<OutputPlan>,
+    deadline: Instant,
+) -> Result<Outcome, ShapeError> {
+    let mut shown = list.most(plan);
+    let (little, list) = (list.is_little(), Arc::new(list));
     loop {
-        let document = list.document(shown);
-        let value = match &plan.select {
-            None => document,
-            Some(select) => select.run(&document.to_string(), deadline).await?,
-        };
-        let value = redacted(value, plan);
-        let cut = list.more() || shown < list.items.len();
-        let value = if cut { with_note(value, list, shown)? } else { value };
-        let size = cut::json_len(&value);
-        if size <= max {
-            return finished(&value, cut, plan);
+        let all = list.clone();
+        let document = move |_: &_| Ok(all.document(shown).to_string());
+        let document = done(little, plan, deadline, document).await?;
+        let text = select.text(&document, deadline).await?;
+        let (all, little) = (list.clone(), little && text.len() <= LITTLE);
+        let tried = move |plan: &_| tried(&all, Some(&text), shown, plan);
+        match done(little, plan, deadline, tried).await? {
+            Tried::Fits(outcome) => return Ok(outcome),
+            Tried::Fewer(fewer) => shown = fewer,
         }
-        if !list.goes_on() {
-            let value = cut::cut_value(value, max).ok_or(ShapeError::TooLarge { max })?;
-            return finished(&value, true, plan);
-        }
-        if shown < 2 {
-            return Err(ShapeError::TooLarge { max });
-        }
-        // A little less than what would fit if all were of one size.
-        let guess = (shown as u128 * max as u128 * 9) / (size as u128 * 10);
-        shown = usize::try_from(guess).unwrap_or(0).clamp(1, shown - 1);
     }
+}
+
+/// What became of some of the items.
+enum Tried {
+    /// The result.
+    Fits(Outcome),
+    /// More than the result may be; with so many it may not be.
+    Fewer(usize),
+}
+
+/// Makes a result from the first so many items, or from the `text` that a program made of them.
+fn tried(list: &Listed, text: Option<&str>, shown: usize, plan: &OutputPlan) -> Result<Tried, ShapeError> {
+    let max = plan.max_bytes;
+    let fits = |outcome| {
+        let partial = matches!(&list.around, Around::Pages(pages) if pages.partial);
+        Tried::Fits(Outcome { partial, ..outcome })
+    };
+    let value = text.map_or_else(|| Ok(list.document(shown)), parse)?;
+    let value = redacted(value, plan);
+    let cut = list.more() || shown < list.items.len();
+    let value = if cut { with_note(value, list, shown)? } else { value };
+    let size = cut::json_len(&value);
+    if size <= max {
+        return finished(&value, cut, plan).map(fits);
+    }
+    if !list.goes_on() {
+        let value = cut::cut_value(value, max).ok_or(ShapeError::TooLarge { max })?;
+        return finished(&value, true, plan).map(fits);
+    }
+    if shown < 2 {
+        return Err(ShapeError::TooLarge { max });
+    }
+    // A little less than what would fit if all were of one size.
+    let guess = (shown as u128 * max as u128 * 9) / (size as u128 * 10);
+    Ok(Tried::Fewer(usize::try_from(guess).unwrap_or(0).clamp(1, shown - 1)))
 }
 
 /// Says beside a value that it is not made from all items, and how to go on.
@@ -146,8 +196,8 @@ mod tests {
     use super::*;
     use crate::diag::Diagnostics;
 
-    #[tokio::test]
-    async fn a_list_that_a_failure_cut_short_says_that_it_is_not_whole() {
+    #[test]
+    fn a_list_that_a_failure_cut_short_says_that_it_is_not_whole() {
         let plan = OutputConfig::default().compile(&OutputConfig::default(), &mut Diagnostics::default());
         for partial in [true, false] {
             let pages = Pages {
@@ -157,8 +207,7 @@ mod tests {
                 more: Some(json!(2)),
                 partial,
             };
-            let later = Instant::now() + std::time::Duration::from_secs(60);
-            let outcome = shape(Listed::pages(pages).unwrap(), &plan, later).await.unwrap();
+            let outcome = whole(&Listed::pages(pages).unwrap(), &plan).unwrap();
             assert_eq!(outcome.partial, partial);
         }
     }

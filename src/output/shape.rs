@@ -5,7 +5,6 @@ use std::sync::Arc;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
-use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use super::jq::{Jq, JqError};
@@ -43,31 +42,33 @@ impl From<JqError> for ShapeError {
     }
 }
 
-/// Shapes one reply by the route's `output`, until `deadline`. Where that takes more than a moment, it is done on another thread.
+/// Shapes one reply by the route's `output`, until `deadline`. What of that takes more than a moment is done on another thread.
 ///
 /// # Errors
 /// [`ShapeError`] as described there.
 pub async fn shape(reply: Reply, plan: &Arc<OutputPlan>, deadline: Instant) -> Result<Outcome, ShapeError> {
-    if passes(&reply, plan) || is_little(&reply) {
-        return shaped(reply, plan, deadline, Thread::Shared).await;
+    match (reply, &plan.select) {
+        // Apart, so that replies without one carry none of it.
+        (reply, Some(select)) => Box::pin(selected(select, reply, plan, deadline)).await,
+        (reply, None) => {
+            let little = passes(&reply, plan) || is_little(&reply);
+            done(little, plan, deadline, |plan| shaped(reply, plan)).await
+        }
     }
-    let (plan, runtime) = (plan.clone(), Handle::current());
-    apart(deadline, move || runtime.block_on(shaped(reply, &plan, deadline, Thread::Own))).await
 }
 
-/// Where a reply is shaped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Thread {
-    /// Where others wait until it is done.
-    Shared,
-    Own,
-}
-
-async fn apart(
+/// Does work here if it is `little`, else on another thread.
+pub(super) async fn done<T: Send + 'static>(
+    little: bool,
+    plan: &Arc<OutputPlan>,
     deadline: Instant,
-    work: impl FnOnce() -> Result<Outcome, ShapeError> + Send + 'static,
-) -> Result<Outcome, ShapeError> {
-    let work = Box::pin(tasks::apart(work));
+    work: impl FnOnce(&OutputPlan) -> Result<T, ShapeError> + Send + 'static,
+) -> Result<T, ShapeError> {
+    if little {
+        return work(plan);
+    }
+    let plan = plan.clone();
+    let work = Box::pin(tasks::apart(move || work(&plan)));
     timeout_at(deadline, work).await.unwrap_or(Err(ShapeError::Spent))
 }
 
@@ -76,31 +77,34 @@ fn passes(reply: &Reply, plan: &OutputPlan) -> bool {
     matches!(reply, Reply::Json(text) if plan.passes() && text.len() <= plan.max_bytes)
 }
 
-async fn shaped(
+/// Shapes what a program chooses from a reply.
+async fn selected(
+    select: &Jq,
     reply: Reply,
     plan: &Arc<OutputPlan>,
     deadline: Instant,
-    thread: Thread,
 ) -> Result<Outcome, ShapeError> {
+    let little = is_little(&reply);
+    let text = match reply {
+        Reply::Json(text) => text,
+        Reply::Value(value) => done(little, plan, deadline, move |_| Ok(value.to_string())).await?,
+        Reply::Rows(rows) => return listed::chosen(Listed::rows(rows), select, plan, deadline).await,
+        Reply::Pages(pages) => return listed::chosen(Listed::pages(pages)?, select, plan, deadline).await,
+        // There is nothing in it to choose from.
+        other => return done(little, plan, deadline, |plan| shaped(other, plan)).await,
+    };
+    let text = select.text(&text, deadline).await?;
+    done(text.len() <= LITTLE, plan, deadline, |plan| made(text, plan)).await
+}
+
+/// Shapes a reply from which nothing is to be chosen, at once.
+fn shaped(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     match reply {
-        Reply::Json(text) => {
-            let value = match &plan.select {
-                None if plan.passes() && text.len() <= plan.max_bytes => return Ok(passed(text)),
-                None => parse(&text)?,
-                // Apart, so that replies without one carry none of it.
-                Some(select) => return Box::pin(selected(select, &text, plan, deadline, thread)).await,
-            };
-            value_outcome(redacted(value, plan), plan)
-        }
-        Reply::Value(value) => match &plan.select {
-            None => value_outcome(redacted(value, plan), plan),
-            Some(select) => Box::pin(selected(select, &value.to_string(), plan, deadline, thread)).await,
-        },
-        Reply::Rows(rows) => match &plan.select {
-            None => rows_outcome(rows, plan),
-            Some(_) => Box::pin(listed::shape(Listed::rows(rows), plan, deadline)).await,
-        },
-        Reply::Pages(pages) => Box::pin(listed::shape(Listed::pages(pages)?, plan, deadline)).await,
+        Reply::Json(text) if plan.passes() && text.len() <= plan.max_bytes => Ok(passed(text)),
+        Reply::Json(text) => value_outcome(redacted(parse(&text)?, plan), plan),
+        Reply::Value(value) => value_outcome(redacted(value, plan), plan),
+        Reply::Rows(rows) => rows_outcome(rows, plan),
+        Reply::Pages(pages) => listed::whole(&Listed::pages(pages)?, plan),
         Reply::Outcome(outcome) => outcome_as_it_is(outcome, plan),
         // Nothing has to be kept back of nothing, but it is no object that would fit a schema.
         Reply::Empty => match &plan.schema {
@@ -125,22 +129,6 @@ fn passed(text: String) -> Outcome {
     Outcome { content, structured: Some(text), ..Outcome::default() }
 }
 
-/// What a program makes of a reply.
-async fn selected(
-    select: &Jq,
-    text: &str,
-    plan: &Arc<OutputPlan>,
-    deadline: Instant,
-    thread: Thread,
-) -> Result<Outcome, ShapeError> {
-    let text = select.text(text, deadline).await?;
-    if thread == Thread::Own || text.len() <= LITTLE {
-        return made(text, plan);
-    }
-    let plan = plan.clone();
-    apart(deadline, move || made(text, &plan)).await
-}
-
 /// What a program made, as it wrote it where nothing else is to be done with it.
 fn made(text: String, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     // A single text is read without its quotes.
@@ -158,7 +146,7 @@ fn outcome_as_it_is(outcome: Outcome, plan: &OutputPlan) -> Result<Outcome, Shap
     Ok(outcome)
 }
 
-fn parse(text: &str) -> Result<Value, ShapeError> {
+pub(super) fn parse(text: &str) -> Result<Value, ShapeError> {
     serde_json::from_str(text).map_err(|e| ShapeError::Select(e.to_string()))
 }
 

@@ -11,15 +11,20 @@ const VALUE: usize = 16;
 
 /// Whether a reply is so little that nobody has to wait long while it is shaped. Looks at no more of it than that.
 pub(super) fn is_little(reply: &Reply) -> bool {
-    let mut left = LITTLE;
     match reply {
         Reply::Json(text) | Reply::Text { text, .. } => text.len() <= LITTLE,
         Reply::Bytes { data, .. } => data.len() <= LITTLE,
-        Reply::Value(value) => fits(value, &mut left),
-        Reply::Rows(rows) => rows.items.iter().all(|row| fits(row, &mut left)),
-        Reply::Pages(pages) => fits(&pages.document, &mut left),
+        Reply::Value(value) => are_little([value].into_iter()),
+        Reply::Rows(rows) => are_little(rows.items.iter()),
+        Reply::Pages(pages) => are_little([&pages.document].into_iter()),
         Reply::Empty | Reply::Outcome(_) => true,
     }
+}
+
+/// The same of values that belong together.
+pub(super) fn are_little<'v>(mut values: impl Iterator<Item = &'v Value>) -> bool {
+    let mut left = LITTLE;
+    values.all(|value| fits(value, &mut left))
 }
 
 fn fits(value: &Value, left: &mut usize) -> bool {
@@ -28,7 +33,10 @@ fn fits(value: &Value, left: &mut usize) -> bool {
     *left = rest;
     match value {
         Value::Array(items) => items.iter().all(|item| fits(item, left)),
-        Value::Object(map) => map.values().all(|value| fits(value, left)),
+        Value::Object(map) => map.iter().all(|(name, value)| {
+            *left = left.saturating_sub(name.len());
+            fits(value, left)
+        }),
         _ => true,
     }
 }
@@ -44,6 +52,7 @@ mod tests {
         let little = |value| is_little(&Reply::Value(value));
         assert!(little(json!({ "a": [1, 2, { "b": "x".repeat(LITTLE / 2) }] })));
         assert!(!little(json!({ "a": [1, 2, { "b": "x".repeat(LITTLE) }] })));
+        assert!(!little(json!({ "x".repeat(LITTLE): 1 })), "names weigh, too");
         assert!(little(json!(vec![0; LITTLE / VALUE - 1])));
         assert!(!little(json!(vec![0; LITTLE / VALUE])));
     }
