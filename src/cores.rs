@@ -61,6 +61,9 @@ pub struct Seat(Arc<Core>);
 
 impl Cores {
     /// The runtime in which this is asked, alone.
+    ///
+    /// # Panics
+    /// Where there is none.
     #[must_use]
     pub fn one() -> Self {
         Self { first: Core::of(0, Handle::current(), None), others: Arc::default() }
@@ -70,6 +73,9 @@ impl Cores {
     ///
     /// # Errors
     /// If the system refuses a thread, or what its runtime needs.
+    ///
+    /// # Panics
+    /// As [`Self::one`].
     pub fn all() -> std::io::Result<Self> {
         Self::many(std::thread::available_parallelism().map_or(1, usize::from))
     }
@@ -78,6 +84,9 @@ impl Cores {
     ///
     /// # Errors
     /// As [`Self::all`].
+    ///
+    /// # Panics
+    /// As [`Self::one`].
     pub fn many(number: usize) -> std::io::Result<Self> {
         let others = (1..number).map(Core::start).collect::<Result<_, _>>()?;
         Ok(Self { others, ..Self::one() })

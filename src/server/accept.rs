@@ -45,7 +45,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server over a live configuration.
+    /// A server over a live configuration, in the runtime in which it is made.
+    ///
+    /// # Panics
+    /// Where there is none.
     #[must_use]
     pub fn new(live: LiveHandle) -> Self {
         Self::with_news(live, News::default())
