@@ -9,8 +9,8 @@ results/instructions.json.
 
 The release binary serves under callgrind, once for N calls over one connection that is kept and once for 2N; the difference is what N
 calls cost. Each of the two is an ordinary run with its start and its end, so that what they cost falls away. Of a row that is too high
-the lowest of three such pairs counts. An allocation is a call of the system's malloc, calloc, realloc or an aligned one. Needs valgrind. With another compiler, or on a machine without the instructions that the figures
-were taken with, what differs is told and is no failure.
+the lowest of three such pairs counts. An allocation is a call of the system's malloc, calloc, realloc or an aligned one. Needs valgrind.
+With another compiler, or on a machine without the instructions that the figures were taken with, what differs is told and is no failure.
 """
 import argparse
 import concurrent.futures

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
+use crate::tasks;
+
 /// How many more things may run on a core than on the one with the fewest, before new work of it goes there: the way costs, too.
 const UNEVEN: usize = 4;
 /// How long the threads may take to end what they do.
@@ -77,7 +79,7 @@ impl Cores {
     /// # Panics
     /// As [`Self::one`].
     pub fn all() -> std::io::Result<Self> {
-        Self::many(std::thread::available_parallelism().map_or(1, usize::from))
+        Self::many(tasks::cores())
     }
 
     /// The runtime in which this is asked, and threads, so that there are `number` together.
@@ -163,7 +165,7 @@ impl Seat {
     /// Starts work there; the place is kept until it is done.
     pub fn spawn(self, work: impl Future<Output = ()> + Send + 'static) {
         let core = self.0.clone();
-        core.runtime.spawn(crate::tasks::work(async move {
+        core.runtime.spawn(tasks::work(async move {
             let _seat = self;
             work.await;
         }));
@@ -196,14 +198,14 @@ mod tests {
     }
 
     /// Where work runs, before and after it has waited.
-    async fn ways(cores: &Cores, start: impl Fn(&Cores, crate::tasks::Work<()>)) -> Vec<(usize, usize)> {
+    async fn ways(cores: &Cores, start: impl Fn(&Cores, tasks::Work<()>)) -> Vec<(usize, usize)> {
         let (say, mut said) = mpsc::unbounded_channel();
         let (go, going) = tokio::sync::watch::channel(false);
         for _ in 0..12 {
             let (say, mut going) = (say.clone(), going.clone());
             start(
                 cores,
-                crate::tasks::work(async move {
+                tasks::work(async move {
                     let before = here();
                     going.wait_for(|go| *go).await.unwrap();
                     say.send((before, here())).unwrap();

@@ -12,11 +12,18 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
+/// How much is worked on where it began, in bytes of JSON: about half a millisecond. What is larger is done [`apart`].
+pub const LITTLE: usize = 64 << 10;
 /// How long something waits for others that are done apart.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How much is done apart at a time: more would not be done sooner.
-static PLACES: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
+
+/// How many cores the process may use.
+#[must_use]
+pub fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
+}
 
 /// Work of any kind.
 pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -57,8 +64,7 @@ pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 /// Lets nothing begin that is done apart, until it is dropped.
 #[cfg(test)]
 pub(crate) async fn occupied() -> tokio::sync::SemaphorePermit<'static> {
-    let all = available_parallelism().map_or(1, NonZero::get);
-    PLACES.acquire_many(u32::try_from(all).unwrap()).await.unwrap()
+    PLACES.acquire_many(u32::try_from(cores()).unwrap()).await.unwrap()
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::jq::Jq;
 use super::shape::{ShapeError, done, finished, parse, redacted};
-use super::weight::{LITTLE, are_little};
+use super::weight::are_little;
 use super::{NEXT, Outcome, OutputPlan, Pages, Rows, cut, next};
+use crate::tasks::LITTLE;
 
 /// A list, and the document around it.
 pub(super) struct Listed {

@@ -33,7 +33,6 @@ pub use path::JsonPath;
 pub use schema::OutputSchema;
 pub use shape::{ShapeError, shape};
 pub use sound::sound;
-pub use weight::LITTLE;
 
 use std::time::Duration;
 

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::jq::{Jq, JqError};
 use super::listed::{self, Listed};
-use super::weight::{LITTLE, is_little};
+use super::weight::is_little;
 use super::{Content, FormatConfig, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next, text};
-use crate::tasks;
+use crate::tasks::{self, LITTLE};
 
 /// Why a reply could not be shaped.
 #[derive(Debug, Error)]
@@ -51,7 +51,8 @@ pub async fn shape(reply: Reply, plan: &Arc<OutputPlan>, deadline: Instant) -> R
         // Apart, so that replies without one carry none of it.
         (reply, Some(select)) => Box::pin(selected(select, reply, plan, deadline)).await,
         (reply, None) => {
-            let little = passes(&reply, plan) || is_little(&reply);
+            let passes = matches!(&reply, Reply::Json(text) if passes(text, plan));
+            let little = passes || is_little(&reply);
             done(little, plan, deadline, |plan| shaped(reply, plan)).await
         }
     }
@@ -72,9 +73,9 @@ pub(super) async fn done<T: Send + 'static>(
     timeout_at(deadline, work).await.unwrap_or(Err(ShapeError::Spent))
 }
 
-/// Whether a reply is the result as it came.
-fn passes(reply: &Reply, plan: &OutputPlan) -> bool {
-    matches!(reply, Reply::Json(text) if plan.passes() && text.len() <= plan.max_bytes)
+/// Whether a JSON text is the result as it came.
+const fn passes(text: &str, plan: &OutputPlan) -> bool {
+    plan.passes() && text.len() <= plan.max_bytes
 }
 
 /// Shapes what a program chooses from a reply.
@@ -100,7 +101,7 @@ async fn selected(
 /// Shapes a reply from which nothing is to be chosen, at once.
 fn shaped(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     match reply {
-        Reply::Json(text) if plan.passes() && text.len() <= plan.max_bytes => Ok(passed(text)),
+        Reply::Json(text) if passes(&text, plan) => Ok(passed(text)),
         Reply::Json(text) => value_outcome(redacted(parse(&text)?, plan), plan),
         Reply::Value(value) => value_outcome(redacted(value, plan), plan),
         Reply::Rows(rows) => rows_outcome(rows, plan),

@@ -3,9 +3,8 @@
 use serde_json::Value;
 
 use super::Reply;
+use crate::tasks::LITTLE;
 
-/// How much is worked on where the call is, in bytes of JSON: about half a millisecond.
-pub const LITTLE: usize = 64 << 10;
 /// What a value weighs beside the text in it.
 const VALUE: usize = 16;
 

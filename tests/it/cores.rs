@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::support::gateway::Gateway;
 use crate::support::message::{modern, modern_headers};
 use crate::support::process::{Process, call};
-use crate::support::upstream::{self, Gate, Step, Upstream};
+use crate::support::upstream::{self, Upstream};
 use crate::support::{Connection, until};
 
 fn config(api: &str) -> String {
@@ -82,10 +82,7 @@ async fn connections_are_spread_and_each_core_keeps_its_own_way_to_an_api() {
 
 #[tokio::test]
 async fn calls_on_all_cores_end_in_order_and_no_core_takes_new_ones() {
-    let gate = Gate::default();
-    let closed = gate.clone();
-    let slow =
-        Upstream::start(move |_| [vec![Step::Gate(closed.clone())], upstream::json("{}")].concat()).await;
+    let (slow, gate) = Upstream::gated().await;
     let cores = Cores::many(3).unwrap();
     let gateway = Gateway::start_on(&config(&slow.url()), cores.clone()).await;
     let calls: Vec<_> = join_all((0..9).map(|_| gateway.connect())).await;
@@ -111,10 +108,7 @@ async fn calls_on_all_cores_end_in_order_and_no_core_takes_new_ones() {
 
 #[tokio::test]
 async fn one_http2_connection_is_worked_on_by_several_cores_and_loses_nothing() {
-    let gate = Gate::default();
-    let closed = gate.clone();
-    let slow =
-        Upstream::start(move |_| [vec![Step::Gate(closed.clone())], upstream::json("{}")].concat()).await;
+    let (slow, gate) = Upstream::gated().await;
     let cores = Cores::many(2).unwrap();
     let gateway = Gateway::start_on(&config(&slow.url()), cores.clone()).await;
     let client = reqwest::Client::builder().http2_prior_knowledge().no_proxy().tls_certs_only([]);

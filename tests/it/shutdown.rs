@@ -7,7 +7,6 @@ use tokio::net::TcpStream;
 
 use crate::support::message::{initialize, modern, modern_headers, plain_headers};
 use crate::support::process::Process;
-use crate::support::upstream::Gate;
 use crate::support::{Connection, Gateway, LATE, Reply, Step, Upstream, until, upstream};
 
 fn config(url: &str, drain: &str) -> String {
@@ -44,10 +43,7 @@ async fn all_arrived(upstream: &Upstream, count: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_calls_in_flight_are_answered_and_nobody_new_is_let_in() {
-    let gate = Gate::default();
-    let closed = gate.clone();
-    let slow =
-        Upstream::start(move |_| [vec![Step::Gate(closed.clone())], upstream::json("{}")].concat()).await;
+    let (slow, gate) = Upstream::gated().await;
     let folder = tempfile::tempdir().unwrap();
     let (mut process, address) = Process::serve(folder.path(), &config(&slow.url(), "60s")).await;
     // One listener of each era.

@@ -7,7 +7,6 @@ use tempfile::TempDir;
 
 use crate::support::message::{initialize, legacy, modern, modern_with_id};
 use crate::support::process::{PROGRAM, Process};
-use crate::support::upstream::Gate;
 use crate::support::{LATE, Step, Upstream, failure, text, until, upstream};
 
 const PLAIN: &str = r"
@@ -326,10 +325,7 @@ fn runs(id: u32) -> bool {
 #[tokio::test]
 async fn it_ends_by_itself_when_its_parent_is_killed() {
     use tokio::io::{AsyncBufReadExt as _, BufReader};
-    let gate = Gate::default();
-    let closed = gate.clone();
-    let api =
-        Upstream::start(move |_| [vec![Step::Gate(closed.clone())], upstream::json("{}")].concat()).await;
+    let (api, gate) = Upstream::gated().await;
     let call = modern("tools/call", json!({ "name": "slow" })).to_string();
     for asked in ["", &call] {
         let folder = tempfile::tempdir().unwrap();

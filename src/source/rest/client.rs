@@ -15,7 +15,7 @@ use super::reply::{content, reply};
 use super::sign::{Signer, SigningPlan};
 use super::tokens::Tokens;
 use super::url::stays;
-use crate::output::{LITTLE, Reply};
+use crate::output::Reply;
 use crate::params::Arguments;
 use crate::secret::Secret;
 use crate::source::http::{self, Outgoing};
@@ -23,7 +23,7 @@ use crate::source::mask::Mask;
 use crate::source::plain::Plain;
 use crate::source::public::{self, NotPublic};
 use crate::source::{Attempt, OpCx, OpenError, SourceCx, SourceError, SourceKind};
-use crate::tasks;
+use crate::tasks::{self, LITTLE};
 use crate::telemetry::span::{About, number, text};
 
 /// The longest address that HTTP software takes; the limit of the `http` crate is 65,534.

@@ -12,10 +12,10 @@ use super::link;
 use super::plan::{Method, RestOp};
 use super::url::encoded;
 use crate::diag::{Diagnostic, Span, Spanned};
-use crate::output::{self, JsonPath, LITTLE, NEXT, PageStart, Pages, Reply};
+use crate::output::{self, JsonPath, NEXT, PageStart, Pages, Reply};
 use crate::params::Arguments;
 use crate::source::{Attempt, OpCx, SourceError};
-use crate::tasks;
+use crate::tasks::{self, LITTLE};
 
 /// The most pages that one call fetches.
 const MAX_FOLLOW: u32 = 100;

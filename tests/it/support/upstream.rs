@@ -141,6 +141,14 @@ impl Upstream {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 
+    /// One that says `{}` to everything once the gate is open.
+    pub async fn gated() -> (Self, Gate) {
+        let gate = Gate::default();
+        let closed = gate.clone();
+        let script = move |_: &Seen| [vec![Step::Gate(closed.clone())], json("{}")].concat();
+        (Self::start(script).await, gate)
+    }
+
     /// One that says `{}` to everything.
     pub async fn recorder() -> Self {
         Self::start(|_| json("{}")).await
