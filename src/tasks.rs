@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How much is worked on where it began, in bytes of JSON: about half a millisecond. What is larger is done [`apart`].
 pub const LITTLE: usize = 64 << 10;
@@ -18,6 +18,8 @@ pub const LITTLE: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How much is done apart at a time: more would not be done sooner.
 static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
+/// How much is done at a time that may outlast who waits for it.
+static LASTING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
 
 /// How many cores the process may use.
 #[must_use]
@@ -61,6 +63,24 @@ pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     }
 }
 
+/// Does work that may go on for long after nobody waits for it, on another thread: as much of it at a time as there are cores, and never
+/// more. `None` if it was not done by then.
+pub async fn lasting<T: Send + 'static>(
+    until: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let place = timeout_at(until, LASTING.acquire()).await.ok()?.ok()?;
+    let work = move || {
+        let done = work();
+        drop(place);
+        done
+    };
+    match timeout_at(until, spawn_blocking(work)).await.ok()? {
+        Ok(done) => Some(done),
+        Err(failed) => resume_unwind(failed.try_into_panic().ok()?),
+    }
+}
+
 /// Lets nothing begin that is done apart, until it is dropped.
 #[cfg(test)]
 pub(crate) async fn occupied() -> tokio::sync::SemaphorePermit<'static> {
@@ -79,6 +99,20 @@ mod tests {
         assert_eq!(waiting.await, 1);
         drop(occupied);
         assert_eq!(apart(|| 2).await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_outlasts_its_caller_keeps_its_place_until_it_is_done() {
+        let (say, said) = std::sync::mpsc::channel::<()>();
+        let said = std::sync::Arc::new(std::sync::Mutex::new(said));
+        let soon = || Instant::now() + Duration::from_millis(20);
+        for _ in 0..cores() {
+            let said = said.clone();
+            assert_eq!(lasting(soon(), move || said.lock().unwrap().recv().is_ok()).await, None);
+        }
+        assert_eq!(lasting(soon(), || 1).await, None, "there was room for one more");
+        drop(say);
+        assert_eq!(lasting(Instant::now() + Duration::from_secs(60), || 2).await, Some(2));
     }
 
     #[tokio::test]

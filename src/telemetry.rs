@@ -6,23 +6,24 @@ mod fields;
 pub mod metrics;
 pub mod notify;
 pub mod otlp;
+mod rotated;
 pub mod span;
 pub mod trace;
 pub mod unbroken;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::panic::Location;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
+
+use self::rotated::RotatedFile;
 
 /// How much is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct LogOptions {
 pub fn install(options: &LogOptions) -> io::Result<()> {
     let writer = match &options.file {
         None => BoxMakeWriter::new(io::stderr),
-        Some(path) => BoxMakeWriter::new(RotatingFile::open(path, options.max_size, options.keep)?),
+        Some(path) => BoxMakeWriter::new(RotatedFile::open(path, options.max_size, options.keep)?),
     };
     let colour =
         options.file.is_none() && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -97,12 +98,12 @@ fn tell_panic(at: Option<&Location<'_>>, said: Option<&str>) {
     tracing::error!(at, thread = thread.name(), "panicked: {}", one_line(said.unwrap_or_default()));
 }
 
-/// A text from outside as part of one log line: control characters are escaped.
+/// A text from outside as part of one log line: control characters are escaped, and what is not seen.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if c.is_control() || hidden(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -111,175 +112,40 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
-/// A log file that moves aside when it is full.
-#[derive(Clone, Debug)]
-struct RotatingFile(Arc<Mutex<Open>>);
-
-#[derive(Debug)]
-struct Open {
-    path: PathBuf,
-    file: File,
-    size: u64,
-    /// Whether it ends in the middle of a line, which could not be written whole.
-    torn: bool,
-    max_size: u64,
-    keep: usize,
-}
-
-impl RotatingFile {
-    fn open(path: &Path, max_size: u64, keep: usize) -> io::Result<Self> {
-        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)?;
-        }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        let size = file.metadata()?.len();
-        let open = Open { path: path.to_owned(), file, size, torn: false, max_size, keep };
-        Ok(Self(Arc::new(Mutex::new(open))))
-    }
-
-    /// Writes whole lines in as few pieces as rotation allows, which falls between two of them; gives how many bytes were written, all
-    /// if there was no error.
-    fn write_lines(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.torn
-            && let Err(error) = open.file.write_all(b"\n")
-        {
-            return (0, Err(error));
-        }
-        open.torn = false;
-        let mut done = 0;
-        while let Some(rest @ [_, ..]) = lines.get(done..) {
-            let piece = open.fitting(rest);
-            let (written, result) = write_as_far(&mut open.file, piece);
-            done += written;
-            open.size += written as u64;
-            if let Err(error) = result {
-                open.torn =
-                    piece.get(..written).is_some_and(|begun| !begun.is_empty() && !begun.ends_with(b"\n"));
-                return (done, Err(error));
-            }
-        }
-        (done, Ok(()))
-    }
-}
-
-/// Writes until all is written or something is wrong; gives how many bytes were written.
-fn write_as_far(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
-    let mut done = 0;
-    while let Some(rest @ [_, ..]) = bytes.get(done..) {
-        match out.write(rest) {
-            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
-            Ok(written) => done += written,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (done, Err(error)),
-        }
-    }
-    (done, Ok(()))
-}
-
-impl Open {
-    /// As many of these lines as fit the file, at least one; where the first of them does not, the file moves aside.
-    fn fitting<'a>(&mut self, lines: &'a [u8]) -> &'a [u8] {
-        let end =
-            |lines: &[u8]| lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |at| at + 1);
-        let first = end(lines);
-        if self.size > 0 && self.size + first as u64 > self.max_size {
-            // A log that cannot rotate goes on in the old file rather than losing lines.
-            let _ = self.rotate();
-        }
-        let room = usize::try_from(self.max_size.saturating_sub(self.size)).unwrap_or(usize::MAX);
-        let whole = lines
-            .get(..room)
-            .map_or(lines.len(), |fits| fits.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
-        lines.get(..whole.max(first)).unwrap_or(lines)
-    }
-
-    fn numbered(&self, number: usize) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
-    }
-
-    /// `name.N` goes, every other moves up by one, and a fresh file is begun.
-    fn rotate(&mut self) -> io::Result<()> {
-        for number in (1..self.keep).rev() {
-            let _ = std::fs::rename(self.numbered(number), self.numbered(number + 1));
-        }
-        if self.keep > 0 {
-            std::fs::rename(&self.path, self.numbered(1))?;
-        }
-        self.file = OpenOptions::new().create(true).write(true).truncate(true).open(&self.path)?;
-        self.size = 0;
-        Ok(())
-    }
-}
-
-impl Write for RotatingFile {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.size > 0 && open.size + line.len() as u64 > open.max_size {
-            // A log that cannot rotate goes on in the old file rather than losing lines.
-            let _ = open.rotate();
-        }
-        open.file.write_all(line)?;
-        open.size += line.len() as u64;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).file.flush()
-    }
-}
-
-impl<'a> MakeWriter<'a> for RotatingFile {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+/// Characters that are not seen, or that move others (Unicode: format characters, fillers, variation selectors, tags).
+#[must_use]
+pub const fn hidden(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}'
+            | '\u{61C}'
+            | '\u{115F}'
+            | '\u{1160}'
+            | '\u{17B4}'
+            | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}'
+            | '\u{FFA0}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E0FFF}'
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    impl RotatingFile {
-        /// One that writes to a file that is open.
-        pub(super) fn of(file: File, max_size: u64) -> Self {
-            let open = Open { path: PathBuf::new(), file, size: 0, torn: false, max_size, keep: 0 };
-            Self(Arc::new(Mutex::new(open)))
-        }
-    }
-
-    #[test]
-    fn many_lines_at_once_lie_in_the_files_as_each_by_itself_would() {
-        let folder = tempfile::tempdir().unwrap();
-        let all: Vec<String> = (0..50).map(|n| format!("{}\n", "x".repeat(n % 13))).collect();
-        for at_once in [1, 2, 7, 50] {
-            let path = folder.path().join(at_once.to_string());
-            let mut log = RotatingFile::open(&path, 20, 100).unwrap();
-            for lines in all.chunks(at_once) {
-                let lines = lines.concat();
-                let (written, result) = log.write_lines(lines.as_bytes());
-                assert!(result.is_ok() && written == lines.len());
-            }
-            let files = |name: &str| {
-                let mut texts = vec![std::fs::read_to_string(folder.path().join(name)).unwrap()];
-                let older = (1..).map(|n| std::fs::read_to_string(folder.path().join(format!("{name}.{n}"))));
-                texts.extend(older.map_while(Result::ok));
-                texts
-            };
-            let mut texts = files(&at_once.to_string());
-            assert_eq!(texts, files("1"));
-            texts.reverse();
-            assert_eq!(texts.concat(), all.concat());
-        }
-    }
-
     #[test]
     fn a_panic_is_one_line_of_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let file = RotatingFile::open(&path, 1 << 20, 1).unwrap();
+        let file = RotatedFile::open(&path, 1 << 20, 1).unwrap();
         let log = tracing_subscriber::fmt().json().with_writer(BoxMakeWriter::new(file)).finish();
         tracing::subscriber::with_default(log, || {
             tell_panic(Some(Location::caller()), Some("index 7\nout of \u{1b}[31mbounds"));
@@ -295,17 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_moves_aside_and_the_oldest_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("logs/gate.log");
-        let mut log = RotatingFile::open(&path, 10, 2).unwrap();
-        for line in ["one 45678\n", "two 45678\n", "three 678\n", "four\n"] {
-            log.write_all(line.as_bytes()).unwrap();
-        }
-        let read = |name: &str| std::fs::read_to_string(folder.path().join("logs").join(name)).unwrap();
-        assert_eq!(read("gate.log"), "four\n");
-        assert_eq!(read("gate.log.1"), "three 678\n");
-        assert_eq!(read("gate.log.2"), "two 45678\n");
-        assert!(!folder.path().join("logs/gate.log.3").exists());
+    fn a_line_shows_what_is_not_seen() {
+        assert_eq!(
+            one_line("a\u{202e}b\u{2028}c\u{e0041}\u{200b} é 北京"),
+            "a\\u{202e}b\\u{2028}c\\u{e0041}\\u{200b} é 北京"
+        );
     }
 }

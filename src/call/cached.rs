@@ -88,7 +88,7 @@ async fn fetch_once(key: &Key, policy: &CachePlan, fetch: Fetch<'_>) -> Result<O
                 Err(_) => {
                     let source = fetch.route.plan.op.source().unwrap_or("static");
                     let limit = fetch.route.plan.policy.timeout.0;
-                    return Err(CallError::source(SourceError::Timeout(limit), source));
+                    return Err(CallError::source(SourceError::Timeout(limit), source, true));
                 }
             },
         }

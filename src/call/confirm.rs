@@ -7,6 +7,7 @@ use super::CallError;
 use crate::params::Arguments;
 use crate::plan::{CONFIRM, ConfirmPlan};
 use crate::talk::{Ask, Question, Talk};
+use crate::telemetry::hidden;
 
 /// The longest question, in bytes: what a person cannot read they cannot confirm.
 const MAX_QUESTION: usize = 8 << 10;
@@ -57,30 +58,6 @@ fn visible(argument: &str) -> String {
         }
     }
     shown
-}
-
-/// Characters that are not seen, or that move others (Unicode: format characters, fillers, variation selectors, tags).
-const fn hidden(c: char) -> bool {
-    matches!(
-        c,
-        '\u{AD}'
-            | '\u{61C}'
-            | '\u{115F}'
-            | '\u{1160}'
-            | '\u{17B4}'
-            | '\u{17B5}'
-            | '\u{180B}'..='\u{180F}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}'
-            | '\u{2800}'
-            | '\u{3164}'
-            | '\u{FE00}'..='\u{FE0F}'
-            | '\u{FEFF}'
-            | '\u{FFA0}'
-            | '\u{FFF9}'..='\u{FFFB}'
-            | '\u{E0000}'..='\u{E0FFF}'
-    )
 }
 
 #[cfg(test)]

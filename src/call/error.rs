@@ -187,24 +187,25 @@ impl CallError {
         Self { retry_after, ill: true, ..Self::new(Code::Unavailable, message, format!("{refusal:?}")) }
     }
 
-    /// A failed attempt on the named source.
+    /// A failed attempt on the named source. Where it changes something each time that it is made, `again` is false, and what may have been
+    /// done is not just tried again.
     #[must_use]
-    pub fn source(error: SourceError, source: &str) -> Self {
+    pub fn source(error: SourceError, source: &str, again: bool) -> Self {
         let ill = error.ill();
         let told = match error {
             SourceError::Embedder(error) => {
-                Self::party(*error, &format!("embedder of the source `{source}`"))
+                Self::party(*error, &format!("embedder of the source `{source}`"), true)
             }
             SourceError::Tokens(error) => {
-                Self::party(*error, &format!("token endpoint of the source `{source}`"))
+                Self::party(*error, &format!("token endpoint of the source `{source}`"), true)
             }
-            error => Self::party(error, &format!("source `{source}`")),
+            error => Self::party(error, &format!("source `{source}`"), again),
         };
         Self { ill, ..told }
     }
 
-    /// A failed attempt; `party` says whose failure it is.
-    fn party(error: SourceError, party: &str) -> Self {
+    /// A failed attempt; `party` says whose failure it is, and `again` whether the same may be tried again whatever came of it.
+    fn party(error: SourceError, party: &str, again: bool) -> Self {
         let detail = error.to_string();
         match error {
             SourceError::Argument(sentence) => Self::new(Code::InvalidArguments, sentence, ""),
@@ -217,6 +218,14 @@ impl CallError {
                 let message = format!("The {party} cannot be reached right now. Try again in a moment.");
                 Self::new(Code::Unavailable, message, detail)
             }
+            SourceError::Lost(_) if again => {
+                let message = format!("The {party} cannot be reached right now. Try again in a moment.");
+                Self::new(Code::Unavailable, message, detail)
+            }
+            SourceError::Lost(_) => {
+                let message = format!("The connection to the {party} ended before it answered. {UNSURE}");
+                Self::new(Code::Unavailable, message, detail)
+            }
             SourceError::Busy(limit) => {
                 let message = format!(
                     "The {party} is busy: no connection became free within {}. Try again in a moment.",
@@ -225,14 +234,12 @@ impl CallError {
                 Self::new(Code::Unavailable, message, detail)
             }
             SourceError::Timeout(limit) => {
-                let message = format!(
-                    "The {party} gave no answer within {}. Try again, or ask for less.",
-                    Period(round(limit))
-                );
+                let then = if again { "Try again, or ask for less." } else { UNSURE };
+                let message = format!("The {party} gave no answer within {}. {then}", Period(round(limit)));
                 Self::new(Code::Timeout, message, detail)
             }
             SourceError::Status { status, .. } => {
-                Self::new(Code::UpstreamStatus, status_sentence(status, party), detail)
+                Self::new(Code::UpstreamStatus, status_sentence(status, party, again), detail)
             }
             SourceError::Answered { status, said: Said::Configured(sentence), .. } => {
                 // Credentials and quotas are no fault of the arguments, whatever is said about them.
@@ -247,12 +254,13 @@ impl CallError {
             SourceError::Answered { status, said: Said::Upstream(words), .. } => {
                 let (code, sentence) = match status {
                     404 | 410 => (Code::NotFound, "Nothing was found for these arguments.".to_owned()),
-                    _ => (Code::UpstreamStatus, status_sentence(status, party)),
+                    _ => (Code::UpstreamStatus, status_sentence(status, party, again)),
                 };
                 Self::new(code, format!("{sentence} The source says: \"{words}\""), detail)
             }
             SourceError::BadReply { reason, .. } => {
-                let message = format!("The {party} gave an answer that cannot be used: {reason}.");
+                let then = if again { String::new() } else { format!(" {UNSURE}") };
+                let message = format!("The {party} gave an answer that cannot be used: {reason}.{then}");
                 Self::new(Code::UpstreamReply, message, detail)
             }
             SourceError::Unfit { reason, .. } => {
@@ -260,9 +268,10 @@ impl CallError {
                     format!("The {party} cannot be used: {reason}. Tell the person who runs this server.");
                 Self::new(Code::Internal, message, detail)
             }
-            SourceError::Embedder(error) | SourceError::Tokens(error) => Self::party(*error, party),
+            SourceError::Embedder(error) | SourceError::Tokens(error) => Self::party(*error, party, true),
             SourceError::Later { error, after } => {
-                let mut failed = Self::party(*error, party);
+                // It did nothing, and says when it would.
+                let mut failed = Self::party(*error, party, true);
                 let vague = [come_back(None), " Wait before trying again.".to_owned()];
                 let told = vague.iter().find_map(|end| failed.message.strip_suffix(end.as_str()));
                 let told = told.unwrap_or(&failed.message).trim_end();
@@ -271,7 +280,8 @@ impl CallError {
                 failed
             }
             SourceError::TooLarge(max) => {
-                let message = format!("The answer of the {party} is larger than {max} bytes. Ask for less.");
+                let then = if again { "Ask for less." } else { UNSURE };
+                let message = format!("The answer of the {party} is larger than {max} bytes. {then}");
                 Self::new(Code::TooLarge, message, detail)
             }
             SourceError::Refused(_) => {
@@ -289,7 +299,8 @@ impl CallError {
 
     /// A reply that could not be shaped. Where the operation may have changed something, it is told that this was done.
     #[must_use]
-    pub fn shape(error: ShapeError, reads_only: bool) -> Self {
+    pub fn shape(error: &ShapeError, reads_only: bool) -> Self {
+        let detail = error.to_string();
         let told = |read: &str, changed: &str| if reads_only { read.to_owned() } else { changed.to_owned() };
         match error {
             ShapeError::TooLarge { max } => {
@@ -314,7 +325,7 @@ impl CallError {
                     "a jq program, or what else is done with the answer, did not end in time",
                 )
             }
-            ShapeError::Select(detail) | ShapeError::Schema(detail) => {
+            ShapeError::Select(_) | ShapeError::Schema(_) => {
                 let message = told(
                     "The answer does not have the form this tool expects. Tell the person who runs this server.",
                     "The operation was done, but its answer does not have the form this tool expects. Do not repeat it; tell \
@@ -349,7 +360,10 @@ fn round(limit: Duration) -> Duration {
     }
 }
 
-fn status_sentence(status: u16, party: &str) -> String {
+/// What is said where nobody knows whether something was changed.
+const UNSURE: &str = "It may have been done all the same: see whether it was before you try again.";
+
+fn status_sentence(status: u16, party: &str, again: bool) -> String {
     match status {
         401 | 403 => format!(
             "The {party} refused this server's own credentials (status {status}). Tell the person who runs it."
@@ -364,6 +378,7 @@ fn status_sentence(status: u16, party: &str) -> String {
         300..=399 => {
             format!("The {party} answered with a redirect (status {status}), which is not followed.")
         }
-        _ => format!("The {party} failed (status {status}). Try again in a moment."),
+        _ if again => format!("The {party} failed (status {status}). Try again in a moment."),
+        _ => format!("The {party} failed (status {status}). {UNSURE}"),
     }
 }

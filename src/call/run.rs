@@ -220,6 +220,6 @@ impl Fetch<'_> {
         // Shape last: what leaves is small and says what was left out.
         reports.stage(2, 3, "shaping the answer").await;
         let shaped = output::shape(reply, &plan.output, self.deadline).await;
-        shaped.map_err(|error| CallError::shape(error, plan.op.reads_only()))
+        shaped.map_err(|error| CallError::shape(&error, plan.op.reads_only()))
     }
 }

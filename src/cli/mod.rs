@@ -13,7 +13,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::{AppError, Checked};
 use crate::diag::{self, Format};
@@ -63,7 +64,8 @@ impl ConfigArg {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = without_empty(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let runtime = match crate::cores::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -85,6 +87,15 @@ pub fn main() -> ExitCode {
     // A read of stdin that is still waiting would hold the runtime.
     runtime.shutdown_background();
     ExitCode::from(code.unwrap_or_else(|error| report(&error)))
+}
+
+/// An environment variable that is empty stands for no option, as if it were not set.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { arg.env(Resettable::Reset) } else { arg }
+    });
+    command.mut_subcommands(without_empty)
 }
 
 /// Shows an error on stderr and gives its exit code.

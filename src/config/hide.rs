@@ -78,12 +78,22 @@ fn walk<'a>(
             if (block || is_secret_key(name)) && !open {
                 secret(node.span, text, sources);
                 // Elsewhere the same words may name something else: a query parameter, a column.
-                let credential = path.first() == Some(&"sources") && (block || name == "api_key");
+                let credential = match path.as_slice() {
+                    ["sources", _, "rest", "headers", _] => true,
+                    ["sources", ..] => block || name == "api_key",
+                    ["auth", "api_keys", name] => *name == "key",
+                    _ => false,
+                };
                 if credential && !scalar.text.contains("${") {
                     literal.push(node.span);
                 }
             }
             in_urls(node.span, text, sources);
+            if matches!(path.as_slice(), ["sources", .., "sql" | "pgvector", "url"])
+                && has_password(&scalar.text)
+            {
+                literal.push(node.span);
+            }
         }
         NodeKind::Scalar(_) => {}
         NodeKind::List(items) => items.iter().for_each(|i| walk(i, path, text, sources, literal)),
@@ -96,6 +106,15 @@ fn walk<'a>(
             }
         }
     }
+}
+
+/// Whether a password stands in the URL itself.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").filter(|_| !url.starts_with("${")).map_or("", |(_, rest)| rest);
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let user = rest.get(..host).and_then(|rest| rest.rsplit_once('@')).map_or("", |(user, _)| user);
+    // What a variable gives stands elsewhere, and so does its default, which is for trying things out.
+    user.split_once(':').is_some_and(|(_, password)| !password.is_empty() && !password.contains("${"))
 }
 
 /// Hides user, password and query of every URL in `span`.

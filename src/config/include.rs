@@ -21,7 +21,7 @@ const ONCE: [&str; 4] = ["server", "auth", "defaults", "include"];
 /// Reads what `config` includes, and puts it in.
 pub(super) fn join(config: &mut Config, own: &Path, base: &Path, origin: Origin<'_>, loaded: &mut Loaded) {
     let mut lost = config.losses.touch(&["include"], &[]);
-    let own = Watched::absolute(own);
+    let own = resolved(own);
     let (mut seen, mut total, mut looked) = (HashSet::from([own.clone()]), 0, 0);
     let mut parts = Vec::new();
     for pattern in config.include.clone() {
@@ -39,12 +39,12 @@ pub(super) fn join(config: &mut Config, own: &Path, base: &Path, origin: Origin<
             loaded.diagnostics.push(Diagnostic::warning("empty-include", message).at(pattern.span, ""));
         }
         for path in paths {
-            let absolute = Watched::absolute(&path);
-            if !wild && absolute == own {
+            let resolved = resolved(&path);
+            if !wild && resolved == own {
                 let message = "the file includes itself";
                 loaded.diagnostics.push(Diagnostic::error("bad-include", message).at(pattern.span, ""));
             }
-            if !seen.insert(absolute) {
+            if !seen.insert(resolved) {
                 continue;
             }
             if seen.len() > MAX_FILES + 1 || total > MAX_TOTAL {
@@ -65,6 +65,20 @@ pub(super) fn join(config: &mut Config, own: &Path, base: &Path, origin: Origin<
         }
     }
     put_in(config, parts, &mut loaded.diagnostics);
+}
+
+/// The path by which one knows the same file again, however it was named. One that is not on this disk has its `..` taken out as they stand.
+fn resolved(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| {
+        let mut out = PathBuf::new();
+        for component in Watched::absolute(path).components() {
+            match component {
+                Component::ParentDir => _ = out.pop(),
+                other => out.push(other),
+            }
+        }
+        out
+    })
 }
 
 /// One included file; nothing if it cannot be read as a whole.

@@ -24,6 +24,8 @@ pub struct Loaded {
     pub watched: Watched,
     /// Variables and files of `${…}` that are not there and were stood in for, as they are written.
     pub unset: Vec<String>,
+    /// What of the values `${…}` gave; of the configuration once there is one.
+    pub(super) outside: yaml::Outside,
 }
 
 /// What a configuration is made from beside its text.
@@ -170,6 +172,7 @@ fn into(mut loaded: Loaded, name: &str, text: &str, base: &Path, origin: Origin<
         read_files(&mut config, base, origin.files, &mut loaded);
         let own = base.join(Path::new(name).file_name().unwrap_or_default());
         include::join(&mut config, &own, base, origin, &mut loaded);
+        config.outside = std::mem::take(&mut loaded.outside);
         loaded.config = Some(config);
     }
     loaded
@@ -203,7 +206,7 @@ pub(super) fn tree_of(
         loaded.diagnostics.push(Diagnostic::warning("literal-secret", message).at(span, "").help(help));
     }
     let mut reader = Reader { origin, base, watched: &mut loaded.watched, unset: &mut loaded.unset };
-    let failed = yaml::interpolate(&mut tree, &mut reader, &mut loaded.diagnostics);
+    let failed = yaml::interpolate(&mut tree, &mut reader, &mut loaded.diagnostics, &mut loaded.outside);
     Some((tree, failed))
 }
 

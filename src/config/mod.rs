@@ -42,7 +42,7 @@ use crate::source::sql::SqlOpConfig;
 use crate::source::vector::VectorOpConfig;
 use crate::source::{OpConfigs, SourceConfig};
 use crate::units::Size;
-use crate::yaml::{Entries, JsonNode, Losses, TextOr};
+use crate::yaml::{Entries, JsonNode, Losses, Outside, TextOr};
 
 /// A Sidegate configuration: sources, and the tools, resources and prompts served from them.
 ///
@@ -78,6 +78,9 @@ pub struct Config {
     /// What of the text is not in here because of a mistake that has been told.
     #[serde(skip)]
     pub losses: Losses,
+    /// What of the values in here `${…}` gave.
+    #[serde(skip)]
+    pub outside: Outside,
 }
 
 /// A policy and an output block that every route starts from.

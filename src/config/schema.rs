@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::Config;
+use crate::yaml::GUARDS;
 
 /// What `sidegate schema` prints (draft 2020-12). A test holds it equal to [`schema`].
 pub const SCHEMA: &str = include_str!("../../schemas/gateway.schema.json");
@@ -23,6 +24,7 @@ pub fn schema() -> Value {
             *word = json!({ "const": "none" });
         }
     }
+    no_nothing(&mut value);
     value
 }
 
@@ -222,6 +224,40 @@ fn drop_defaults(value: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+/// Nothing is no value of a key that limits or guards something.
+fn no_nothing(value: &mut Value) {
+    let own = |block: &mut Value| {
+        let keys = block.get_mut("properties").and_then(Value::as_object_mut);
+        let keys = keys.into_iter().flat_map(Map::iter_mut);
+        keys.filter(|(key, _)| GUARDS.contains(&key.as_str())).for_each(|(_, schema)| drop_null(schema));
+    };
+    own(value);
+    if let Some(named) = value.get_mut("$defs").and_then(Value::as_object_mut) {
+        named.values_mut().for_each(own);
+    }
+}
+
+/// Takes null out of the choices of a schema, at whatever depth of choices it stands.
+fn drop_null(schema: &mut Value) {
+    let Value::Object(map) = schema else { return };
+    if let Some(Value::Array(types)) = map.get_mut("type") {
+        types.retain(|t| t != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            map.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = map.get_mut("anyOf") {
+        choices.retain(|choice| choice != &json!({ "type": "null" }));
+        choices.iter_mut().for_each(drop_null);
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            map.remove("anyOf");
+            map.extend(only);
+        }
     }
 }
 

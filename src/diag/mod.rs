@@ -146,6 +146,12 @@ impl Diagnostics {
         });
     }
 
+    /// Whether one of them has this code.
+    #[must_use]
+    pub fn has(&self, code: &str) -> bool {
+        self.list.iter().any(|d| d.code == code)
+    }
+
     /// Whether any of them is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
@@ -186,7 +192,9 @@ impl Diagnostics {
     }
 
     /// Moves all problems of `other` here.
-    pub fn append(&mut self, mut other: Self) {
-        self.list.append(&mut other.list);
+    pub fn append(&mut self, other: Self) {
+        for diagnostic in other.list {
+            self.push(diagnostic);
+        }
     }
 }

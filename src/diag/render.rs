@@ -124,10 +124,15 @@ fn json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
             let mut entry = json!({
                 "severity": word(d.severity), "code": d.code, "message": d.message,
             });
-            if let (Some(map), Some(first)) = (entry.as_object_mut(), places.next()) {
-                if let Some(first) = first.as_object() {
-                    map.extend(first.clone());
-                }
+            // Without a place the keys are there all the same, so that readers need not ask.
+            let first = places.next().unwrap_or_else(|| {
+                json!({
+                    "file": null, "line": null, "column": null,
+                    "end_line": null, "end_column": null, "label": "",
+                })
+            });
+            if let (Some(map), Some(first)) = (entry.as_object_mut(), first.as_object()) {
+                map.extend(first.clone());
                 map.insert("related".to_owned(), places.collect());
                 map.insert("help".to_owned(), json!(d.help));
             }

@@ -25,7 +25,7 @@ impl<'a> Round<'a> {
     /// Reads what the client sent along; `None` if no route asks.
     ///
     /// # Errors
-    /// -32602 if it is not of its form, or a state that is not ours.
+    /// -32602 if the state is not of its form, or not ours.
     pub(super) fn of(
         routes: &[&Route],
         method: &str,
@@ -56,8 +56,8 @@ impl<'a> Round<'a> {
             }
         }
         if let Some(raw) = params.input_responses {
-            let sent: Map<String, Value> = serde_json::from_str(raw.get())
-                .map_err(|_| RpcError::invalid_params("`inputResponses` is an object"))?;
+            // What is no object answers nothing, so that everything is asked again.
+            let sent: Map<String, Value> = serde_json::from_str(raw.get()).unwrap_or_default();
             let known =
                 |key: &str| key == CONFIRM || routes.iter().any(|r| r.plan.op.questions().any(|q| q == key));
             // Others are ignored, as the specification wants it.
@@ -65,8 +65,7 @@ impl<'a> Round<'a> {
         }
         let capabilities =
             params.meta.as_ref().and_then(|m| m.client_capabilities).map_or("{}", RawValue::get);
-        let capabilities = Capabilities::new(capabilities)
-            .ok_or_else(|| RpcError::invalid_params("the client's capabilities are too long"))?;
+        let capabilities = Capabilities::new(capabilities);
         let asking = Asking { capabilities, way: Way::Rounds(answers.clone()) };
         Ok(Some(Self { asking: Some(asking), digest, answers, cx }))
     }

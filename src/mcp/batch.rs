@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Answer, Context, Era, RpcError, answer, is_batch, parse};
+use super::{Answer, Context, Era, Message, RpcError, Session, answer, is_batch, parse, session};
 
 /// Messages in one batch.
 const MAX_MESSAGES: usize = 64;
@@ -36,6 +36,15 @@ pub(super) fn batch<'a>(bytes: &'a [u8], version: Option<&str>) -> Option<Result
     })
 }
 
+/// A request's entry among the running ones of its session.
+fn cancellable<'a>(
+    message: &Result<Message<'_>, Answer>,
+    session: Option<&'a Session>,
+) -> Option<session::Part<'a>> {
+    let message = message.as_ref().ok().filter(|message| message.method.is_some())?;
+    Some(session?.part(message.id.as_deref()?))
+}
+
 impl Batch<'_> {
     /// Answers every message; the answer is a list, or nothing if no message wants one.
     pub(super) async fn answer(&self, cx: &Context<'_>) -> Answer {
@@ -48,9 +57,12 @@ impl Batch<'_> {
             trace: cx.trace.clone(),
             ..*cx
         };
+        let messages: Vec<_> = self.0.iter().map(|raw| parse(raw.get().as_bytes())).collect();
+        // Each can be cancelled, also one whose turn has not come.
+        let parts: Vec<_> = messages.iter().map(|message| cancellable(message, cx.session)).collect();
         let mut bodies: Vec<Vec<u8>> = Vec::new();
-        for raw in &self.0 {
-            let answer = match parse(raw.get().as_bytes()) {
+        for (message, part) in messages.into_iter().zip(parts) {
+            let answer = match message {
                 // 2025-03-26, basic/lifecycle.
                 Ok(message) if message.method.as_deref() == Some("initialize") => {
                     let error = RpcError::invalid_request("`initialize` is not sent in a batch");
@@ -60,7 +72,10 @@ impl Batch<'_> {
                     let error = RpcError::invalid_request("this protocol version has no batches");
                     error.answer(message.id.as_deref(), Era::Legacy)
                 }
-                Ok(message) => answer(&message, cx).await,
+                Ok(message) => match part {
+                    Some(part) => part.run(answer(&message, cx)).await.unwrap_or(Answer::Accepted),
+                    None => answer(&message, cx).await,
+                },
                 Err(refusal) => refusal,
             };
             if let Answer::Reply { body, .. } = answer {

@@ -118,6 +118,12 @@ impl RpcError {
         Self { data: Some(json!({ "uri": uri })), ..Self::new(code, 200, "there is no such resource") }
     }
 
+    /// The same for a caller who may read such resources, with the reason why there is none.
+    #[must_use]
+    pub fn resource_refused(uri: &str, era: Era, error: &CallError) -> Self {
+        Self { message: error.message.clone(), ..Self::resource_not_found(uri, era) }
+    }
+
     /// A failed call where no result can carry it: resources and prompts.
     #[must_use]
     pub fn from_call(error: &CallError, id: RequestId) -> Self {

@@ -26,7 +26,7 @@ pub trait Headers: Sync {
     fn list(&self, name: &str) -> Option<String>;
 }
 
-fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcError> {
+pub(super) fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcError> {
     match headers.one(name) {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(RpcError::header_mismatch(format!("the header `{name}` is missing"))),

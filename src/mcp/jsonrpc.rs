@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::{Answer, Era, Pieces, RpcError};
 use crate::talk::Level;
 
-/// The longest id that is echoed.
-const MAX_ID: usize = 256;
+/// The longest id that is echoed, in bytes as written.
+const MAX_ID: usize = 4096;
 
 /// One message, borrowed from the bytes it came in.
 #[derive(Debug)]
@@ -286,7 +286,9 @@ fn slowly(text: &str) -> Result<Message<'_>, Answer> {
         Answer::Reply { status: 400, body, retry_after: None }
     };
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| {
-        let error = if e.is_data() {
+        let error = if e.is_data() && !text.trim_start().starts_with('{') {
+            RpcError::invalid_request("a message is a JSON object")
+        } else if e.is_data() {
             RpcError::invalid_request(format!("not a JSON-RPC message: {e}"))
         } else {
             RpcError::parse(format!("not JSON: {e}"))
@@ -298,7 +300,14 @@ fn slowly(text: &str) -> Result<Message<'_>, Answer> {
     let id = match envelope.id {
         None => None,
         Some(raw) if valid_id(raw.get()) => Some(Cow::Borrowed(raw.get())),
-        Some(_) => return Err(refuse(RpcError::invalid_request("an id is a string or an integer"), None)),
+        Some(raw) => {
+            let why = if raw.get().len() > MAX_ID && is_text(raw.get()) {
+                format!("this id is longer than {MAX_ID} bytes")
+            } else {
+                "an id is a string or an integer".to_owned()
+            };
+            return Err(refuse(RpcError::invalid_request(why), None));
+        }
     };
     let version = envelope.jsonrpc.map(RawValue::get);
     if version != Some("\"2.0\"") {
@@ -451,6 +460,23 @@ mod tests {
                     assert_eq!(shown(parse(text.as_bytes())), shown(slowly(&text)), "{text}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_long_id_is_echoed_and_one_that_is_too_long_is_told_so() {
+        let of = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        let text = |bytes: usize| format!("\"{}\"", "a".repeat(bytes - 2));
+        let longest = of(&text(MAX_ID));
+        assert_eq!(parse(longest.as_bytes()).unwrap().id, Some(text(MAX_ID).into()));
+        for (id, why) in [
+            (text(MAX_ID + 1), "this id is longer than 4096 bytes"),
+            ("1".repeat(MAX_ID + 1), "an id is a string or an integer"),
+            ("[]".to_owned(), "an id is a string or an integer"),
+        ] {
+            let Err(Answer::Reply { body, .. }) = parse(of(&id).as_bytes()) else { panic!("{id}") };
+            let body: serde_json::Value = serde_json::from_slice(&body.into_vec()).unwrap();
+            assert_eq!(body["error"]["message"], why);
         }
     }
 

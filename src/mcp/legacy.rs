@@ -21,15 +21,22 @@ pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) 
             }
             Ok(b"{}".to_vec().into())
         }
-        "resources/subscribe" | "resources/unsubscribe" if has_resources => {
+        "resources/subscribe" if has_resources => {
             let uri = method::required(message.params.uri, "uri")?;
             match cx.session {
                 Some(_) if !readable(&uri, cx) => {
                     return Err(RpcError::resource_not_found(&uri, Era::Legacy));
                 }
-                Some(session) if name == "resources/subscribe" => session.watch(&uri)?,
-                Some(session) => session.unwatch(&uri),
+                Some(session) => session.watch(&uri)?,
                 None => {}
+            }
+            Ok(b"{}".to_vec().into())
+        }
+        // A resource may have gone since it was watched, and all of them with it.
+        "resources/unsubscribe" if has_resources || cx.session.is_some() => {
+            let uri = method::required(message.params.uri, "uri")?;
+            if let Some(session) = cx.session {
+                session.unwatch(&uri);
             }
             Ok(b"{}".to_vec().into())
         }
@@ -50,9 +57,7 @@ fn initialize(message: &Message<'_>, cx: &Context<'_>) -> Result<Vec<u8>, RpcErr
     let version = LEGACY.iter().find(|v| **v == asked).or(LEGACY.first()).copied().unwrap_or_default();
     if let Some(session) = cx.session {
         let capabilities = message.params.capabilities.map_or("{}", |c| c.get());
-        let capabilities = Capabilities::new(capabilities)
-            .ok_or_else(|| RpcError::invalid_params("`capabilities` are too long"))?;
-        session.opened(version, capabilities);
+        session.opened(version, Capabilities::new(capabilities));
     }
     let plan = &cx.live.plan;
     let mut result = Map::new();

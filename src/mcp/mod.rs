@@ -226,19 +226,7 @@ fn contained(
 /// Answers one parsed message.
 async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
     let era = era(message, cx.headers);
-    let Some(id) = &message.id else {
-        if let (Some("notifications/cancelled"), Some(session), Some(target)) =
-            (message.method.as_deref(), cx.session, message.params.request_id)
-        {
-            session.cancel(target.get());
-        }
-        return match era {
-            Era::Modern if message.method.is_none() => {
-                RpcError::invalid_request("responses are not sent to a server").answer(None, Era::Modern)
-            }
-            _ => Answer::Accepted,
-        };
-    };
+    let Some(id) = &message.id else { return notified(message, era, cx) };
     let Some(method) = message.method.as_deref() else {
         return match era {
             // What is answered is this message, not the request that had this id.
@@ -270,6 +258,24 @@ async fn handle(message: &Message<'_>, cx: &Context<'_>) -> Answer {
         Ok(result) => Answer::Reply { status: 200, body: jsonrpc::response(id, result), retry_after: None },
         Err(error) => error.answer(Some(id), era),
     }
+}
+
+/// Takes what wants no answer. Over HTTP it passes the checks of its era first, as the status is heard.
+fn notified(message: &Message<'_>, era: Era, cx: &Context<'_>) -> Answer {
+    let refused = match (era, message.method.as_deref(), cx.headers) {
+        (Era::Modern, None, _) => Err(RpcError::invalid_request("responses are not sent to a server")),
+        (Era::Modern, Some(method), Some(headers)) => modern::check_notification(method, message, headers),
+        _ => Ok(()),
+    };
+    if let Err(error) = refused {
+        return error.answer(None, era);
+    }
+    if let (Some("notifications/cancelled"), Some(session), Some(target)) =
+        (message.method.as_deref(), cx.session, message.params.request_id)
+    {
+        session.cancel(target.get());
+    }
+    Answer::Accepted
 }
 
 /// How a client opens decides its era; nothing is remembered between messages.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::listen::{self, Listen};
-use super::{Context, Era, MODERN, Message, Pieces, RpcError, headers, jsonrpc, method, news};
+use super::{Context, Era, Headers, MODERN, Message, Pieces, RpcError, headers, jsonrpc, method, news};
 
 /// Answers a modern request.
 pub(super) async fn handle(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<Pieces, RpcError> {
@@ -49,6 +49,34 @@ fn check(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<(), RpcE
     Ok(())
 }
 
+/// What holds for every notification over HTTP: the checks of a request, but it may come without an envelope.
+pub(super) fn check_notification(
+    name: &str,
+    message: &Message<'_>,
+    headers: &dyn Headers,
+) -> Result<(), RpcError> {
+    let version = match message.params.meta.as_ref().and_then(|m| m.protocol_version) {
+        Some(version) => {
+            let version = jsonrpc::string(Some(version), "").ok().flatten();
+            let wrong = || RpcError::envelope("`io.modelcontextprotocol/protocolVersion` is a string");
+            let version = version.ok_or_else(wrong)?;
+            headers::check(headers, &version, name, None)?;
+            version
+        }
+        None => {
+            let version = headers::required(headers, "mcp-protocol-version")?;
+            if version == MODERN {
+                headers::check(headers, version, name, None)?;
+            }
+            version.into()
+        }
+    };
+    if version != MODERN {
+        return Err(RpcError::unsupported_version(&version));
+    }
+    Ok(())
+}
+
 /// Whether there is anything to listen for.
 fn hears(capabilities: &Value) -> bool {
     !news::lists(capabilities).is_empty() || news::can(capabilities, "resources", "subscribe")
@@ -71,7 +99,7 @@ fn envelope<'a>(message: &Message<'a>) -> Result<Cow<'a, str>, RpcError> {
     if let Some(level) = meta.and_then(|m| m.log_level)
         && jsonrpc::level(level).is_none()
     {
-        return Err(RpcError::invalid_params("`io.modelcontextprotocol/logLevel` is not a log level"));
+        return Err(RpcError::envelope("`io.modelcontextprotocol/logLevel` is not a log level"));
     }
     Ok(version)
 }

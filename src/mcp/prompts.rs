@@ -1,6 +1,7 @@
 //! `prompts/get`: binds the arguments, fetches the data, renders the messages.
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::asking::Round;
 use super::method::{push_string, required};
@@ -11,6 +12,7 @@ use crate::live::{Prompt, Route};
 use crate::params::Arguments;
 use crate::plan::Role;
 use crate::telemetry::one_line;
+use crate::template::{self, Unfilled};
 
 pub(super) async fn get(params: &Params<'_>, era: Era, cx: &Context<'_>) -> Result<Vec<u8>, RpcError> {
     let name = required(params.name, "name")?;
@@ -111,8 +113,15 @@ async fn messages(
             call::run(route, Input::Bound(arguments), call).await.map_err(|e| for_value(e, name))?;
         values.insert(name.clone(), value(outcome));
     }
-    let rendered = prompt.plan.messages.iter().map(|m| Ok((m.role, m.render(&values)?)));
-    rendered.collect::<Result<_, String>>().map_err(CallError::internal).inspect_err(|e| {
+    let (plans, until) = (prompt.plan.messages.clone(), Instant::now() + prompt.plan.policy.timeout.0);
+    let rendered = template::filled(values, until, move |values| {
+        plans.iter().map(|m| Ok((m.role, m.render(values)?))).collect::<Result<_, String>>()
+    });
+    let failed = |unfilled| match unfilled {
+        Unfilled::Late => CallError::internal("its templates were not filled in time"),
+        Unfilled::Failed(why) => CallError::internal(why),
+    };
+    rendered.await.map_err(failed).inspect_err(|e| {
         let trace = call.trace.id().map(tracing::field::display);
         tracing::warn!(request = %call.id, trace, prompt = %prompt.plan.name, detail = %one_line(&e.detail), "prompt not rendered");
     })

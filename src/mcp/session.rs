@@ -1,10 +1,12 @@
 //! One legacy client over its life: what it negotiated, what it runs, what it was asked, what it watches. A connection over
 //! stdio; over HTTP what `Mcp-Session-Id` names. The modern era has none.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use futures_util::future::{self, AbortRegistration, Abortable};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
@@ -48,9 +50,27 @@ struct Opened {
 /// A running request.
 #[derive(Debug)]
 struct Job {
-    task: AbortHandle,
+    stop: Stop,
     /// Set when it is cancelled; also tells it from another one with the same id.
     cancelled: Arc<AtomicBool>,
+}
+
+/// What ends a running request.
+#[derive(Debug)]
+enum Stop {
+    /// It has a task of its own.
+    Task(AbortHandle),
+    /// It is one of several in a task.
+    Part(future::AbortHandle),
+}
+
+/// Equal texts for equal ids: most have no escapes, and are their own.
+fn plain(id: &str) -> Cow<'_, str> {
+    if !id.contains('\\') {
+        return Cow::Borrowed(id);
+    }
+    let text = serde_json::from_str::<String>(id);
+    text.map_or(Cow::Borrowed(id), |text| Cow::Owned(Value::from(text).to_string()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -159,7 +179,7 @@ impl Session {
     /// Hands a response of the client to the question it answers. Errors, and answers to nothing, drop the question.
     pub(super) fn deliver(&self, message: &Message<'_>) {
         let Some(id) = message.id.as_deref() else { return };
-        let Some(answer) = lock(&self.open).remove(id) else { return };
+        let Some(answer) = lock(&self.open).remove(&*plain(id)) else { return };
         if let Some(value) = message.result.map(RawValue::get).and_then(|r| serde_json::from_str(r).ok()) {
             let _ = answer.send(value);
         }
@@ -174,6 +194,7 @@ impl Session {
     ) -> (impl Future<Output = (T, bool)> + use<T, W>, Begin) {
         let cancelled = Arc::new(AtomicBool::new(false));
         let (known, task_known) = oneshot::channel::<()>();
+        let id = id.map(|id| plain(&id).into_owned());
         let begin = Begin { session: self.clone(), id: id.clone(), cancelled: cancelled.clone(), known };
         let (session, work) = (self.clone(), Box::pin(work));
         let running = async move {
@@ -184,6 +205,16 @@ impl Session {
             (result, id.is_some_and(|id| session.end(&id, &cancelled)))
         };
         (running, begin)
+    }
+
+    /// Makes one of several requests that are answered in one task a running one, from now on and not only once its turn comes.
+    pub(super) fn part(&self, id: &str) -> Part<'_> {
+        let id = plain(id).into_owned();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (stop, registration) = future::AbortHandle::new_pair();
+        let job = Job { stop: Stop::Part(stop), cancelled: cancelled.clone() };
+        lock(&self.running).insert(id.clone(), job);
+        Part { registration, entry: Entry { session: self, id, cancelled } }
     }
 
     /// Takes a request out again; says whether it was cancelled.
@@ -197,9 +228,12 @@ impl Session {
 
     /// `notifications/cancelled`: ends a running request, which then says nothing more.
     pub fn cancel(&self, id: &str) {
-        if let Some(job) = lock(&self.running).remove(id) {
+        if let Some(job) = lock(&self.running).remove(&*plain(id)) {
             job.cancelled.store(true, Ordering::Relaxed);
-            job.task.abort();
+            match job.stop {
+                Stop::Task(task) => task.abort(),
+                Stop::Part(part) => part.abort(),
+            }
         }
     }
 
@@ -273,9 +307,41 @@ impl Begin {
     /// The task that does it.
     pub fn with(self, task: AbortHandle) {
         if let Some(id) = self.id {
-            lock(&self.session.running).insert(id, Job { task, cancelled: self.cancelled });
+            let job = Job { stop: Stop::Task(task), cancelled: self.cancelled };
+            lock(&self.session.running).insert(id, job);
         }
         let _ = self.known.send(());
+    }
+}
+
+/// One of several requests that are answered in one task.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    registration: AbortRegistration,
+    entry: Entry<'a>,
+}
+
+impl Part<'_> {
+    /// Does it, unless it is cancelled before its end.
+    pub(super) async fn run<T>(self, work: impl Future<Output = T>) -> Option<T> {
+        let done = Abortable::new(work, self.registration).await;
+        // Once it is out of the table a cancellation comes too late.
+        let cancelled = self.entry.session.end(&self.entry.id, &self.entry.cancelled);
+        done.ok().filter(|_| !cancelled)
+    }
+}
+
+/// A request in the table, which leaves it also where its task is given up.
+#[derive(Debug)]
+struct Entry<'a> {
+    session: &'a Session,
+    id: String,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.session.end(&self.id, &self.cancelled);
     }
 }
 

@@ -35,16 +35,17 @@ pub enum FormatConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Output")]
 pub struct OutputConfig {
-    /// A jq program over the reply: for REST the JSON body, for rows the list of them. Several results become a list.
+    /// A jq program over the reply: for REST the JSON body, for rows the list of them, for any other text that text. Several results
+    /// become a list.
     pub select: Option<Spanned<String>>,
     /// The text the model reads. Default `json`.
     pub format: Option<FormatConfig>,
-    /// The most rows or matches that are read. Default 200.
+    /// The most rows or matches that are read, and the most items that are shown of a result that is a list. Default 200.
     pub max_rows: Option<Spanned<u32>>,
-    /// The most bytes of JSON or text that are returned; more is cut and said so. Default `64KiB`.
+    /// The most bytes of JSON or text that are returned, at least `256B`; more is cut and said so. Default `64KiB`.
     pub max_bytes: Option<Spanned<Size>>,
-    /// The most tokens of JSON or text that are returned, by an estimate: three bytes are one token. The smaller one of this and
-    /// `max_bytes` counts.
+    /// The most tokens of JSON or text that are returned, at least 100, by an estimate: three bytes are one token. The smaller one of
+    /// this and `max_bytes` counts.
     pub max_tokens: Option<Spanned<u32>>,
     /// What is kept back, by jq paths into the result after `select` (rows are a list): `[".customer.email", ".[].card"]`. Texts
     /// become `[redacted]`, other values null. Those of `defaults` count too.

@@ -68,13 +68,14 @@ pub fn json_len(value: &Value) -> usize {
 }
 
 /// Cuts a value to `budget` bytes of JSON: the largest list in it loses its tail. A list at the root becomes
-/// `{items, truncated, note}`, an object gains `truncated` and `note`. `None` if there is no list to shorten.
-pub(super) fn cut_value(value: Value, budget: usize) -> Option<Value> {
+/// `{items, truncated, note}`, with no more than `most` items; an object gains `truncated` and `note`. `None` if there is no list to
+/// shorten.
+pub(super) fn cut_value(value: Value, budget: usize, most: usize) -> Option<Value> {
     // Room for `truncated` and `note`.
     let budget = budget.saturating_sub(220);
     match value {
         Value::Array(items) => {
-            let (kept, note) = cut_list(items, budget);
+            let (kept, note) = cut_list(items, budget, most);
             Some(json!({ "items": kept, "truncated": true, "note": note }))
         }
         Value::Object(mut map) => {
@@ -86,7 +87,7 @@ pub(super) fn cut_value(value: Value, budget: usize) -> Option<Value> {
             }
             let list = map.get_mut(&name).map(Value::take);
             if let Some(Value::Array(items)) = list {
-                let (kept, note) = cut_list(items, budget - rest);
+                let (kept, note) = cut_list(items, budget - rest, usize::MAX);
                 map.insert(name.clone(), Value::Array(kept));
                 map.insert("truncated".to_owned(), json!(true));
                 map.insert("note".to_owned(), json!(format!("In `{name}`: {note}")));
@@ -104,12 +105,14 @@ fn largest_list(map: &Map<String, Value>) -> Option<(String, usize)> {
         .max_by_key(|(_, length)| *length)
 }
 
-fn cut_list(mut items: Vec<Value>, budget: usize) -> (Vec<Value>, String) {
+fn cut_list(mut items: Vec<Value>, budget: usize, most: usize) -> (Vec<Value>, String) {
     let total = items.len();
+    items.truncate(most);
     let kept = fitting(&items, budget);
+    let why = if kept < items.len() { ", the rest was too large to show" } else { "" };
     items.truncate(kept);
     let note = format!(
-        "only the first {kept} of {total} items are here, the rest was too large to show; narrow the arguments to see the others."
+        "only the first {kept} of {total} items are here{why}; narrow the arguments to see the others."
     );
     (items, note)
 }
@@ -137,13 +140,13 @@ mod tests {
     fn a_cut_value_fits_and_says_what_is_missing() {
         let items: Vec<Value> = (0..200).map(|n| json!({ "n": n, "text": "some words" })).collect();
         for value in [json!(items), json!({ "id": 7, "items": items })] {
-            let cut = cut_value(value, 2000).unwrap();
+            let cut = cut_value(value, 2000, usize::MAX).unwrap();
             assert!(json_len(&cut) <= 2000, "{}", json_len(&cut));
             assert_eq!(cut["truncated"], true);
             assert!(cut["note"].as_str().unwrap().contains("of 200 items"));
             assert!(cut["items"].as_array().unwrap().len() > 10);
         }
-        assert_eq!(cut_value(json!({ "a": "x".repeat(5000) }), 2000), None);
+        assert_eq!(cut_value(json!({ "a": "x".repeat(5000) }), 2000, usize::MAX), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Strings as JSON writes them (RFC 8259 section 7).
 
-use super::marks::{TOGETHER, first_mark};
+use super::marks::{BLOCK, all_marks};
 use crate::units::hex_digits;
 
 /// How much is written before it is appended.
@@ -25,23 +25,33 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
 /// Writes as much as has room; gives how long that is, and what is left.
 fn fill<'a>(piece: &mut [u8; PIECE], text: &'a [u8]) -> (usize, &'a [u8]) {
     let (mut at, mut rest) = (0, text);
-    while at < PIECE - TOGETHER - LONGEST {
-        let Some((block, after)) = rest.split_first_chunk::<TOGETHER>() else { break };
+    while at < PIECE - BLOCK * LONGEST {
+        let Some((block, after)) = rest.split_first_chunk::<BLOCK>() else { break };
+        let (mut marks, mut done) = (all_marks(*block), 0);
         // Whole, as that is one move; what comes next is written over what does not belong there.
         put(piece, at, *block);
-        match first_mark(*block) {
-            None => (at, rest) = (at + TOGETHER, after),
-            Some(clean) => (at, rest) = mark(piece, at + clean, rest.get(clean..).unwrap_or_default()),
+        while marks != 0 {
+            let place = marks.trailing_zeros() as usize;
+            marks &= marks - 1;
+            at = mark(piece, at + (place - done), block.get(place).copied().unwrap_or_default());
+            done = place + 1;
+            // What comes after it, in one move too.
+            match rest.get(done..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+                Some(again) => put(piece, at, *again),
+                None => last(piece, at, block.get(done..).unwrap_or_default()),
+            }
         }
+        (at, rest) = (at + (BLOCK - done), after);
     }
-    while at < PIECE - LONGEST && rest.len() < TOGETHER {
+    while at < PIECE - LONGEST && rest.len() < BLOCK {
         let Some((byte, after)) = rest.split_first() else { break };
         if is_marked(*byte) {
-            (at, rest) = mark(piece, at, rest);
+            at = mark(piece, at, *byte);
         } else {
             put(piece, at, [*byte]);
-            (at, rest) = (at + 1, after);
+            at += 1;
         }
+        rest = after;
     }
     (at, rest)
 }
@@ -57,11 +67,17 @@ fn put<const N: usize>(piece: &mut [u8; PIECE], at: usize, bytes: [u8; N]) {
     }
 }
 
-/// Writes the first byte as a string has what does not stand for itself; gives where the next one goes, and those after it.
+/// Writes the last bytes of a text.
+fn last(piece: &mut [u8; PIECE], at: usize, bytes: &[u8]) {
+    if let Some(place) = piece.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
+}
+
+/// Writes a byte that does not stand for itself as a string has it; gives where the next one goes.
 #[inline]
-fn mark<'a>(piece: &mut [u8; PIECE], at: usize, bytes: &'a [u8]) -> (usize, &'a [u8]) {
-    let Some((marked, after)) = bytes.split_first() else { return (at, bytes) };
-    let letter = match *marked {
+fn mark(piece: &mut [u8; PIECE], at: usize, marked: u8) -> usize {
+    let letter = match marked {
         marked @ (b'"' | b'\\') => marked,
         b'\n' => b'n',
         b'\r' => b'r',
@@ -71,11 +87,11 @@ fn mark<'a>(piece: &mut [u8; PIECE], at: usize, bytes: &'a [u8]) -> (usize, &'a 
         other => {
             let [high, low] = hex_digits(other);
             put(piece, at, [b'\\', b'u', b'0', b'0', high, low]);
-            return (at + LONGEST, after);
+            return at + LONGEST;
         }
     };
     put(piece, at, [b'\\', letter]);
-    (at + 2, after)
+    at + 2
 }
 
 #[cfg(test)]

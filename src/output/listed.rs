@@ -158,7 +158,7 @@ fn tried(list: &Listed, text: Option<&str>, shown: usize, plan: &OutputPlan) -> 
         return finished(&value, cut, plan).map(fits);
     }
     if !list.goes_on() {
-        let value = cut::cut_value(value, max).ok_or(ShapeError::TooLarge { max })?;
+        let value = cut::cut_value(value, max, usize::MAX).ok_or(ShapeError::TooLarge { max })?;
         return finished(&value, true, plan).map(fits);
     }
     if shown < 2 {

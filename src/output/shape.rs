@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
@@ -10,8 +11,11 @@ use tokio::time::{Instant, timeout_at};
 use super::jq::{Jq, JqError};
 use super::listed::{self, Listed};
 use super::weight::is_little;
-use super::{Content, FormatConfig, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next, text};
+use super::{Content, FormatConfig, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next, sound, text};
 use crate::tasks::{self, LITTLE};
+
+/// How deeply lists and objects of a text may stand in each other to be chosen from.
+const DEEPEST: usize = 100;
 
 /// Why a reply could not be shaped.
 #[derive(Debug, Error)]
@@ -51,7 +55,9 @@ pub async fn shape(reply: Reply, plan: &Arc<OutputPlan>, deadline: Instant) -> R
         // Apart, so that replies without one carry none of it.
         (reply, Some(select)) => Box::pin(selected(select, reply, plan, deadline)).await,
         (reply, None) => {
-            let passes = matches!(&reply, Reply::Json(text) if passes(text, plan));
+            // The items of a long list are counted.
+            let at_once = |text: &str| text.len() <= LITTLE || !is_list(text);
+            let passes = matches!(&reply, Reply::Json(text) if at_once(text) && passes(text, plan));
             let little = passes || is_little(&reply);
             done(little, plan, deadline, |plan| shaped(reply, plan)).await
         }
@@ -74,8 +80,19 @@ pub(super) async fn done<T: Send + 'static>(
 }
 
 /// Whether a JSON text is the result as it came.
-const fn passes(text: &str, plan: &OutputPlan) -> bool {
-    plan.passes() && text.len() <= plan.max_bytes
+fn passes(text: &str, plan: &OutputPlan) -> bool {
+    plan.passes() && text.len() <= plan.max_bytes && !is_long(text, plan)
+}
+
+fn is_list(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('[')
+}
+
+/// Whether a JSON text is a list of more items than are shown.
+fn is_long(text: &str, plan: &OutputPlan) -> bool {
+    // A list of so many has as many bytes at least, and a comma between each two.
+    let list = text.len() > plan.max_rows.saturating_mul(2) && is_list(text);
+    list && serde_json::from_str::<Vec<IgnoredAny>>(text).is_ok_and(|items| items.len() > plan.max_rows)
 }
 
 /// Shapes what a program chooses from a reply.
@@ -91,6 +108,10 @@ async fn selected(
         Reply::Value(value) => done(little, plan, deadline, move |_| Ok(value.to_string())).await?,
         Reply::Rows(rows) => return listed::chosen(Listed::rows(rows), select, plan, deadline).await,
         Reply::Pages(pages) => return listed::chosen(Listed::pages(pages)?, select, plan, deadline).await,
+        // JSON, whatever it is called; any other text is one string.
+        Reply::Text { text, .. } if sound(&text, DEEPEST) => text,
+        Reply::Text { text, .. } => Value::String(text).to_string(),
+        Reply::Bytes { .. } => return Err(ShapeError::Select("the answer is bytes, not text".to_owned())),
         // There is nothing in it to choose from.
         other => return done(little, plan, deadline, |plan| shaped(other, plan)).await,
     };
@@ -133,7 +154,7 @@ fn passed(text: String) -> Outcome {
 /// What a program made, as it wrote it where nothing else is to be done with it.
 fn made(text: String, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
     // A single text is read without its quotes.
-    if plan.leaves() && text.len() <= plan.max_bytes && !text.starts_with('"') {
+    if plan.leaves() && text.len() <= plan.max_bytes && !text.starts_with('"') && !is_long(&text, plan) {
         return Ok(passed(text));
     }
     value_outcome(redacted(parse(&text)?, plan), plan)
@@ -163,12 +184,13 @@ fn check(value: &Value, plan: &OutputPlan) -> Result<(), ShapeError> {
 }
 
 fn value_outcome(value: Value, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
-    if cut::json_len(&value) <= plan.max_bytes {
+    let long = value.as_array().is_some_and(|items| items.len() > plan.max_rows);
+    if !long && cut::json_len(&value) <= plan.max_bytes {
         return finished(&value, false, plan);
     }
     check(&value, plan)?;
     let max = plan.max_bytes;
-    let value = cut::cut_value(value, max).ok_or(ShapeError::TooLarge { max })?;
+    let value = cut::cut_value(value, max, plan.max_rows).ok_or(ShapeError::TooLarge { max })?;
     // Less than the schema wants of a list is as good as nothing.
     check(&value, plan).map_err(|_| ShapeError::TooLarge { max })?;
     finished(&value, true, plan)
@@ -380,10 +402,53 @@ mod tests {
             assert!(!rows_at_once, "{number}");
         }
         // Little that a program makes large.
-        let plan = with(select("[range(100000)]", &mut diagnostics));
+        let made = with(select("[range(100000)]", &mut diagnostics));
+        let plan = OutputPlan { max_rows: 100_000, ..made };
         assert!(!diagnostics.has_errors());
         let (made, made_at_once) = at_once(Reply::Value(json!(1)), &plan).await;
         assert_eq!((made.unwrap().structured.unwrap().len(), made_at_once), (588_891, false));
+    }
+
+    #[test]
+    fn of_a_list_no_more_items_are_shown_than_rows_would_be() {
+        let items = |n: usize| Value::from((0..n).collect::<Vec<_>>());
+        let mut diagnostics = crate::diag::Diagnostics::default();
+        let dot = crate::diag::Spanned::new(".".to_owned(), crate::diag::Span::default());
+        let select = Jq::compile(&dot, &mut diagnostics);
+        for select in [None, select] {
+            let plan = OutputPlan { select, ..plan(FormatConfig::Json) };
+            for reply in [|v: Value| Reply::Json(format!(" {v}")), |v: Value| Reply::Value(v)] {
+                let whole = |n| {
+                    let outcome = shape(reply(items(n)), &plan).unwrap();
+                    serde_json::from_str::<Value>(&outcome.structured.unwrap()).unwrap()
+                };
+                assert_eq!(whole(3), items(3));
+                let note = "only the first 3 of 30 items are here; narrow the arguments to see the others.";
+                assert_eq!(whole(30), json!({ "items": items(3), "truncated": true, "note": note }));
+            }
+        }
+        // A list in an object is a part of it.
+        let whole = shape(Reply::Json(json!({ "a": items(30) }).to_string()), &plan(FormatConfig::Json));
+        assert_eq!(whole.unwrap().structured.unwrap(), json!({ "a": items(30) }).to_string());
+    }
+
+    #[test]
+    fn a_program_chooses_from_every_text() {
+        let of = |program: &str, text: &str| {
+            let mut diagnostics = crate::diag::Diagnostics::default();
+            let program = crate::diag::Spanned::new(program.to_owned(), crate::diag::Span::default());
+            let plan =
+                OutputPlan { select: Jq::compile(&program, &mut diagnostics), ..plan(FormatConfig::Json) };
+            shape(Reply::Text { text: text.to_owned(), mime: None }, &plan).map(|o| o.structured.unwrap())
+        };
+        assert_eq!(of(".a", "{\"a\": 1, \"b\": 2}").unwrap(), "1");
+        assert_eq!(of("split(\";\")[1]", "a;b;c").unwrap(), "\"b\"");
+        assert!(matches!(of(".a", "no JSON"), Err(ShapeError::Select(_))));
+        let mut diagnostics = crate::diag::Diagnostics::default();
+        let dot = crate::diag::Spanned::new(".".to_owned(), crate::diag::Span::default());
+        let plan = OutputPlan { select: Jq::compile(&dot, &mut diagnostics), ..plan(FormatConfig::Json) };
+        let bytes = Reply::Bytes { data: vec![1].into(), mime: "application/octet-stream".to_owned() };
+        assert!(matches!(shape(bytes, &plan), Err(ShapeError::Select(_))));
     }
 
     #[test]

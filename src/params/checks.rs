@@ -3,19 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jsonschema::{Draft, ValidationError, Validator};
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
+use super::branching::Branching;
 use super::plain::{Plain, Problem};
 use super::shared;
 
-/// A compiled schema of JSON Schema 2020-12. One for all plain schemas that check the same.
+/// A compiled schema, of JSON Schema 2020-12 unless it declares another dialect. One for all plain schemas that check the same.
 #[derive(Clone)]
 pub enum Checks {
     /// A plain schema.
     Plain(Arc<Plain>),
-    /// Any other.
-    Library(Arc<Validator>),
+    /// Any other, and how it grows with a value.
+    Library(Arc<Validator>, Option<Branching>),
 }
 
 /// Why a value does not fit. Written, it is a part of a sentence.
@@ -25,6 +26,8 @@ pub enum Misfit<'a> {
     Plain(Problem<'a>),
     /// By any other.
     Library(Box<ValidationError<'a>>),
+    /// It is too much to be checked, or to tell what is wrong with it.
+    Deep,
 }
 
 impl Checks {
@@ -35,7 +38,7 @@ impl Checks {
     pub fn input(schema: &Value) -> Result<Self, ValidationError<'static>> {
         match Plain::of(schema) {
             Some(plain) => Ok(Self::Plain(shared::plain(plain))),
-            None => shared::validator(schema).map(Self::Library),
+            None => Ok(Self::Library(shared::validator(schema)?, Branching::of(schema))),
         }
     }
 
@@ -47,8 +50,9 @@ impl Checks {
         match Plain::of(schema) {
             Some(plain) => Ok(Self::Plain(shared::plain(plain))),
             None => {
-                let validator = jsonschema::options().with_draft(Draft::Draft202012).build(schema)?;
-                Ok(Self::Library(Arc::new(validator)))
+                // Older dialects check formats unless they are told not to.
+                let options = shared::options(schema).should_validate_formats(false);
+                Ok(Self::Library(Arc::new(options.build(schema)?), Branching::of(schema)))
             }
         }
     }
@@ -58,7 +62,9 @@ impl Checks {
     pub fn is_valid(&self, value: &Value) -> bool {
         match self {
             Self::Plain(plain) => plain.is_valid(value),
-            Self::Library(validator) => validator.is_valid(value),
+            Self::Library(validator, branching) => {
+                branching.is_none_or(|branching| branching.can_check(value)) && validator.is_valid(value)
+            }
         }
     }
 
@@ -67,7 +73,11 @@ impl Checks {
     pub fn misfits<'a>(&'a self, value: &'a Value, most: usize) -> Vec<Misfit<'a>> {
         match self {
             Self::Plain(plain) => plain.problems(value, most).into_iter().map(Misfit::Plain).collect(),
-            Self::Library(validator) => {
+            Self::Library(validator, Some(branching)) if !branching.can_tell(value) => {
+                let fits = branching.can_check(value) && validator.is_valid(value);
+                if fits { Vec::new() } else { vec![Misfit::Deep] }
+            }
+            Self::Library(validator, _) => {
                 let errors = validator.iter_errors(value).take(most);
                 errors.map(|error| Misfit::Library(Box::new(error))).collect()
             }
@@ -82,6 +92,7 @@ impl Misfit<'_> {
         match self {
             Self::Plain(problem) => &problem.at,
             Self::Library(error) => error.instance_path().as_str(),
+            Self::Deep => "",
         }
     }
 
@@ -91,6 +102,7 @@ impl Misfit<'_> {
         match self {
             Self::Plain(problem) => &problem.keyword,
             Self::Library(error) => error.schema_path().as_str(),
+            Self::Deep => "",
         }
     }
 }
@@ -100,6 +112,7 @@ impl fmt::Display for Misfit<'_> {
         match self {
             Self::Plain(problem) => problem.fmt(f),
             Self::Library(error) => error.fmt(f),
+            Self::Deep => f.write_str("too much is nested in it to tell what does not fit; use fewer levels"),
         }
     }
 }
@@ -138,5 +151,73 @@ mod tests {
         for wrong in [json!({ "type": "text" }), json!({ "properties": { "a": { "minimum": "1" } } })] {
             assert!(Checks::input(&wrong).is_err() && Checks::output(&wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_leads_back_in_several_ways_is_checked_in_bounds_however_deep_a_value_is() {
+        let mut either = json!({ "anyOf": [{ "type": "string" }] });
+        either["anyOf"].as_array_mut().unwrap().extend(
+            ["a", "b"].map(
+                |_| json!({ "type": "object", "properties": { "x": { "$ref": "#" } }, "required": ["x"] }),
+            ),
+        );
+        let nested = |deep: usize, leaf: Value| (0..deep).fold(leaf, |inner, _| json!({ "x": inner }));
+        for checks in [Checks::input(&either).unwrap(), Checks::output(&either).unwrap()] {
+            for deep in [0, 5, 18] {
+                assert!(
+                    checks.is_valid(&nested(deep, json!("a")))
+                        && checks.misfits(&nested(deep, json!("a")), 3).is_empty()
+                );
+            }
+            let wrong = nested(5, json!(1));
+            assert!(checks.misfits(&wrong, 3).iter().all(|misfit| matches!(misfit, Misfit::Library(_))));
+            for (deep, leaf) in [(18, json!(1)), (120, json!(1)), (120, json!("a"))] {
+                let value = nested(deep, leaf);
+                assert!(!checks.is_valid(&value), "{deep}");
+                let misfits = checks.misfits(&value, 3);
+                assert!(matches!(misfits[..], [Misfit::Deep]), "{deep}: {misfits:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_schema_is_of_the_dialect_that_it_declares() {
+        let pair = |dialect: Option<&str>| {
+            let items = json!([{ "type": "string" }, { "type": "integer" }]);
+            let pair = json!({ "type": "array", "items": items, "additionalItems": false });
+            let mut schema = json!({ "type": "object", "properties": { "pair": pair } });
+            if let Some(dialect) = dialect {
+                schema["$schema"] = dialect.into();
+            }
+            schema
+        };
+        for dialect in [
+            "http://json-schema.org/draft-04/schema#",
+            "http://json-schema.org/draft-06/schema#",
+            "http://json-schema.org/draft-07/schema#",
+            "http://json-schema.org/draft-07/schema",
+            "https://json-schema.org/draft/2019-09/schema",
+        ] {
+            let schema = pair(Some(dialect));
+            for checks in [Checks::input(&schema).unwrap(), Checks::output(&schema).unwrap()] {
+                assert!(checks.is_valid(&json!({ "pair": ["a", 1] })), "{dialect}");
+                for wrong in [json!(["a", "b"]), json!(["a", 1, 2])] {
+                    assert!(!checks.is_valid(&json!({ "pair": wrong })), "{dialect}");
+                }
+            }
+        }
+        // There a list of schemas is `prefixItems`.
+        for schema in [pair(None), pair(Some("https://json-schema.org/draft/2020-12/schema"))] {
+            assert!(Checks::input(&schema).is_err() && Checks::output(&schema).is_err());
+        }
+        // Plain but for the dialect, in which the keyword is another one.
+        let above = |dialect: &str| json!({ "$schema": dialect, "type": "number", "exclusiveMinimum": true, "minimum": 1 });
+        let old = Checks::input(&above("http://json-schema.org/draft-04/schema#")).unwrap();
+        assert!(!old.is_valid(&json!(1)) && old.is_valid(&json!(2)));
+        assert!(Checks::input(&above("http://json-schema.org/draft-07/schema#")).is_err());
+        // On the way out a format only describes, in every dialect.
+        let day = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "format": "date" });
+        assert!(!Checks::input(&day).unwrap().is_valid(&json!("x")));
+        assert!(Checks::output(&day).unwrap().is_valid(&json!("x")));
     }
 }

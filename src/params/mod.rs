@@ -1,11 +1,13 @@
 //! Declared parameters: their JSON Schema, and a call's arguments checked against it, completed and put in order.
 
 mod bind;
+mod branching;
 mod checks;
 mod config;
 mod form;
 mod plain;
 mod plan;
+mod secrets;
 mod shared;
 
 pub use bind::{Arguments, BadArguments};

@@ -5,14 +5,19 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::plain::Plain;
+use super::secrets;
+use super::shared;
 use super::{Checks, Misfit, ParamConfig, PromptParamConfig};
 use crate::caller::CallerField;
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
-use crate::yaml::{Entries, JsonNode};
+use crate::yaml::{Entries, JsonNode, Outside};
 
 /// How many subschemas and levels one schema may have.
 const MAX_SUBSCHEMAS: usize = 2_000;
 const MAX_SCHEMA_DEPTH: usize = 32;
+const UNKNOWN_DIALECT: &str = "declares a `$schema` that is not known here: known are \
+    `https://json-schema.org/draft/2020-12/schema`, as without one, the same of 2019-09, and \
+    `http://json-schema.org/draft-07/schema#`, the same of draft-06 and draft-04";
 
 /// One parameter in its place.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -124,6 +129,7 @@ pub struct Scope {
     pub owner: String,
     params: Vec<(String, Vec<String>, bool)>,
     used: Vec<bool>,
+    outside: Outside,
 }
 
 impl Scope {
@@ -137,7 +143,20 @@ impl Scope {
                 (p.name.clone(), p.types.clone(), always)
             })
             .collect();
-        Self { owner, used: vec![false; params.len()], params }
+        Self { owner, used: vec![false; params.len()], params, outside: Outside::default() }
+    }
+
+    /// Says which parts of the texts are values of `${…}`, in which nothing is a name.
+    #[must_use]
+    pub fn with_outside(mut self, outside: &Outside) -> Self {
+        self.outside = outside.clone();
+        self
+    }
+
+    /// Which parts of the texts are values of `${…}`.
+    #[must_use]
+    pub const fn outside(&self) -> &Outside {
+        &self.outside
     }
 
     /// The place of a parameter among the arguments; marks it as used.
@@ -203,7 +222,7 @@ pub fn compile(
         if let (true, Some(kind)) = (types.is_empty(), from.as_ref().and_then(|f| f.field.kind())) {
             types.push(kind.to_owned());
         }
-        let secret = is_secret(schema.get("writeOnly"), schema.get("format"));
+        let secret = schema.iter().any(|(key, value)| secrets::keyword(key, value, &Value::Null));
         if !hidden {
             properties.insert(name.value.clone(), Value::Object(schema));
             if is_required {
@@ -264,6 +283,7 @@ pub fn compile_verbatim(
         .map(|list| list.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
     let properties = value.get("properties").and_then(Value::as_object);
+    let all_secret = secrets::beside(&value);
     let params = properties
         .into_iter()
         .flatten()
@@ -274,7 +294,7 @@ pub fn compile_verbatim(
             fixed: None,
             from: None,
             types: schema.get("type").map(types).unwrap_or_default(),
-            secret: is_secret(schema.get("writeOnly"), schema.get("format")),
+            secret: all_secret || secrets::within(schema, &value),
         })
         .collect();
     let closed = value.get("additionalProperties") == Some(&json!(false));
@@ -322,10 +342,6 @@ pub fn compile_prompt(
         (name.clone(), param)
     });
     compile(&Entries(as_params.collect()), owner, diagnostics)
-}
-
-fn is_secret(write_only: Option<&Value>, format: Option<&Value>) -> bool {
-    write_only == Some(&json!(true)) || format == Some(&json!("password"))
 }
 
 fn types(value: &Value) -> Vec<String> {
@@ -430,8 +446,7 @@ fn check_defaults(config: &Entries<ParamConfig>, params: &[Param], diagnostics: 
 /// Compiles a schema; references out of the document, and schemas too large to be meant, are refused with a sentence and
 /// the path of what is wrong.
 pub(super) fn validator(value: &Value, owner: &str) -> Result<InputSchema, (String, Vec<String>)> {
-    let mut path = Vec::new();
-    if let Err(why) = bounded(value, &mut path, &mut 0) {
+    if let Err((why, path)) = sound_schema(value) {
         return Err((format!("the schema of {owner} {why}"), path));
     }
     match Checks::input(value) {
@@ -447,11 +462,14 @@ pub(super) fn validator(value: &Value, owner: &str) -> Result<InputSchema, (Stri
     }
 }
 
-/// Whether a schema is small enough and refers to nothing but itself.
+/// Whether a schema is of a dialect that is known here, small enough, and refers to nothing but itself.
 ///
 /// # Errors
 /// Why not, as the end of a sentence, and the place of it.
 pub fn sound_schema(schema: &Value) -> Result<(), (&'static str, Vec<String>)> {
+    if shared::dialect(schema).is_none() {
+        return Err((UNKNOWN_DIALECT, vec!["$schema".to_owned()]));
+    }
     let mut path = Vec::new();
     bounded(schema, &mut path, &mut 0).map_err(|why| (why, path))
 }

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use jsonschema::{Draft, ValidationError, Validator};
+use jsonschema::{Draft, ValidationError, ValidationOptions, Validator};
 use serde_json::{Map, Value};
 
 use super::plain::Plain;
@@ -45,7 +45,7 @@ fn tidy<K: Eq + Hash, V>(in_use: &mut HashMap<K, Weak<V>>) {
     }
 }
 
-/// The validator of a schema, after 2020-12.
+/// The validator of a schema, after the dialect that it declares.
 pub(super) fn validator(schema: &Value) -> Result<Arc<Validator>, ValidationError<'static>> {
     let said = said(schema);
     let Some(key) = key(said.as_ref().unwrap_or(schema)) else { return build(schema).map(Arc::new) };
@@ -65,8 +65,17 @@ pub(super) fn validator(schema: &Value) -> Result<Arc<Validator>, ValidationErro
 }
 
 fn build(schema: &Value) -> Result<Validator, ValidationError<'static>> {
-    let options = jsonschema::options().with_draft(Draft::Draft202012);
-    options.should_validate_formats(true).build(schema)
+    options(schema).should_validate_formats(true).build(schema)
+}
+
+/// Options of the library with the dialect of a schema. One that is not known is refused before; here it counts as none.
+pub(super) fn options(schema: &Value) -> ValidationOptions<'static> {
+    jsonschema::options().with_draft(dialect(schema).unwrap_or_default())
+}
+
+/// The dialect that a schema declares, without which it is 2020-12; `None` if that is not known.
+pub(super) fn dialect(schema: &Value) -> Option<Draft> {
+    Some(Draft::default().detect(schema)).filter(|draft| *draft != Draft::Unknown)
 }
 
 fn key(schema: &Value) -> Option<Key> {

@@ -114,6 +114,8 @@ pub struct Catalog {
     pub cache: String,
     /// The same, for a second at the most.
     pub brief: String,
+    /// For whom: `public` or `private`.
+    pub scope: &'static str,
 }
 
 impl Catalog {
@@ -150,6 +152,7 @@ impl Catalog {
             per_page: server.list_page,
             cache: format!("\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""),
             brief: format!("\"ttlMs\":{},\"cacheScope\":\"{scope}\"", ttl.min(BRIEF)),
+            scope,
             ..Self::default()
         };
         let (templates, fixed): (Vec<_>, Vec<_>) = resources.iter().partition(|r| r.is_template());

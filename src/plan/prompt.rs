@@ -9,14 +9,14 @@ use super::complete::{self, CompletionPlan};
 use super::listed::{self, ListedPlan};
 use super::route::{self, Noun, RouteParts};
 use crate::config::{Config, MessageConfig, PromptConfig};
-use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::Content;
 use crate::params::{self, ParamsPlan};
 use crate::policy::{PolicyPlan, Traits};
 use crate::source::SourcePlans;
-use crate::source::fixed::{self, FixedConfig};
+use crate::source::fixed::{self, ContentConfig, FixedConfig};
 use crate::template::Jinja;
-use crate::yaml::TextOr;
+use crate::yaml::{Outside, TextOr};
 
 /// A compiled prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,7 +34,7 @@ pub struct PromptPlan {
     /// Values fetched before rendering.
     pub data: Vec<(String, Arc<RoutePlan>)>,
     /// The messages.
-    pub messages: Vec<MessagePlan>,
+    pub messages: Arc<[MessagePlan]>,
     /// Suggestions for its arguments.
     pub completions: Vec<(String, CompletionPlan)>,
     /// The deadline for all of it.
@@ -139,7 +139,8 @@ pub(super) fn compile(
     let reads = Traits { reads_only: true, ..Traits::default() };
     let mut policy = prompt.policy.compile(&config.defaults.policy, &reads, diagnostics);
     policy.auth = super::auth::of_route(policy.auth, &prompt.policy, config, &params, &owner, diagnostics);
-    let messages: Vec<_> = prompt.messages.iter().map(|m| message(m, &names, &owner, diagnostics)).collect();
+    let messages: Vec<_> =
+        prompt.messages.iter().map(|m| message(m, &config.outside, &names, &owner, diagnostics)).collect();
     Some(PromptPlan {
         name: name.value.clone(),
         title: prompt.title.clone(),
@@ -172,6 +173,7 @@ fn check_questions(prompt: &PromptConfig, owner: &str, diagnostics: &mut Diagnos
 
 fn message(
     message: &Spanned<MessageConfig>,
+    outside: &Outside,
     names: &[&str],
     owner: &str,
     diagnostics: &mut Diagnostics,
@@ -187,20 +189,22 @@ fn message(
     };
     let block = match said {
         TextOr::Text(text) => {
-            let content = MessageContent::Text(Jinja::compile(text, names, owner, diagnostics)?);
+            let content = MessageContent::Text(Jinja::compile(text, outside, names, owner, diagnostics)?);
             return Some(MessagePlan { role, content });
         }
         TextOr::Block(block) => fixed::compile_content(block, message.span, diagnostics)?,
     };
+    // A text that was given has a place of its own, where what came from outside is known.
+    let (text_at, uri_at) = places(said, message.span);
     let mut template =
-        |text: String| Jinja::compile(&Spanned::new(text, message.span), names, owner, diagnostics);
+        |text: String, at: Span| Jinja::compile(&Spanned::new(text, at), outside, names, owner, diagnostics);
     let content = match block {
-        Content::Text(text) => MessageContent::Text(template(text)?),
+        Content::Text(text) => MessageContent::Text(template(text, text_at)?),
         Content::Resource { uri, mime, text, blob } => MessageContent::Resource {
-            uri: template(uri)?,
+            uri: template(uri, uri_at)?,
             mime,
             text: match text {
-                Some(text) => Some(template(text)?),
+                Some(text) => Some(template(text, text_at)?),
                 None => None,
             },
             blob,
@@ -208,4 +212,12 @@ fn message(
         ready => MessageContent::Ready(ready),
     };
     Some(MessagePlan { role, content })
+}
+
+/// The places of the text and of the URI of a piece of content; that of all of it where there is none.
+fn places(said: &TextOr<ContentConfig>, all: Span) -> (Span, Span) {
+    let TextOr::Block(content) = said else { return (all, all) };
+    let resource = content.resource.as_ref();
+    let text = content.text.as_ref().or_else(|| resource.and_then(|resource| resource.text.as_ref()));
+    (text.map_or(all, |text| text.span), resource.map_or(all, |resource| resource.uri.span))
 }

@@ -11,7 +11,7 @@ use crate::output::{OutputConfig, OutputPlan};
 use crate::params::{ParamConfig, ParamsPlan, Scope};
 use crate::policy::cache::Identifies;
 use crate::policy::{PolicyConfig, PolicyPlan, RouteAuthPlan, Traits};
-use crate::source::{self, OpConfigs, OpPlan, SourcePlan, SourcePlans};
+use crate::source::{self, OpConfigs, OpPlan, SourceOf, SourcePlan, SourcePlans};
 use crate::yaml::Entries;
 
 /// What a route is exposed as.
@@ -126,9 +126,11 @@ pub(super) fn compile_route(
     diagnostics: &mut Diagnostics,
 ) -> Option<RoutePlan> {
     let RouteParts { noun, name, at, owner, params, ops, output, policy, confirm, declared } = parts;
-    let mut scope = Scope::new(owner, &params);
+    let mut scope = Scope::new(owner, &params).with_outside(&config.outside);
+    // A source that is not there takes nothing from what is said of the parameters.
+    let source = SourceOf::find(ops, sources, diagnostics);
     let before = diagnostics.errors();
-    let op = source::compile_op(ops, at, sources, &mut scope, diagnostics);
+    let op = source::compile_op(ops, at, source, &mut scope, diagnostics);
     let confirm = confirm.and_then(|c| confirm::compile(c, op.as_ref(), &mut scope, diagnostics));
     let fixed = ops.fixed.is_some();
     if let (Some(declared), true, false, true) =
@@ -147,6 +149,9 @@ pub(super) fn compile_route(
     // What stands in the configuration is as large as its author wanted, unless the route itself says otherwise.
     if fixed && output.max_bytes.is_none() {
         output_plan.max_bytes = usize::MAX;
+    }
+    if fixed && output.max_rows.is_none() {
+        output_plan.max_rows = usize::MAX;
     }
     let fits = match (&op, noun) {
         (Some(OpPlan::Fixed(fixed)), Noun::Resource | Noun::Completion) => fixed.fits_resource(),

@@ -195,6 +195,7 @@ pub(super) fn compile(config: &Config, diagnostics: &mut Diagnostics) -> Option<
     let admin = admin(config).map(|address| listen_at(address, config.auth.is_some(), diagnostics));
     let status = status::compile(config, auth.as_ref(), diagnostics);
     check_admin(config, admin.flatten(), auth.as_ref(), diagnostics);
+    check_apart(config, listen, admin.flatten(), diagnostics);
     let otlp = server.telemetry.otlp.as_ref().map(|written| otlp::compile(written, diagnostics));
     check_hosts(http, diagnostics);
     let origins: Vec<_> = http.allowed_origins.iter().map(|o| origin(o, diagnostics)).collect();
@@ -290,6 +291,27 @@ const OWN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/status"];
 /// The address for those who run the server.
 fn admin(config: &Config) -> Option<&Spanned<String>> {
     config.server.admin.as_ref()?.listen.as_ref()
+}
+
+/// Two listeners cannot have one address.
+fn check_apart(
+    config: &Config,
+    http: Option<SocketAddr>,
+    at: Option<SocketAddr>,
+    diagnostics: &mut Diagnostics,
+) {
+    let (Some(http), Some(at), Some(written)) = (http, at, admin(config)) else { return };
+    let all = |address: SocketAddr| address.ip().is_unspecified() && http.is_ipv4() == at.is_ipv4();
+    if http.port() != at.port() || at.port() == 0 || !(http.ip() == at.ip() || all(http) || all(at)) {
+        return;
+    }
+    let message = "this is the address on which MCP is served";
+    let problem = Diagnostic::error("taken-address", message).at(written.span, "");
+    let help = "give it another port: it is apart so that those who call never reach it";
+    diagnostics.push(match &config.server.http.listen {
+        Some(listen) => problem.at(listen.span, "MCP").help(help),
+        None => problem.help(help).help("without `server.http.listen` MCP is served on `127.0.0.1:8080`"),
+    });
 }
 
 /// Warns of an address beyond loopback on which nobody can prove who they are.

@@ -1,5 +1,7 @@
 //! Tools after compile: a route, its hints, and the headers that repeat its parameters.
 
+mod headers;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use super::changes::same;
 use super::listed::{self, ListedPlan};
 use super::route::{self, Noun, RouteParts, RoutePlan};
 use crate::config::{Config, ToolConfig};
-use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::output::NEXT;
 use crate::params::{self, ParamConfig, ParamsPlan};
 use crate::source::SourcePlans;
@@ -73,7 +75,7 @@ pub(super) fn compile_tool(
     }
     let listed = listed::compile(&tool.icons, &tool.meta, diagnostics);
     let params = tool_params(tool, &owner, diagnostics)?;
-    let header_params = header_params(&params, tool, name.span, diagnostics);
+    let header_params = headers::compile(&params, tool, name.span, diagnostics);
     let parts = RouteParts {
         noun: Noun::Tool,
         name,
@@ -146,71 +148,4 @@ fn paged_params(tool: &ToolConfig) -> Cow<'_, Entries<ParamConfig>> {
     let mut params = tool.params.clone();
     params.0.push((Spanned::new(NEXT.to_owned(), at), next));
     Cow::Owned(params)
-}
-
-/// Finds `x-mcp-header` in `properties` chains, and refuses what clients must drop a tool for.
-fn header_params(
-    params: &ParamsPlan,
-    tool: &ToolConfig,
-    at: Span,
-    diagnostics: &mut Diagnostics,
-) -> Vec<HeaderParam> {
-    let mut found = Vec::new();
-    let mut problems = Vec::new();
-    let place = |path: &[String]| {
-        let path: Vec<&str> =
-            path.iter().flat_map(|name| ["properties", name]).chain(["x-mcp-header"]).collect();
-        match &tool.input_schema {
-            Some(schema) => schema.at(&path),
-            None => params::place(&tool.params, &path).unwrap_or(at),
-        }
-    };
-    collect_headers(&params.schema.value(), &mut Vec::new(), &mut found, &mut problems);
-    for (index, param) in found.iter().enumerate() {
-        if found.iter().take(index).any(|p: &HeaderParam| p.header == param.header) {
-            let message = format!("two parameters have the same `x-mcp-header` (`{}`)", param.header);
-            problems.push((param.path.clone(), message));
-        }
-    }
-    for (path, message) in problems {
-        diagnostics.push(Diagnostic::error("bad-mcp-header", message).at(place(&path), ""));
-    }
-    found
-}
-
-fn collect_headers(
-    schema: &Value,
-    path: &mut Vec<String>,
-    found: &mut Vec<HeaderParam>,
-    problems: &mut Vec<(Vec<String>, String)>,
-) {
-    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        path.push(name.clone());
-        if let Some(header) = property.get("x-mcp-header") {
-            let token = header.as_str().filter(|h| {
-                !h.is_empty()
-                    && h.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-            });
-            let scalar = matches!(
-                property.get("type").and_then(Value::as_str),
-                Some("string" | "integer" | "boolean")
-            );
-            match token {
-                Some(token) if scalar => found.push(HeaderParam {
-                    header: format!("mcp-param-{}", token.to_ascii_lowercase()),
-                    path: path.clone(),
-                }),
-                Some(_) => {
-                    let why = format!("`x-mcp-header` on `{name}` needs the type string, integer or boolean");
-                    problems.push((path.clone(), why));
-                }
-                None => {
-                    let why = format!("the `x-mcp-header` of `{name}` is not a header name part");
-                    problems.push((path.clone(), why));
-                }
-            }
-        }
-        collect_headers(property, path, found, problems);
-        path.pop();
-    }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::{Environment, Watched};
 use crate::diag::{self, Diagnostic, Format, Severity};
@@ -309,7 +309,13 @@ impl Reload {
         live.metrics.reloaded("applied");
         live.history.applied(changes.clone());
         telemetry::set_levels(&live.plan.server.log.levels());
+        let opened = told::opened(&self.base, &base);
         self.swap(&old, live);
+        if matches!(self.edge, Edge::Http { .. }) {
+            for sentence in opened {
+                warn!("{sentence}");
+            }
+        }
         self.base = base;
         self.undescribed = Undescribed::new(left);
         Outcome::Reloaded(Box::new(changes))

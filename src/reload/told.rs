@@ -6,7 +6,8 @@ use tracing::warn;
 
 use crate::diag::{self, Severity};
 use crate::live::Warning;
-use crate::plan::{Changes, Checked, Named};
+use crate::plan::{Changes, Checked, Named, Plan};
+use crate::policy::RouteAuthPlan;
 use crate::telemetry::one_line;
 
 /// Names that one list tells.
@@ -59,6 +60,33 @@ impl Warned {
     }
 }
 
+/// What callers have without proof that they did not have before, a sentence each: it is told aloud, as one edit too many is enough.
+pub(super) fn opened(old: &Plan, new: &Plan) -> Vec<String> {
+    if new.server.auth.known().is_none() {
+        let sentence = "callers no longer have to prove who they are: whoever reaches this server may call";
+        return old.server.auth.known().map(|_| sentence.to_owned()).into_iter().collect();
+    }
+    let free = |auth: &RouteAuthPlan| auth.public && auth.known;
+    let lists = |plan: &Plan| -> [Vec<String>; 3] {
+        let tools = plan.tools.iter().filter(|tool| free(&tool.route.policy.auth));
+        let resources = plan.resources.iter().filter(|resource| free(&resource.route.policy.auth));
+        let prompts = plan.prompts.iter().filter(|prompt| free(&prompt.policy.auth));
+        [
+            tools.map(|tool| tool.route.name.clone()).collect(),
+            resources.map(|resource| resource.uri.clone()).collect(),
+            prompts.map(|prompt| prompt.name.clone()).collect(),
+        ]
+    };
+    let all = lists(old).into_iter().zip(lists(new)).zip(["tools", "resources", "prompts"]);
+    let sentences = all.filter_map(|((before, mut now), what)| {
+        let before: HashSet<String> = before.into_iter().collect();
+        now.retain(|name| !before.contains(name));
+        let tell = || format!("callers without any credentials may use more {what} now: {}", list("", &now));
+        (!now.is_empty()).then(tell)
+    });
+    sentences.collect()
+}
+
 /// `tools: +added -removed ~changed; sources opened: db; …`
 pub(super) fn changes(changes: &Changes) -> String {
     let Changes { sources, tools, resources, prompts, server, fixed: _, order } = changes;
@@ -104,7 +132,34 @@ fn list(sign: &str, names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::{Environment, load_text};
+    use crate::diag::Diagnostics;
+
+    fn plan(auth: &str, tool: &str) -> Plan {
+        let text = format!(
+            "{auth}\ntools:\n  a: {{ description: A., static: {{ text: a }}, {tool} }}\n  b: {{ description: B., static: {{ text: b }} }}\n"
+        );
+        let loaded = load_text("gateway.yaml", &text, Path::new("."), &Environment::default());
+        let mut diagnostics = Diagnostics::default();
+        crate::plan::compile(&loaded.config.unwrap(), &mut diagnostics).unwrap()
+    }
+
+    #[test]
+    fn what_is_open_from_now_on_is_told() {
+        let keys = "auth: { api_keys: [{ name: ci, key: \"0123456789abcdef0123456789abcdef\" }] }";
+        let (known, free, none) =
+            (plan(keys, ""), plan(keys, "policy: { auth: none }"), plan("auth: none", ""));
+        let aloud = ["callers no longer have to prove who they are: whoever reaches this server may call"];
+        assert_eq!(opened(&known, &none), aloud);
+        assert_eq!(opened(&free, &plan("", "")), aloud);
+        assert_eq!(opened(&known, &free), ["callers without any credentials may use more tools now: a"]);
+        for (old, new) in [(&free, &known), (&none, &known), (&none, &none), (&free, &free)] {
+            assert_eq!(opened(old, new), [""; 0]);
+        }
+    }
 
     #[test]
     fn a_change_is_told_in_one_line_of_bounded_length() {

@@ -1,6 +1,8 @@
 //! Two rules of who may use a route, and two sets of policies.
 
-use super::notes::Notes;
+use std::cmp::Ordering::{Equal, Greater, Less};
+
+use super::notes::{Effect, Notes};
 use super::tree::apart_words;
 use super::words::{apart, word};
 use crate::policy::cache::{CachePlan, Vary};
@@ -95,12 +97,14 @@ pub(super) fn limits(
             let sentence = format!("the limit of {what} changed from {} to {}", limit(old), limit(new));
             let speed =
                 |plan: &RateLimitPlan| f64::from(plan.rate.count) / plan.rate.per.as_secs_f64().max(1.0);
-            let verb = match speed(new).total_cmp(&speed(old)) {
-                std::cmp::Ordering::Less => " (lowered)",
-                std::cmp::Ordering::Greater => " (raised)",
-                std::cmp::Ordering::Equal => "",
+            let (effect, told) = match (speed(new).total_cmp(&speed(old)), new.burst.cmp(&old.burst)) {
+                (Equal, Equal) => (Effect::Compatible, ""),
+                (Less | Equal, Less | Equal) => (Effect::Compatible, " (lowered)"),
+                (Greater | Equal, Greater | Equal) => (Effect::Loosening, " (raised)"),
+                (Less, Greater) => (Effect::Loosening, " (lowered, and raised for calls at once)"),
+                (Greater, Less) => (Effect::Loosening, " (raised, and lowered for calls at once)"),
             };
-            notes.compatible(format!("{sentence}{verb}"));
+            notes.add(effect, format!("{sentence}{told}"));
         }
         _ => {}
     }

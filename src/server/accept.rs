@@ -36,6 +36,8 @@ pub struct Server {
     pub(super) limits: Limits,
     pub(super) peers: Arc<Peers>,
     pub(super) sessions: Arc<Sessions>,
+    /// Held by each call that goes on without its client.
+    pub(super) outliving: watch::Sender<()>,
     pub(super) probes: super::health::Probes,
     pub(super) replies: HttpMeter,
     /// How many connections are open, for whoever asks.
@@ -67,6 +69,7 @@ impl Server {
             limits: Limits::default(),
             peers: Arc::new(Peers::with(news)),
             sessions: Arc::new(Sessions::counted(now.metrics.sessions.clone())),
+            outliving: watch::Sender::new(()),
             connections: now.metrics.connections.clone(),
             probes: super::health::Probes::default(),
             cores: Cores::one(),
@@ -123,8 +126,12 @@ pub async fn run(listener: TcpListener, server: Arc<Server>, shutdown: impl Futu
     server.peers.close();
     let drain = server.live.load().plan.server.drain.0;
     info!("stopping: running calls have {drain:?} to end");
-    let ended = tokio::time::timeout(drain, connections.ended(server.limits.connections)).await;
-    if ended.is_err() && connections.busy() {
+    let ended = tokio::time::timeout(drain, async {
+        connections.ended(server.limits.connections).await;
+        // Nothing new comes, and what began goes on without its connection.
+        server.outliving.closed().await;
+    });
+    if ended.await.is_err() && (connections.busy() || !server.outliving.is_closed()) {
         warn!("calls that were still running after {drain:?} were cut off");
     }
 }

@@ -29,6 +29,9 @@ pub(super) async fn beside(request: &Request<Incoming>, peer: &Peer, server: &Se
     if let Err((status, why)) = guard::host(request.uri(), request.headers(), plan) {
         return refuse(status, -32600, why);
     }
+    if let Err(why) = guard::origin(request.headers(), plan) {
+        return refuse(StatusCode::FORBIDDEN, -32600, &why);
+    }
     match auth::operator(request.uri(), request.headers(), Some(peer), live).await {
         Ok(_) => metrics(request.method(), server, live),
         Err(refusal) => *refusal,
@@ -87,6 +90,9 @@ pub(super) async fn respond(request: Request<Incoming>, peer: IpAddr, local: boo
     }
     if Some(path) != plan.metrics.as_deref() {
         return refuse(StatusCode::NOT_FOUND, -32600, "here are the metrics, /status, /healthz and /readyz");
+    }
+    if let Err(why) = guard::origin(headers, plan) {
+        return refuse(StatusCode::FORBIDDEN, -32600, &why);
     }
     let refused = if local {
         guard::host(uri, headers, plan).err().map(|(status, why)| refuse(status, -32600, why))

@@ -25,7 +25,8 @@ pub(super) fn preflight(headers: &HeaderMap, plan: &ServerPlan) -> Option<Reply>
     let mut reply = Response::new(Body::Left(Whole::default()));
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let out = reply.headers_mut();
-    out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    // The last two are for sessions of legacy clients.
+    out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE"));
     // Parameters of tools may come as headers of any name, so what is asked for is what is allowed.
     if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());

@@ -65,9 +65,9 @@ pub(super) fn respond<'a>(
     }
 }
 
-fn overloaded() -> Reply {
+fn overloaded(id: Option<&str>) -> Reply {
     let error = RpcError::overloaded("too many calls at once; try again in a second");
-    let mut reply = refuse(StatusCode::SERVICE_UNAVAILABLE, error.code, &error.message);
+    let mut reply = http::json(StatusCode::SERVICE_UNAVAILABLE, error.body(id));
     reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     reply
 }
@@ -117,6 +117,13 @@ async fn check(request: &Request<Incoming>, peer: &Peer, live: &Live) -> Result<
     if !headers.get(header::CONTENT_TYPE).is_some_and(is_json) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "`Content-Type` is application/json");
     }
+    // RFC 9110, section 15.5.16: nothing is unpacked here.
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+        return refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "a body comes as it is here, without a `Content-Encoding`",
+        );
+    }
     if request.body().size_hint().lower() > plan.max_body.0 as u64 {
         return Err(Box::new(too_large(plan.max_body.0)));
     }
@@ -138,31 +145,36 @@ fn accepted(headers: &HeaderMap) -> (bool, bool) {
     {
         return (true, true);
     }
-    let (mut json, mut stream) = (false, false);
+    let (mut json, mut stream) = ((0, false), (0, false));
     for value in headers.get_all(header::ACCEPT) {
         for range in value.to_str().unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(str::trim);
             let kind = parts.next().unwrap_or_default();
             // RFC 9110, section 12.4.2: a weight of 0 means not acceptable.
             let weight = |part: &str| part.strip_prefix(['q', 'Q'])?.strip_prefix('=')?.parse::<f32>().ok();
-            if parts.any(|part| weight(part) == Some(0.0)) {
-                continue;
-            }
-            let is = |names: &[&str]| names.iter().any(|name| kind.eq_ignore_ascii_case(name));
-            if is(&["*/*"]) {
-                (json, stream) = (true, true);
-            }
-            json |= is(&["application/json", "application/*"]);
-            stream |= is(&["text/event-stream", "text/*"]);
+            let wanted = !parts.any(|part| weight(part) == Some(0.0));
+            heed(&mut json, ["*/*", "application/*", "application/json"], kind, wanted);
+            heed(&mut stream, ["*/*", "text/*", "text/event-stream"], kind, wanted);
         }
     }
-    (json, stream)
+    (json.1, stream.1)
+}
+
+/// What one range says of a form of reply: the most specific of its `names` wins (RFC 9110, section 12.5.1).
+fn heed(heard: &mut (usize, bool), names: [&str; 3], kind: &str, wanted: bool) {
+    let Some(rank) = names.iter().position(|name| kind.eq_ignore_ascii_case(name)) else { return };
+    let rank = rank + 1;
+    if rank > heard.0 {
+        *heard = (rank, wanted);
+    } else if rank == heard.0 {
+        heard.1 |= wanted;
+    }
 }
 
 /// What a client hears whose body was not read.
 fn refusal(unread: Unread, max: usize) -> Reply {
     match unread {
-        Unread::Overloaded => overloaded(),
+        Unread::Overloaded => overloaded(None),
         Unread::TooLarge => too_large(max),
         Unread::Broken => refuse(StatusCode::BAD_REQUEST, -32700, "the body broke off"),
         Unread::Slow => refuse(StatusCode::REQUEST_TIMEOUT, -32700, "the body took too long"),
@@ -206,7 +218,7 @@ fn session_request(
     let ip = client(peer.ip, headers, &live.plan.server.trusted_proxies);
     let who = (caller, guard::is_local(ip, uri, headers));
     session.listens(&Hearer { live: live.clone(), caller: who.0.clone(), local: who.1 });
-    let Some(listening) = server.peers.news.listen() else { return overloaded() };
+    let Some(listening) = server.peers.news.listen() else { return overloaded(None) };
     let who = standing(who, headers, peer, server, live.generation);
     match session.stream() {
         Some(stream) => stream::news((session, stream), listening, who, server),
@@ -293,7 +305,9 @@ impl Kind {
         let way = match (era, message.method.as_deref()) {
             _ if mcp::listens(message, Some(headers)) => Way::Listens,
             (Era::Legacy, Some("initialize")) => Way::Initializes,
-            (Era::Legacy, Some("tools/call" | "prompts/get")) => Way::Outlives,
+            (Era::Legacy, Some("tools/call" | "prompts/get" | "resources/read" | "completion/complete")) => {
+                Way::Outlives
+            }
             (Era::Modern, _) if mcp::may_talk(message) => Way::Talks,
             _ => Way::Plain,
         };
@@ -324,7 +338,7 @@ impl Post {
             if calls && kind.way != Way::Listens {
                 place = server.calls.take();
                 if place.is_none() {
-                    return overloaded();
+                    return overloaded(parsed.as_ref().ok().and_then(|message| message.id.as_deref()));
                 }
             }
             if kind.way == Way::Initializes {
@@ -363,7 +377,12 @@ impl Post {
                 return stream::respond(stream::attached(task), messages).await;
             }
             let session = self.session.clone();
-            let work = async move { self.process(Some(&outlet)).await };
+            let outliving = server.outliving.subscribe();
+            let work = async move {
+                // The end of this server waits for it, also when its connection has gone.
+                let _outliving = outliving;
+                self.process(Some(&outlet)).await
+            };
             let task = match session {
                 Some(session) => {
                     let (running, begin) = session.running(kind.id, work);

@@ -2,7 +2,7 @@
 //! server on its visitor's machine through a rebound name.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::{HeaderMap, StatusCode, Uri, header};
 
@@ -35,8 +35,14 @@ fn port(text: &str) -> bool {
     text.strip_prefix(':').is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Whether a name stands for this machine for everybody: `localhost`, and the addresses that no name server can give to another.
 fn is_loopback(name: &str) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+        || name.starts_with("127.") && name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+        || name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']')?.parse::<Ipv6Addr>().ok())
+            .is_some_and(|ip| ip.is_loopback())
 }
 
 /// At most one `Host`, and the authority that the target may name (HTTP/2, absolute form): at least one of the two, and
@@ -128,6 +134,7 @@ mod tests {
         assert!(local("127.0.0.1", "/status", &[("host", "localhost:1")]));
         assert!(local("::ffff:127.0.0.1", "/status", &[("host", "[::1]:1")]));
         assert!(local("::1", "http://localhost/status", &[]), "HTTP/2");
+        assert!(local("127.0.0.2", "/status", &[("host", "127.0.0.2:1")]));
         assert!(!local("10.0.0.1", "/status", &[("host", "localhost")]));
         assert!(!local("127.0.0.1", "/status", &[]));
         assert!(!local("127.0.0.1", "/status", &[("host", "shop.example")]));

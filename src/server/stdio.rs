@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info};
 
 use crate::call::Caller;
@@ -20,6 +20,9 @@ const MAX_LINE: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Answers that may wait for a client that does not read; beyond, nothing more is read from it.
 const QUEUE: usize = 64;
+
+/// How a client takes a request back.
+const CANCELLED: &str = "notifications/cancelled";
 
 /// A line of the input.
 enum Line {
@@ -51,12 +54,13 @@ pub async fn run(
     client.session.listens(&client.hearer());
     let telling = crate::tasks::spawn(tell(client.clone()));
     let mut tasks = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut shutdown = Shutdown { asked: false, wish: std::pin::pin!(shutdown) };
     let places = Arc::new(Semaphore::new(client.live.load().plan.server.max_concurrent_calls));
     let result = loop {
         while tasks.try_join_next().is_some() {}
         let line = tokio::select! {
-            () = &mut shutdown => break Ok(()),
+            biased;
+            () = shutdown.asked() => break Ok(()),
             // Nobody reads what is said any more.
             () = client.answers.closed() => break Ok(()),
             line = read_line(&mut input) => line,
@@ -69,7 +73,7 @@ pub async fn run(
         };
         // While the client does not read, or has too many requests open, nothing more is read from it.
         let open = tokio::select! {
-            () = &mut shutdown => break Ok(()),
+            () = shutdown.asked() => break Ok(()),
             open = take(line, &client, &places, &mut tasks) => open,
         };
         if !open {
@@ -78,8 +82,21 @@ pub async fn run(
     };
     telling.abort();
     client.peers.close();
+    // Nothing is read any more, so that nobody answers what was asked.
+    client.session.close();
     let drain = client.live.load().plan.server.drain.0;
     drop(client);
+    end(tasks, writer, drain, shutdown).await;
+    result
+}
+
+/// Lets running calls end: `drain` long, or until it is said once more that it should end.
+async fn end(
+    mut tasks: JoinSet<()>,
+    writer: JoinHandle<()>,
+    drain: Duration,
+    mut shutdown: Shutdown<impl Future<Output = ()> + Unpin>,
+) {
     if !tasks.is_empty() {
         info!("input ended: running calls have {drain:?} to end");
     }
@@ -87,10 +104,35 @@ pub async fn run(
         while tasks.join_next().await.is_some() {}
         let _ = writer.await;
     };
-    if tokio::time::timeout(drain, finish).await.is_err() {
-        debug!("calls were cut off after {drain:?}");
+    // Who wished it before the input ended has said so once; a second wish ends the process.
+    let wished = async {
+        if shutdown.asked {
+            std::future::pending::<()>().await;
+        }
+        shutdown.asked().await;
+    };
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(drain, finish) => ended.is_ok(),
+        () = wished => false,
+    };
+    if !ended {
+        debug!("calls were cut off");
+        // So that each can say that it was.
+        let _ = tokio::time::timeout(PATIENCE, tasks.shutdown()).await;
     }
-    result
+}
+
+/// The wish that this ends, which is heard once.
+struct Shutdown<F> {
+    asked: bool,
+    wish: F,
+}
+
+impl<F: Future<Output = ()> + Unpin> Shutdown<F> {
+    async fn asked(&mut self) {
+        (&mut self.wish).await;
+        self.asked = true;
+    }
 }
 
 /// The one client and what serves it.
@@ -180,7 +222,7 @@ async fn take(
         return client.answers.send(error.body(None)).await.is_ok();
     };
     match mcp::parse(&line) {
-        Ok(message) if message.method.as_deref() == Some("notifications/cancelled") => {
+        Ok(message) if message.id.is_none() && message.method.as_deref() == Some(CANCELLED) => {
             if let Some(target) = message.params.request_id {
                 client.session.cancel(target.get());
             }
@@ -191,11 +233,16 @@ async fn take(
                 return client.answers.send(body.into_vec()).await.is_ok();
             }
         }
+        // They are limited where news are told, and would hold their places for as long as the client is there.
+        Ok(message) if mcp::listens(&message, None) => {
+            let id = message.id.map(std::borrow::Cow::into_owned);
+            start(line, id, None, client, tasks);
+        }
         parsed => {
             let id = parsed.ok().and_then(|m| m.id).map(std::borrow::Cow::into_owned);
             // Not longer: all places may be held by calls that wait for an answer further down the input.
             match tokio::time::timeout(PATIENCE, places.clone().acquire_owned()).await {
-                Ok(Ok(place)) => start(line, id, place, client, tasks),
+                Ok(Ok(place)) => start(line, id, Some(place), client, tasks),
                 _ => {
                     let error =
                         RpcError::overloaded("too many requests at once; try again when some have ended");
@@ -216,7 +263,7 @@ fn settles(method: &str) -> bool {
 fn start(
     line: Vec<u8>,
     id: Option<String>,
-    place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
     client: &Arc<Client>,
     tasks: &mut JoinSet<()>,
 ) {

@@ -181,6 +181,9 @@ pub enum SourceError {
     /// It cannot be reached or is not ready.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// It was reached and may have begun, and the connection ended before there was an answer.
+    #[error("unavailable: {0}")]
+    Lost(String),
     /// All its connections are in use, and none became free in this time.
     #[error("no connection became free within {0:?}")]
     Busy(Duration),
@@ -254,7 +257,7 @@ impl SourceError {
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Timeout(_) => true,
+            Self::Unavailable(_) | Self::Lost(_) | Self::Timeout(_) => true,
             Self::BadReply { reason, .. } => *reason == BROKE_OFF,
             Self::Status { status, .. } | Self::Answered { status, .. } => {
                 matches!(status, 408 | 425 | 429 | 502 | 503 | 504)
@@ -278,7 +281,7 @@ impl SourceError {
     #[must_use]
     pub fn health(&self) -> Health {
         match self {
-            Self::Unavailable(_) | Self::Timeout(_) | Self::BadReply { .. } => Health::Ill,
+            Self::Unavailable(_) | Self::Lost(_) | Self::Timeout(_) | Self::BadReply { .. } => Health::Ill,
             Self::Status { status, .. } | Self::Answered { status, .. } if *status >= 500 => Health::Ill,
             Self::Status { .. }
             | Self::Answered { .. }
@@ -317,7 +320,7 @@ impl SourceError {
                 return Some(status.to_string().into());
             }
             Self::Argument(_) => "invalid_arguments",
-            Self::Unavailable(_) => "unavailable",
+            Self::Unavailable(_) | Self::Lost(_) => "unavailable",
             Self::Busy(_) => "busy",
             Self::Timeout(_) => "timeout",
             Self::BadReply { .. } => "bad_reply",
@@ -370,7 +373,7 @@ impl SourceError {
             Self::Status { status, .. } | Self::Answered { status, .. } => Some(format!("status {status}")),
             Self::NotFound => Some("it was not found".to_owned()),
             Self::Timeout(_) => Some("there was no answer in time".to_owned()),
-            Self::Unavailable(_) => Some("the source cannot be reached".to_owned()),
+            Self::Unavailable(_) | Self::Lost(_) => Some("the source cannot be reached".to_owned()),
             Self::TooLarge(max) => Some(format!("it is larger than {max} bytes")),
             Self::Later { error, .. } => error.reason(),
             _ => None,
@@ -381,6 +384,7 @@ impl SourceError {
     pub(super) fn copy(&self) -> Self {
         match self {
             Self::Unavailable(why) => Self::Unavailable(why.clone()),
+            Self::Lost(why) => Self::Lost(why.clone()),
             Self::Argument(sentence) => Self::Argument(sentence.clone()),
             Self::Timeout(limit) => Self::Timeout(*limit),
             Self::Status { status, body } => Self::Status { status: *status, body: body.clone() },

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sqlx::ConnectOptions;
 use sqlx::pool::PoolOptions;
 
 use super::mysql::Mysql;
@@ -27,6 +28,17 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::file::FileRef;
 use crate::secret::Secret;
 use crate::units::Period;
+
+/// From when on a statement is a slow one.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Connections whose driver writes of a slow statement no louder than of any other: what takes long is told of its call, with its route.
+pub(in crate::source) fn quiet<O: ConnectOptions>(options: O) -> O {
+    match "debug".parse() {
+        Ok(debug) => options.log_slow_statements(debug, SLOW),
+        Err(_) => options,
+    }
+}
 
 /// The engines, as the dialects they speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

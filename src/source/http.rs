@@ -216,8 +216,10 @@ fn unreachable_or_bad(error: reqwest::Error) -> SourceError {
         SourceError::Unfit { reason: NOT_PUBLIC, detail: text }
     } else if is_no_http(&error) {
         SourceError::BadReply { reason: NOT_HTTP, detail: text }
-    } else if error.is_connect() || error.is_timeout() || error.is_request() {
+    } else if error.is_connect() {
         SourceError::Unavailable(text)
+    } else if error.is_timeout() || error.is_request() {
+        SourceError::Lost(text)
     } else {
         SourceError::BadReply { reason: BROKE_OFF, detail: text }
     }

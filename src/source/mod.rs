@@ -157,29 +157,53 @@ pub fn compile(
 /// The sources that operations may name: their plans if they compiled, and where they are defined.
 pub type SourcePlans = Entries<Option<SourcePlan>>;
 
+/// The source of an operation: where it is defined, and its plan. An operation whose source is wrong is read all the same, so that
+/// what is wrong in itself is said too.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SourceOf<'a> {
+    at: Span,
+    plan: Option<&'a SourcePlan>,
+}
+
+impl<'a> SourceOf<'a> {
+    /// Finds the source that an operation names.
+    pub fn find(configs: OpConfigs<'_>, sources: &'a SourcePlans, diagnostics: &mut Diagnostics) -> Self {
+        match (configs.rest, configs.sql, configs.vector, configs.fixed) {
+            (Some(op), None, None, None) => find(&op.source, "rest", sources, diagnostics),
+            (None, Some(op), None, None) => find(&op.source, "sql", sources, diagnostics),
+            (None, None, Some(op), None) => find(&op.source, "vector", sources, diagnostics),
+            _ => Self::default(),
+        }
+    }
+}
+
 /// Compiles an operation of any kind. `owner_at` is the place of the route's name.
 pub fn compile_op(
     configs: OpConfigs<'_>,
     owner_at: Span,
-    sources: &SourcePlans,
+    source: SourceOf<'_>,
     scope: &mut Scope,
     diagnostics: &mut Diagnostics,
 ) -> Option<OpPlan> {
+    let SourceOf { at, plan } = source;
     match (configs.rest, configs.sql, configs.vector, configs.fixed) {
         (Some(op), None, None, None) => {
-            let (at, plan) = find(&op.source, "rest", sources, diagnostics)?;
             let plan = plan.and_then(|p| if let SourcePlan::Rest(p) = p { Some(p) } else { None });
             let mut cx = OpCx { scope, source_at: at, diagnostics };
             Some(OpPlan::Rest(op.source.value.clone(), Arc::new(Rest::compile_op(op, plan, &mut cx)?)))
         }
         (None, Some(op), None, None) => {
-            let (at, plan) = find(&op.source, "sql", sources, diagnostics)?;
             let plan = plan.and_then(|p| if let SourcePlan::Sql(p) = p { Some(p) } else { None });
-            let mut cx = OpCx { scope, source_at: at, diagnostics };
-            Some(OpPlan::Sql(op.source.value.clone(), Arc::new(Sql::compile_op(op, plan, &mut cx)?)))
+            let mut found = Diagnostics::default();
+            let mut cx = OpCx { scope, source_at: at, diagnostics: &mut found };
+            let compiled = Sql::compile_op(op, plan, &mut cx);
+            // Without its source nobody knows in which dialect a statement is that cannot be read.
+            if plan.is_some() || !found.has("bad-sql") {
+                diagnostics.append(found);
+            }
+            Some(OpPlan::Sql(op.source.value.clone(), Arc::new(compiled?)))
         }
         (None, None, Some(op), None) => {
-            let (at, plan) = find(&op.source, "vector", sources, diagnostics)?;
             let plan = plan.and_then(|p| if let SourcePlan::Vector(p) = p { Some(p) } else { None });
             let mut cx = OpCx { scope, source_at: at, diagnostics };
             Some(OpPlan::Vector(op.source.value.clone(), Arc::new(Vector::compile_op(op, plan, &mut cx)?)))
@@ -202,20 +226,21 @@ pub fn compile_op(
     }
 }
 
-/// Finds a source by name and checks its kind. A source that did not compile was complained about already.
+/// Finds a source by name and checks its kind. A source that did not compile was complained about already, and one that is wrong has
+/// no plan.
 fn find<'a>(
     name: &Spanned<String>,
     kind: &str,
     sources: &'a SourcePlans,
     diagnostics: &mut Diagnostics,
-) -> Option<(Span, Option<&'a SourcePlan>)> {
+) -> SourceOf<'a> {
     let Some((defined, plan)) = sources.iter().find(|(n, _)| n.value == name.value) else {
         let help = crate::name::did_you_mean(&name.value, sources.names(), "sources");
         let message = format!("there is no source `{}`", name.value);
         diagnostics.push(Diagnostic::error("unknown-source", message).absence().at(name.span, "").help(help));
-        return None;
+        return SourceOf { at: name.span, plan: None };
     };
-    let Some(plan) = plan else { return Some((defined.span, None)) };
+    let Some(plan) = plan else { return SourceOf { at: defined.span, plan: None } };
     if plan.kind() != kind {
         let message =
             format!("`{}` is a {} source, but a `{kind}` operation names it", name.value, plan.kind());
@@ -226,9 +251,9 @@ fn find<'a>(
             .at(defined.span, "defined here");
         let help = (!names.is_empty()).then(|| format!("`{kind}` sources: `{}`", names.join("`, `")));
         diagnostics.push(problem.maybe_help(help));
-        return None;
+        return SourceOf { at: defined.span, plan: None };
     }
-    Some((defined.span, Some(plan)))
+    SourceOf { at: defined.span, plan: Some(plan) }
 }
 
 impl SourcePlan {
@@ -440,7 +465,7 @@ impl Backend {
             Self::Rest(source, op) => Box::pin(source.execute(op, arguments, attempt)).await,
             Self::Sql(source, op) => Box::pin(source.execute(op, arguments, attempt)).await,
             Self::Vector(source, op) => Box::pin(source.execute(op, arguments, attempt)).await,
-            Self::Fixed(fixed) => fixed.run(arguments, attempt.talk).await,
+            Self::Fixed(fixed) => fixed.run(arguments, attempt.talk, attempt.deadline).await,
         }
     }
 

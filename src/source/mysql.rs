@@ -15,7 +15,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 
 use super::SourceError;
 use super::database::ending::{in_a_task, side};
-use super::database::{Answer, ServerPlan, Statement, Tls};
+use super::database::{Answer, ServerPlan, Statement, Tls, quiet};
 use session::Server;
 
 /// A live MySQL or MariaDB database.
@@ -33,7 +33,7 @@ struct Shared {
 impl Mysql {
     /// Opens nothing yet: connections are made when they are needed, so that a server that is down heals when it comes back.
     pub(in crate::source) fn open(plan: &ServerPlan) -> Self {
-        let options = options(plan);
+        let options = quiet(options(plan));
         let server = Arc::new(Server::default());
         let of_pool = server.clone();
         let pool = plan

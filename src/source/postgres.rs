@@ -17,7 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use super::SourceError;
 use super::database::ending::{in_a_task, side};
 use super::database::warm::{Unsettled, Warm};
-use super::database::{Answer, ServerPlan, Statement, Tls};
+use super::database::{Answer, ServerPlan, Statement, Tls, quiet};
 use at_once::{AtOnce, Facts, Tags};
 use known::{Key, Known};
 
@@ -40,7 +40,7 @@ struct Shared {
 impl Postgres {
     /// Opens nothing yet: connections are made when they are needed, so that a server that is down heals when it comes back.
     pub(in crate::source) fn open(plan: &ServerPlan) -> Self {
-        let options = options(plan);
+        let options = quiet(options(plan));
         let pool = plan
             .pool
             .options()

@@ -16,7 +16,8 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::value::RawValue;
 use tracing::error;
 
-use super::RotatingFile;
+use super::hidden;
+use super::rotated::RotatedFile;
 use super::trace::TraceId;
 use crate::units::{push_hex, push_utc_micros};
 use lines::{Lines, Out};
@@ -165,17 +166,21 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Appends JSON, which allows what a terminal takes for commands: DEL and the controls of Latin-1, among them CSI.
+/// Appends JSON, which allows what a terminal takes for commands, DEL and the controls of Latin-1, among them CSI, and what is not
+/// seen or moves the text around it.
 fn push_shown(out: &mut Vec<u8>, json: &str) {
-    if !json.chars().any(char::is_control) {
+    let shown = |c: char| !c.is_control() && !hidden(c);
+    if json.chars().all(shown) {
         return out.extend_from_slice(json.as_bytes());
     }
     for c in json.chars() {
-        if c.is_control() {
-            // Writing into a vector cannot fail.
-            let _ = write!(out, "\\u{:04x}", u32::from(c));
-        } else {
+        if shown(c) {
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing into a vector cannot fail.
+            let _ = write!(out, "\\u{unit:04x}");
         }
     }
 }
@@ -198,7 +203,7 @@ impl Audit {
     /// If its file cannot be opened.
     pub fn open(options: AuditOptions, lost_ever: Counter) -> io::Result<Self> {
         let mut out = match &options.file {
-            Some(path) => Out::File(RotatingFile::open(path, options.max_size, options.keep)?),
+            Some(path) => Out::File(RotatedFile::open(path, options.max_size, options.keep)?),
             None => Out::Stderr,
         };
         let lines = Arc::new(Lines::default());
@@ -304,13 +309,14 @@ mod tests {
         let options =
             AuditOptions { file: Some(path.clone()), max_size: 1 << 20, keep: 1, arguments: Arguments::None };
         let audit = Audit::open(options, Counter::default()).unwrap();
-        let hostile = "a\n{\"caller\":\"b\"}\u{1b}[31m\u{9b}2J\u{7f}";
+        let hostile = "a\n{\"caller\":\"b\"}\u{1b}[31m\u{9b}2J\u{7f}\u{202e}\u{2028}\u{e0041}\u{200b}";
         audit.note(&entry(hostile));
         audit.note(&entry("second"));
         audit.flush();
         let text = std::fs::read_to_string(path).unwrap();
         assert_eq!(text.lines().count(), 2, "{text}");
-        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control() && !hidden(c)), "{text}");
+        assert!(text.contains(r"\u202e\u2028\udb40\udc41\u200b"), "{text}");
         let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(first["caller"], hostile);
         assert!(first["time"].as_str().unwrap().ends_with('Z'));

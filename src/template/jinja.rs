@@ -5,7 +5,10 @@ use std::sync::Arc;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Serialize, Serializer};
 
+use super::bounds::{self, Bounded};
+use super::verbatim;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::yaml::Outside;
 
 /// How many steps one template may take to render.
 const FUEL: u64 = 200_000;
@@ -20,17 +23,27 @@ pub struct Jinja {
 }
 
 impl Jinja {
-    /// Parses a template; errors and unknown names are recorded.
+    /// Parses a template; errors and unknown names are recorded. What came from `outside` is text in it.
     pub fn compile(
         text: &Spanned<String>,
+        outside: &Outside,
         names: &[&str],
         owner: &str,
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
+        let Some(source) = verbatim::source(&text.value, &outside.of(text.span)) else {
+            let message = "what `${…}` gives is text, and cannot stand for code in a template";
+            let help = "write it outside of the braces, or in quotes";
+            diagnostics
+                .push(Diagnostic::error("bad-template", message).within(text.span, "${", "").help(help));
+            return None;
+        };
+        let text = &Spanned::new(source, text.span);
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
+        bounds::bound(&mut environment);
         if let Err(error) = environment.add_template_owned(NAME.to_owned(), text.value.clone()) {
             let why = error.detail().map_or_else(|| error.to_string(), str::to_owned);
             let line =
@@ -66,13 +79,16 @@ impl Jinja {
         sound.then(|| Self { text: text.value.clone(), environment: Arc::new(environment) })
     }
 
-    /// Fills the template.
+    /// Fills the template, with no more than 4 MiB of text. It may take long where there are many values: see [`super::filled`].
     ///
     /// # Errors
     /// The template's own error, for the log.
     pub fn render(&self, values: &serde_json::Map<String, serde_json::Value>) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(|e| e.to_string())?;
-        template.render(minijinja::value::Serde(values)).map_err(|e| e.to_string())
+        let mut text = Bounded::default();
+        let values = minijinja::value::Serde(values);
+        template.render_captured_to(values, &mut text).map_err(|e| detailed(&e))?;
+        text.text()
     }
 }
 
@@ -92,6 +108,12 @@ impl Serialize for Jinja {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text)
     }
+}
+
+/// An error with what led to it.
+fn detailed(error: &minijinja::Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
 }
 
 /// Filters that the template names and the engine does not have; the parser takes any name.

@@ -1,12 +1,14 @@
 //! Text with `{name}` placeholders; `{{` and `}}` are literal braces.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::params::{Arguments, Scope};
+use crate::yaml::{MASK, masked};
 
 /// One piece of a template.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,21 +36,35 @@ pub fn value_text(value: &Value) -> Cow<'_, str> {
 impl Template {
     /// Splits `text`. Unknown names and stray braces are recorded.
     pub fn compile(text: &Spanned<String>, scope: &mut Scope, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let outside = scope.outside().of(text.span);
+        Self::compile_part(text, &outside, scope, diagnostics)
+    }
+
+    /// The same for a text of which it is known what came from outside: that means nothing, whatever it looks like.
+    pub fn compile_part(
+        text: &Spanned<String>,
+        outside: &[Range<usize>],
+        scope: &mut Scope,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
         let whole = text.value.as_str();
-        let mut rest = whole;
+        let own = masked(whole, outside);
+        let mut rest = own.as_ref();
         let mut sound = true;
         while let Some(at) = rest.find(['{', '}']) {
-            let (before, from) = rest.split_at(at);
-            literal.push_str(before);
+            let from = rest.get(at..).unwrap_or("");
+            let here = whole.len() - from.len();
+            literal.push_str(whole.get(whole.len() - rest.len()..here).unwrap_or(""));
             if from.starts_with("{{") || from.starts_with("}}") {
                 literal.extend(from.chars().next());
                 rest = from.get(2..).unwrap_or("");
                 continue;
             }
-            let here = whole.len() - from.len();
             let close = from.find('}').filter(|_| from.starts_with('{'));
+            // A name is written in the file, and no part of it comes from elsewhere.
+            let close = close.filter(|close| !from.get(..*close).unwrap_or("").contains(MASK));
             let Some(close) = close else {
                 let brace = if from.starts_with('{') { "{" } else { "}" };
                 let message = format!("a `{brace}` without its partner");
@@ -74,7 +90,7 @@ impl Template {
             }
             rest = from.get(close + 1..).unwrap_or("");
         }
-        literal.push_str(rest);
+        literal.push_str(whole.get(whole.len() - rest.len()..).unwrap_or(""));
         if !literal.is_empty() {
             pieces.push(Piece::Text(literal));
         }

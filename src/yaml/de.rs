@@ -21,6 +21,34 @@ use crate::secret::SECRET;
 /// The most mistakes of one file that are told: each one costs another reading.
 const MAX_MISTAKES: usize = 200;
 
+/// Keys that limit or guard something: with nothing under them they would be as good as not there, which nobody who writes them means.
+pub const GUARDS: [&str; 24] = [
+    "admin",
+    "audit",
+    "auth",
+    "circuit_breaker",
+    "client_ca",
+    "clients",
+    "concurrency",
+    "confirm",
+    "credentials",
+    "from",
+    "max_body",
+    "max_bytes",
+    "max_concurrent_calls",
+    "max_response",
+    "max_rows",
+    "max_tokens",
+    "rate_limit",
+    "read_only",
+    "redact",
+    "select",
+    "statement_timeout",
+    "timeout",
+    "tls",
+    "when",
+];
+
 /// What reading a tree gave.
 #[derive(Debug)]
 pub struct Reading<T> {
@@ -71,6 +99,8 @@ struct State {
     problems: RefCell<Vec<Diagnostic>>,
     /// Keys already complained about (a reading may be repeated), and the key that was meant, where one is near.
     complained: RefCell<HashMap<u32, Option<String>>>,
+    /// Values of [`GUARDS`]: nothing is not one of them.
+    guards: RefCell<HashSet<u32>>,
     secrets: RefCell<Vec<Span>>,
 }
 
@@ -339,10 +369,13 @@ impl<'de> De<'de> {
             let name = name.text.as_str();
             let starts = |f: &&str| f.strip_suffix('*').is_some_and(|p| name.starts_with(p));
             if fields.contains(&name) || open && fields.iter().any(starts) {
+                if GUARDS.contains(&name) && value.is_null() {
+                    self.state.guards.borrow_mut().insert(value.id);
+                }
                 kept.push((key, value));
             } else {
                 meant.extend(crate::name::nearest(name, known()));
-                self.complain_unknown(key, name, &known().collect::<Vec<_>>());
+                self.complain_unknown(key, value, name, &known().collect::<Vec<_>>());
                 self.hide(value);
             }
         }
@@ -382,14 +415,19 @@ impl<'de> De<'de> {
         }
     }
 
-    fn complain_unknown(&self, key: &Node, name: &str, known: &[&str]) {
+    fn complain_unknown(&self, key: &Node, value: &Node, name: &str, known: &[&str]) {
         let near = crate::name::nearest(name, known.iter().copied()).map(str::to_owned);
         if self.state.complained.borrow_mut().insert(key.id, near).is_some() {
             return;
         }
-        let problem = Diagnostic::error("unknown-key", format!("unknown key `{name}`"))
-            .at(key.span, "")
-            .help(crate::name::did_you_mean(name, known.iter().copied(), "keys here"));
+        // The rest of a text after its comma looks like a key with nothing under it.
+        let help = if name.contains(' ') && value.is_null() && value.span.start == value.span.end {
+            "inside `{ … }` a text with a comma in it wants quotes".to_owned()
+        } else {
+            crate::name::did_you_mean(name, known.iter().copied(), "keys here")
+        };
+        let problem =
+            Diagnostic::error("unknown-key", format!("unknown key `{name}`")).at(key.span, "").help(help);
         self.state.problems.borrow_mut().push(problem);
     }
 }
@@ -477,7 +515,8 @@ impl<'de> Deserializer<'de> for De<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.node.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        let nothing = self.node.is_null() && !self.state.guards.borrow().contains(&self.node.id);
+        if nothing { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -521,7 +560,9 @@ impl<'de> Deserializer<'de> for De<'de> {
     ) -> Result<V::Value, Error> {
         if name == TEXT_OR {
             let [text, block] = VARIANTS;
-            let variant = if matches!(self.node.kind, NodeKind::Scalar(_)) { text } else { block };
+            // Where there is nothing, the block says best what could be there.
+            let is_text = matches!(self.node.kind, NodeKind::Scalar(_)) && !self.node.is_null();
+            let variant = if is_text { text } else { block };
             return self.placed(visitor.visit_enum(TextOrAccess(self, variant)));
         }
         if name == VALUE_OR {

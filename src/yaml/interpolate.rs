@@ -1,9 +1,11 @@
 //! `${NAME}`, `${NAME:-default}` and `${file:path}` in scalar values, after parsing: a value can become a text or a
 //! number, never YAML. `$${` is a literal `${`.
 
+use std::ops::Range;
+
 use crate::diag::{Diagnostic, Diagnostics, Span};
 
-use super::{Node, NodeKind};
+use super::{Node, NodeKind, Outside};
 
 /// Where `${…}` gets its values from: the process environment and files in production, a map in tests and the demo.
 pub trait Environment {
@@ -38,64 +40,70 @@ pub struct Slot<'a> {
 }
 
 /// Resolves every `${…}` in the values of `node`. Problems are recorded and the text is left as it was; the ids of such nodes
-/// are returned so that nothing else is said about them.
+/// are returned so that nothing else is said about them. What came from outside is noted in `outside`.
 pub fn interpolate(
     node: &mut Node,
     environment: &mut dyn Environment,
     diagnostics: &mut Diagnostics,
+    outside: &mut Outside,
 ) -> Vec<u32> {
-    let mut failed = Vec::new();
-    walk(node, ["", ""], environment, diagnostics, &mut failed);
-    failed
+    let mut walk = Walk { environment, diagnostics, outside, failed: Vec::new() };
+    walk.node(node, ["", ""]);
+    walk.failed
 }
 
-fn walk(
-    node: &mut Node,
-    keys: [&str; 2],
-    environment: &mut dyn Environment,
-    diagnostics: &mut Diagnostics,
-    failed: &mut Vec<u32>,
-) {
-    match &mut node.kind {
-        NodeKind::List(items) => {
-            for item in items {
-                walk(item, keys, environment, diagnostics, failed);
-            }
-        }
-        NodeKind::Map(entries) => {
-            for (key, value) in entries {
-                let name = if let NodeKind::Scalar(scalar) = &key.kind { scalar.text.as_str() } else { "" };
-                walk(value, [name, keys[0]], environment, diagnostics, failed);
-            }
-        }
-        NodeKind::Scalar(scalar) => {
-            if !scalar.text.contains("${") {
-                return;
-            }
-            match expand(&scalar.text, keys, node.span, environment) {
-                Ok((text, used)) => {
-                    scalar.interpolated = used;
-                    scalar.text = text;
+struct Walk<'a> {
+    environment: &'a mut dyn Environment,
+    diagnostics: &'a mut Diagnostics,
+    outside: &'a mut Outside,
+    failed: Vec<u32>,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, node: &mut Node, keys: [&str; 2]) {
+        match &mut node.kind {
+            NodeKind::List(items) => {
+                for item in items {
+                    self.node(item, keys);
                 }
-                Err(problem) => {
-                    diagnostics.push(*problem);
-                    failed.push(node.id);
+            }
+            NodeKind::Map(entries) => {
+                for (key, value) in entries {
+                    let name =
+                        if let NodeKind::Scalar(scalar) = &key.kind { scalar.text.as_str() } else { "" };
+                    self.node(value, [name, keys[0]]);
+                }
+            }
+            NodeKind::Scalar(scalar) => {
+                if !scalar.text.contains("${") {
+                    return;
+                }
+                match expand(&scalar.text, keys, node.span, self.environment) {
+                    Ok((text, parts)) => {
+                        scalar.interpolated = !parts.is_empty();
+                        scalar.text = text;
+                        self.outside.note(node.span, parts);
+                    }
+                    Err(problem) => {
+                        self.diagnostics.push(*problem);
+                        self.failed.push(node.id);
+                    }
                 }
             }
         }
     }
 }
 
-/// The expanded text and whether anything was substituted.
+/// The expanded text and which parts of it were substituted.
 fn expand(
     text: &str,
     keys: [&str; 2],
     span: Span,
     environment: &mut dyn Environment,
-) -> Result<(String, bool), Box<Diagnostic>> {
+) -> Result<(String, Vec<Range<usize>>), Box<Diagnostic>> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    let mut used = false;
+    let mut parts = Vec::new();
     while let Some(at) = rest.find("${") {
         let (before, from) = rest.split_at(at);
         if let Some(before) = before.strip_suffix('$') {
@@ -117,12 +125,12 @@ fn expand(
         let (name, after) = inner.split_at(close);
         let whole = name.len() + 3 == text.len();
         let value = resolve(name, Slot { keys, before: &out, whole }, span, environment)?;
+        parts.push(out.len()..out.len() + value.len());
         out.push_str(&value);
-        used = true;
         rest = after.get(1..).unwrap_or("");
     }
     out.push_str(rest);
-    Ok((out, used))
+    Ok((out, parts))
 }
 
 fn resolve(
@@ -182,6 +190,7 @@ fn resolve(
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of places, of which there is one")]
 mod tests {
     use super::*;
 
@@ -213,6 +222,14 @@ mod tests {
         assert_eq!(run("${EMPTY:-d}|${EMPTY}").unwrap(), "d|");
         assert_eq!(run("${file:/s}").unwrap(), "secret");
         assert_eq!(run("$${A} $5 {x}").unwrap(), "${A} $5 {x}");
+    }
+
+    #[test]
+    fn what_came_from_outside_is_known() {
+        let parts = |text: &str| expand(text, ["", ""], Span::default(), &mut Fixed).unwrap().1;
+        assert_eq!(parts("x${A}y${B:-fall back}"), [1..9, 10..19]);
+        assert_eq!(parts("${EMPTY}"), [0..0]);
+        assert!(parts("$${A} {x}").is_empty());
     }
 
     #[test]

@@ -7,14 +7,16 @@ mod interpolate;
 mod json;
 mod losses;
 mod one_or_many;
+mod outside;
 mod text_or;
 mod tree;
 
-pub use de::{Reading, from_tree};
+pub use de::{GUARDS, Reading, from_tree};
 pub use entries::Entries;
 pub use interpolate::{Environment, Slot, interpolate};
 pub use json::JsonNode;
 pub use losses::Losses;
 pub use one_or_many::OneOrMany;
+pub use outside::{MASK, Outside, masked};
 pub use text_or::{TextOr, ValueOr};
 pub use tree::{Node, NodeKind, Scalar, parse};

@@ -112,7 +112,7 @@ pub fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> Result<
         let (event, span) = event.map_err(|e| {
             let at = e.marker().byte_offset().unwrap_or(0);
             let problem = fault(file, at, "yaml-syntax", e.info());
-            Box::new(problem.maybe_help(syntax_help(&e.info())))
+            Box::new(problem.maybe_help(unquoted(text, at).or_else(|| syntax_help(&e.info()))))
         })?;
         let range = span.byte_range().unwrap_or(0..0);
         let span = Span {
@@ -144,6 +144,28 @@ fn fault(file: FileId, at: usize, code: &'static str, message: impl Into<String>
     let at = u32::try_from(at).unwrap_or(u32::MAX);
     let span = Span { file, start: at, end: at };
     Box::new(Diagnostic::error(code, message).at(span, ""))
+}
+
+/// Whether a brace stands in the middle of a value without quotes, on the line where the reading stopped and before that place.
+fn unquoted(text: &str, at: usize) -> Option<String> {
+    let line = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+    let end = text.get(at..).map_or(at, |rest| at + rest.chars().next().map_or(0, char::len_utf8));
+    let line = text.get(line..end)?;
+    let (mut quote, mut before) = (None, ' ');
+    for c in line.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if matches!(c, '"' | '\'') && !before.is_alphanumeric() => quote = Some(c),
+            None if c == '{' && !matches!(before, '{' | '[' | ',' | ':' | ' ' | '\t') => {
+                let help =
+                    "inside `{ … }` a value with `{` in it wants quotes: `\"/orders/{id}\"`, `\"${NAME}\"`";
+                return Some(help.to_owned());
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    None
 }
 
 /// What usually is behind a syntax error.

@@ -1,6 +1,8 @@
 //! What clients may keep, and for whom: `ttlMs` and `cacheScope` by method; answers that depend on who asks are private, and the
 //! rounds of a request are kept by nobody (MCP 2026-07-28, server/utilities/caching).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::Gateway;
@@ -125,6 +127,34 @@ async fn rounds_are_kept_by_nobody() {
     // Somebody who cannot be asked does not get what another was given.
     let refused = gateway.modern("tools/call", json!({ "name": "sure" })).await;
     assert_eq!((refused.status, refused.code()), (400, -32021), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn what_is_fetched_may_be_kept_for_what_is_left_of_the_time_that_it_is_kept_here() {
+    let route = |cache: &str| {
+        let policy = if cache.is_empty() { json!({}) } else { json!({ "cache": { "ttl": cache } }) };
+        json!({ "sql": { "source": "db", "query": "SELECT 1 AS a" }, "policy": policy })
+    };
+    for (auth, scope) in
+        [(json!("none"), "public"), (json!({ "api_keys": [{ "name": "ci", "key": KEY }] }), "private")]
+    {
+        let config = json!({
+            "auth": auth,
+            "sources": { "db": { "sql": { "url": "sqlite::memory:" } } },
+            "resources": { "db://live": route(""), "db://kept": route("1h"), "db://brief": route("1s") },
+        });
+        let gateway = Gateway::start(&config.to_string()).await;
+        let read = async |uri: &str| {
+            let result = result(&gateway, "resources/read", json!({ "uri": uri }), false).await;
+            assert_eq!(result["cacheScope"], scope, "{uri}: {result}");
+            result["ttlMs"].as_u64().unwrap()
+        };
+        assert_eq!([read("db://live").await, read("db://live").await], [0, 0]);
+        assert_eq!([read("db://kept").await, read("db://brief").await], [3_600_000, 1000]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (kept, brief) = (read("db://kept").await, read("db://brief").await);
+        assert!((3_000_000..3_600_000).contains(&kept) && brief <= 1000, "{kept}, {brief}");
+    }
 }
 
 #[test]

@@ -122,12 +122,24 @@ fn the_configuration_is_a_file_a_folder_or_named_by_the_environment() {
     assert_eq!(code(&by_name), 0);
     let flag_wins = sidegate(&["check", "-c", GOOD]).env("SIDEGATE_CONFIG", "no/such").output().unwrap();
     assert_eq!(code(&flag_wins), 0);
+    let empty = sidegate(&["check", "-c", GOOD]).env("SIDEGATE_CONFIG", "").output().unwrap();
+    assert_eq!(code(&empty), 0, "{}", err(&empty));
+    let empty = sidegate(&["check"]).env("SIDEGATE_CONFIG", "").current_dir(shop.path()).output().unwrap();
+    assert_eq!(code(&empty), 0, "{}", err(&empty));
     let here = sidegate(&["check"]).current_dir(shop.path()).output().unwrap();
     assert_eq!(out(&here), "gateway.yaml: fine (2 tools, no resources, no prompts)\n");
     let nothing = tempfile::tempdir().unwrap();
     let missing = sidegate(&["check"]).current_dir(nothing.path()).output().unwrap();
     assert_eq!(code(&missing), 2);
     assert!(out(&missing).contains("SIDEGATE_CONFIG"), "{}", out(&missing));
+    let missing = sidegate(&["check", "--format", "json"]).current_dir(nothing.path()).output().unwrap();
+    let document: Value = serde_json::from_str(&out(&missing)).unwrap();
+    let problem = document["diagnostics"][0].as_object().unwrap();
+    for key in ["file", "line", "column", "end_line", "end_column"] {
+        assert_eq!(problem.get(key), Some(&Value::Null), "{key}");
+    }
+    assert_eq!(problem["related"], Value::Array(Vec::new()));
+    assert!(problem["help"][0].as_str().unwrap().contains("SIDEGATE_CONFIG"));
 }
 
 #[test]

@@ -160,6 +160,33 @@ tools:
     assert!(text.contains("query: { key: '{kye}', token: '{key}' }"), "{text}");
 }
 
+#[test]
+fn a_secret_that_stands_in_the_file_is_warned_about_wherever_one_is_known() {
+    let text = "
+auth: { api_keys: [ { name: ci, key: hunter2-key }, { name: bi, key: '${PASSWORD}' } ] }
+sources:
+  api:
+    rest:
+      base_url: 'http://127.0.0.1:9'
+      headers: { Authorization: Bearer hunter2, X-API-Key: hunter2, Cookie: '${PASSWORD}', Accept: text/plain }
+  db: { sql: { url: 'postgres://shop:hunter2@127.0.0.1/shop' } }
+  named: { sql: { url: 'postgres://shop:${PASSWORD}@127.0.0.1/shop' } }
+  tried: { sql: { url: '${SHOP_DB:-postgres://shop:shop@127.0.0.1/shop}' } }
+  open: { sql: { url: 'postgres://shop@127.0.0.1/shop' } }
+tools:
+  find:
+    description: Finds.
+    params: { key: { type: string } }
+    rest: { source: api, get: /a, headers: { X-API-Key: '{key}' } }
+";
+    let (loaded, _) = with_plan(load_text("a.yaml", text, Path::new("."), &environment()));
+    let all = json(&loaded);
+    let lines: Vec<_> =
+        all.iter().filter(|d| d["code"] == "literal-secret").map(|d| d["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [2, 7, 7, 8], "{}", rendered(&loaded, PLAIN));
+    assert!(!rendered(&loaded, PLAIN).contains(LITERAL));
+}
+
 /// What stands under a diagnostic's caret.
 fn under_caret(path: &Path, diagnostic: &Value) -> String {
     let number = |key: &str| usize::try_from(diagnostic[key].as_u64().unwrap()).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::message::{self, MODERN, meta, modern, modern_headers};
+use crate::support::message::{self, MODERN, meta, modern, modern_headers, plain_headers};
 use crate::support::{Gateway, Reply, Step, Upstream, failure, text, upstream};
 
 pub const CONFIG: &str = r#"
@@ -91,9 +91,9 @@ async fn the_envelope_and_the_method() {
         ("capabilities are a list", changed(capabilities, json!([])), 400, -32602),
         ("capabilities are null", changed(capabilities, Value::Null), 400, -32602),
         ("a log level", changed(level, json!("debug")), 200, 0),
-        ("no such log level", changed(level, json!("loud")), 200, -32602),
-        ("a log level in capitals", changed(level, json!("INFO")), 200, -32602),
-        ("a log level of a number", changed(level, json!(3)), 200, -32602),
+        ("no such log level", changed(level, json!("loud")), 400, -32602),
+        ("a log level in capitals", changed(level, json!("INFO")), 400, -32602),
+        ("a log level of a number", changed(level, json!(3)), 400, -32602),
         ("more in _meta", changed("com.example/own", json!({ "a": 1 })), 200, 0),
         ("a progress token", changed("progressToken", json!(5)), 200, 0),
     ] {
@@ -242,6 +242,7 @@ async fn what_is_no_request_is_refused_and_the_next_one_works() {
     for (what, body, code) in bodies {
         let reply = kept.send("POST", "/mcp", &hello_headers(), &body).await.unwrap();
         assert_eq!((reply.status, reply.code()), (400, code), "{what}: {}", reply.text());
+        assert!(!reply.text().contains("struct"), "{what}: {}", reply.text());
         // The same connection goes on.
         let next = kept.send("POST", "/mcp", &hello_headers(), good.as_bytes()).await.unwrap();
         assert_eq!(next.status, 200, "after {what}: {}", next.text());
@@ -274,6 +275,26 @@ async fn notifications_are_taken_and_responses_are_not() {
     let list = modern_headers("notifications/cancelled", None);
     let reply = gateway.post(&list, note.to_string().as_bytes()).await;
     assert_eq!((reply.status, reply.body.len()), (202, 0));
+    // The envelope is for requests.
+    let bare = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } });
+    assert_eq!(gateway.post(&list, bare.to_string().as_bytes()).await.status, 202);
+    let unknown = |list| replaced(list, "MCP-Protocol-Version", "2099-01-01");
+    let mut early = note.clone();
+    early["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2099-01-01");
+    for (what, list, body, code) in [
+        ("a version that is not spoken", unknown(plain_headers()), &bare, -32022),
+        ("one that both say", unknown(list.clone()), &early, -32022),
+        ("a version that only the body says", list.clone(), &early, -32020),
+        ("another version in the headers", unknown(list.clone()), &note, -32020),
+        ("another method in the headers", modern_headers("notifications/x", None), &note, -32020),
+        ("no version", without(list.clone(), "MCP-Protocol-Version"), &note, -32020),
+        ("no method", without(list.clone(), "Mcp-Method"), &note, -32020),
+        ("no method and no envelope", without(list.clone(), "Mcp-Method"), &bare, -32020),
+        ("two versions", with(list.clone(), "MCP-Protocol-Version", MODERN), &bare, -32020),
+    ] {
+        let reply = gateway.post(&list, body.to_string().as_bytes()).await;
+        assert_eq!((reply.status, reply.code()), (400, code), "{what}: {}", reply.text());
+    }
     let answer = json!({ "jsonrpc": "2.0", "id": 1, "result": {} });
     let reply = gateway.post(&list, answer.to_string().as_bytes()).await;
     assert!((200..500).contains(&reply.status) && reply.code() != -32603, "{}", reply.text());
@@ -304,7 +325,7 @@ async fn calls_beyond_the_cap_are_shed_and_told_when_to_come_back() {
     };
     let (first, second, third): (Reply, Reply, Reply) = tokio::join!(ask(), ask(), late);
     assert_eq!((first.status, second.status), (200, 200));
-    assert_eq!(third.status, 503, "{}", third.text());
+    assert_eq!((third.status, &third.json()["id"]), (503, &json!(1)), "{}", third.text());
     assert!(third.header("retry-after").is_some_and(|s| s.parse::<u32>().is_ok()));
     assert!(!(-32768..=-32000).contains(&third.code()), "our own codes stay out of the reserved range");
     assert_eq!(ask().await.status, 200);

@@ -61,13 +61,28 @@ async fn types_are_negotiated() {
         ("text/event-stream;q=0.5, application/json;q=0.1", 200),
         ("*/*", 200),
         ("Application/Json, Text/Event-Stream", 200),
+        ("application/json;q=0, */*, text/event-stream, application/json", 200),
+        ("*/*;q=0, application/json, text/event-stream", 200),
+        ("application/*;q=0, text/event-stream, application/json", 200),
         ("application/json", 406),
         ("text/event-stream", 406),
+        ("*/*, text/event-stream;q=0", 406),
+        ("text/event-stream;q=0.0, */*", 406),
+        ("text/*;q=0, */*", 406),
+        ("application/json; q=0, text/*, application/*", 406),
         ("text/html", 406),
         ("", 406),
     ] {
         let list = replaced(hello_headers(), "Accept", accept);
         assert_eq!(gateway.post(&list, body.as_bytes()).await.status, status, "{accept:?}");
+    }
+    for (coding, status) in
+        [("identity", 200), ("gzip", 415), ("br", 415), ("identity, gzip", 415), ("zstd, identity", 415)]
+    {
+        let list = with(hello_headers(), "Content-Encoding", coding);
+        let reply = gateway.post(&list, body.as_bytes()).await;
+        assert_eq!(reply.status, status, "{coding}: {}", reply.text());
+        assert_eq!(reply.text().contains("`Content-Encoding`"), status == 415, "{}", reply.text());
     }
     let split = with(replaced(hello_headers(), "Accept", "application/json"), "Accept", "text/event-stream");
     assert_eq!(gateway.post(&split, body.as_bytes()).await.status, 200);
@@ -92,7 +107,12 @@ async fn host_and_origin_are_each_checked_alone() {
         ("localhost.evil.example", 403),
         ("127.0.0.1.evil.example", 403),
         ("gate.example.evil.example", 403),
-        ("127.0.0.2", 403),
+        ("127.0.0.2", 200),
+        ("127.255.255.254:8080", 200),
+        ("[0:0:0:0:0:0:0:1]:8080", 200),
+        ("127.0.0.256", 403),
+        ("127.1", 403),
+        ("128.0.0.1", 403),
         ("[::2]", 403),
         ("0.0.0.0", 403),
         ("localhost:80@evil.example", 400),
@@ -108,6 +128,7 @@ async fn host_and_origin_are_each_checked_alone() {
         ("http://localhost:5173", 200),
         ("http://127.0.0.1", 200),
         ("http://[::1]:3000", 200),
+        ("http://127.0.0.2:3000", 200),
         ("https://evil.example", 403),
         ("http://app.example", 403),
         ("https://app.example:444", 403),
@@ -250,6 +271,7 @@ async fn a_page_that_may_call_may_also_read() {
     assert_eq!(reply.status, 204);
     assert_eq!(reply.header("access-control-allow-origin"), Some("http://localhost:3000"));
     assert_eq!(reply.header("access-control-allow-headers"), Some("content-type, mcp-param-region"));
+    assert_eq!(reply.header("access-control-allow-methods"), Some("POST, GET, DELETE"));
 
     let mut connection = gateway.connect().await;
     connection.write(ask("https://evil.example").as_bytes()).await.unwrap();

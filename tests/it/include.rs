@@ -46,6 +46,17 @@ fn files_come_in_the_order_of_their_names_each_once() {
 }
 
 #[test]
+fn a_file_is_known_again_however_it_is_named() {
+    let tool = |name: &str| format!("tools: {{ {name}: {{ description: A., static: {{ text: a }} }} }}\n");
+    let folder = folder(&[
+        ("inc/gateway.yaml", "include: [../inc/routes/a.yaml, routes/*.yaml, ./routes/../routes/b.yaml]\n"),
+        ("inc/routes/a.yaml", &tool("a")),
+        ("inc/routes/b.yaml", &tool("b")),
+    ]);
+    assert_eq!(names(&folder.path().join("inc")), ["a", "b"]);
+}
+
+#[test]
 fn what_matches_nothing_is_a_warning_and_what_is_missing_an_error() {
     let folder = folder(&[("gateway.yaml", MAIN)]);
     let (code, out, _) = run(folder.path(), &["check"]);

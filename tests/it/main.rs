@@ -61,6 +61,7 @@ mod mysql;
 mod naughty;
 mod one_core;
 mod online;
+mod outside;
 mod overload;
 mod pages;
 mod plan;

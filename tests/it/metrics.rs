@@ -205,6 +205,15 @@ async fn they_are_off_unless_written_and_guarded_like_calls() {
     assert!(!told.text().contains(KEY) && !told.text().contains("prometheus"));
     assert_eq!(send("POST", "localhost").await.status, 405);
     assert_eq!(send("GET", "evil.example").await.status, 403, "a rebound name");
+    let page = async |origin: &str| {
+        let headers = headers(&[
+            ("Host", "localhost"),
+            ("Origin", origin),
+            ("Authorization", &format!("Bearer {KEY}")),
+        ]);
+        gateway.connect().await.send("GET", "/figures", &headers, b"").await.unwrap().status
+    };
+    assert_eq!((page("http://localhost:3000").await, page("https://evil.example").await), (200, 403));
     assert_eq!(gateway.get("/metrics").await.status, 404);
 }
 
@@ -246,6 +255,9 @@ async fn an_address_of_its_own_serves_metrics_and_health_and_no_calls() {
     assert_eq!((ready.status, &ready.json()["sources"]["db"]), (200, &json!("ready")));
     assert_eq!(get("/readyz", "evil.example").await.json(), json!({ "ready": true }));
     assert_eq!(get("/metrics", "evil.example").await.status, 403, "a rebound name");
+    let page = headers(&[("Host", "localhost"), ("Origin", "https://evil.example")]);
+    let refused = Connection::open(admin).await.unwrap().send("GET", "/metrics", &page, b"").await.unwrap();
+    assert_eq!(refused.status, 403, "a page of somebody else");
     let mut headers = modern_headers("tools/call", Some("rows"));
     headers.push(("Authorization".to_owned(), format!("Bearer {KEY}")));
     let call = modern("tools/call", json!({ "name": "rows" })).to_string();

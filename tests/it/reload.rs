@@ -399,6 +399,21 @@ async fn warnings_are_told_in_the_log_once_with_their_places() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_nobody_any_more_says_so_aloud() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |text: &str| std::fs::write(folder.path().join("gateway.yaml"), text).unwrap();
+    put(&format!("auth: {{ api_keys: [{{ name: ci, key: {SECRET} }}] }}\n{}", config("one")));
+    let mut process = Process::start(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    process.line().await.expect("it starts");
+    put(&format!("auth: none\n{}", config("one")));
+    says(&process, "reloaded, generation 2").await;
+    let log = process.log();
+    let told = log.lines().find(|line| line.contains("callers no longer have to prove who they are"));
+    assert!(told.is_some_and(|line| line.contains("WARN")), "{log}");
+    process.close_input();
+}
+
+#[tokio::test]
 async fn over_stdio_the_client_is_told_and_the_edit_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::stdio(folder.path(), &config("one"));

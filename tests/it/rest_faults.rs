@@ -130,3 +130,64 @@ async fn a_client_that_goes_away_frees_the_upstream() {
     until("the abandoned call leaves its place", async || quick().await.status == 200).await;
     assert_eq!(api.count(), 1);
 }
+
+const UNSURE: &str = "It may have been done all the same: see whether it was before you try again.";
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_just_tried_again() {
+    let api = Upstream::start(|seen| match seen.path() {
+        "/hang" => vec![Step::Hang],
+        "/close" => vec![Step::Close],
+        "/half" => vec![Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_vec()), Step::Close],
+        "/503" => {
+            vec![Step::Send(b"HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n".to_vec())]
+        }
+        _ => vec![Step::Send(reply("500 No", "text/plain", b"x"))],
+    })
+    .await;
+    let refusing = Upstream::refusing().await;
+    let tool = |method: &str, source: &str| {
+        format!(
+            "{{ description: T., params: {{ p: {{ type: string }} }}, rest: {{ source: {source}, {method}: \"/{{p}}\" }} }}"
+        )
+    };
+    let gateway = Gateway::start(&format!(
+        r#"
+sources:
+  api: {{ rest: {{ base_url: "{}", timeout: 1s }} }}
+  away: {{ rest: {{ base_url: "http://{refusing}" }} }}
+tools:
+  post: {}
+  put: {}
+  away: {}
+"#,
+        api.url(),
+        tool("post", "api"),
+        tool("put", "api"),
+        tool("post", "away"),
+    ))
+    .await;
+    for (place, once, again) in [
+        ("hang", "gave no answer within 1s. ", "gave no answer within 1s. Try again, or ask for less."),
+        ("close", "ended before it answered. ", "cannot be reached right now. Try again in a moment."),
+        ("half", "cannot be used: the answer broke off. ", "cannot be used: the answer broke off. (request"),
+        ("500", "failed (status 500). ", "failed (status 500). Try again in a moment."),
+    ] {
+        let post = gateway.call("post", json!({ "p": place })).await;
+        let post = failure(&post);
+        assert!(post.contains(&format!("{once}{UNSURE}")), "{place}: {post}");
+        let put = gateway.call("put", json!({ "p": place })).await;
+        let put = failure(&put);
+        assert!(put.contains(again) && !put.contains(UNSURE), "{place}: {put}");
+    }
+    // It was surely not done.
+    let busy = gateway.call("post", json!({ "p": "503" })).await;
+    let busy = failure(&busy);
+    assert!(busy.contains("Try again in 7s.") && !busy.contains(UNSURE), "{busy}");
+    let away = gateway.call("away", json!({ "p": "x" })).await;
+    let away = failure(&away);
+    assert!(
+        away.contains("cannot be reached right now. Try again in a moment.") && !away.contains(UNSURE),
+        "{away}"
+    );
+}

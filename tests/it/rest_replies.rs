@@ -275,3 +275,38 @@ async fn tables_and_documents_that_are_not_sound_are_errors() {
         assert!(failure(&result).contains(part), "{path}: {}", failure(&result));
     }
 }
+
+#[tokio::test]
+async fn a_resource_that_is_not_there_says_why_in_the_words_of_its_author_or_of_the_source() {
+    let api = Upstream::start(statuses).await;
+    let gateway = Gateway::start(&format!(
+        r#"
+sources: {{ shop: {{ rest: {{ base_url: "{}" }} }} }}
+resources:
+  "shop://{{s}}/{{k}}":
+    name: told
+    params: {{ s: {{ type: integer }}, k: {{ type: string }} }}
+    rest: {{ source: shop, get: "/{{s}}/{{k}}", errors: {{ 410: "Customer {{s}} was merged.", 422: "Not {{k}}." }} }}
+"#,
+        api.url()
+    ))
+    .await;
+    for (uri, sentence) in [
+        ("shop://410/none", "Customer 410 was merged."),
+        ("shop://422/none", "Not none."),
+        ("shop://404/message", "Nothing was found for these arguments. The source says: \"no 'such' thing\""),
+        ("shop://404/none", "Nothing was found for these arguments."),
+        ("shop://x/none", "Argument `s`: \"x\" is not"),
+        ("other://x", "there is no such resource"),
+    ] {
+        for (code, reply) in [
+            (-32002, gateway.legacy("resources/read", &json!({ "uri": uri })).await),
+            (-32602, gateway.modern("resources/read", json!({ "uri": uri })).await),
+        ] {
+            let error = &reply.json()["error"];
+            assert_eq!((reply.status, reply.code()), (200, code), "{uri}: {}", reply.text());
+            assert!(error["message"].as_str().unwrap().starts_with(sentence), "{uri}: {error}");
+            assert_eq!(error["data"]["uri"], uri, "{error}");
+        }
+    }
+}

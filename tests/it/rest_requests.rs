@@ -78,6 +78,33 @@ async fn lists_without_elements_and_null_elements_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn what_usually_has_a_body_says_that_it_has_none() {
+    let api = Upstream::recorder().await;
+    let signing = "credentials: { aws_sigv4: { region: eu-west-1, service: execute-api, access_key_id: AKID, secret_access_key: s3cr3t-0123456789 } }";
+    let mut text = format!(
+        "sources: {{ plain: {{ rest: {{ base_url: \"{0}\" }} }}, other: {{ rest: {{ base_url: \"{0}\", {signing} }} }} }}\ntools:\n",
+        api.url()
+    );
+    for source in ["plain", "other"] {
+        for method in ["post", "put", "patch", "get", "delete"] {
+            text += &format!(
+                "  {source}_{method}: {{ description: D., rest: {{ source: {source}, {method}: /x }} }}\n"
+            );
+        }
+    }
+    let gateway = Gateway::start(&text).await;
+    for source in ["plain", "other"] {
+        for (method, length) in
+            [("post", Some("0")), ("put", Some("0")), ("patch", Some("0")), ("get", None), ("delete", None)]
+        {
+            structured(&gateway.call(&format!("{source}_{method}"), json!({})).await);
+            let seen = api.take().remove(0);
+            assert_eq!(seen.header("content-length").as_deref(), length, "{source} {method}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_path_of_several_parts_holds_exactly_those_of_its_argument() {
     let (api, gateway) = sender("{ p: { type: string } }", "get: \"/files/{p*}/end\"").await;
     let mut shown = 0;

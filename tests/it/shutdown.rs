@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::support::message::{initialize, modern, modern_headers, plain_headers};
+use crate::support::message::{initialize, legacy, modern, modern_headers, plain_headers};
 use crate::support::process::Process;
 use crate::support::{Connection, Gateway, LATE, Reply, Step, Upstream, until, upstream};
 
@@ -75,6 +75,30 @@ async fn two_hundred_calls_in_flight_are_answered_and_nobody_new_is_let_in() {
     }
     assert_eq!(process.end(LATE).await.code(), Some(0));
     assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+#[tokio::test]
+async fn a_call_whose_legacy_client_has_gone_is_let_end_too() {
+    let (slow, gate) = Upstream::gated().await;
+    let folder = tempfile::tempdir().unwrap();
+    let audit = folder.path().join("audit.jsonl");
+    let yaml = config(&slow.url(), "60s").replace("server: {", "server: { audit: { file: audit.jsonl },");
+    let (mut process, address) = Process::serve(folder.path(), &yaml).await;
+    let mut connection = Connection::open(address).await.unwrap();
+    let call = legacy("tools/call", &json!({ "name": "slow" })).to_string();
+    connection.begin("POST", "/mcp", &plain_headers(), call.as_bytes()).await.unwrap();
+    all_arrived(&slow, 1).await;
+    drop(connection);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    process.signal("TERM");
+    until("it begins to stop", async || process.log().contains("stopping")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(slow.left(), 0, "the call was dropped");
+    gate.open();
+    assert_eq!(process.end(LATE).await.code(), Some(0));
+    let line = std::fs::read_to_string(audit).unwrap();
+    assert!(line.contains("\"outcome\":\"ok\""), "{line}");
+    assert!(!process.log().contains("cut off"), "{}", process.log());
 }
 
 #[tokio::test]

@@ -373,6 +373,24 @@ async fn a_statement_that_never_ends_is_stopped_in_the_engine() {
 }
 
 #[tokio::test]
+async fn a_pattern_of_any_length_takes_no_connection_away() {
+    let find = "SELECT count(*) AS n FROM t WHERE name LIKE '%' || :q || '%'";
+    for url in ["sqlite:a.db", "sqlite::memory:"] {
+        let params = "q: { type: string }";
+        let glob = "SELECT 1 AS a WHERE 'x' GLOB :q";
+        let tools = [count_tool(), tool("find", params, find, ""), tool("glob", params, glob, "")];
+        let gateway = start(url, "statement_timeout: 1s, pool: { max: 2 }", &tools).await;
+        let result = gateway.call("find", json!({ "q": "o".repeat(998) })).await;
+        assert_eq!(structured(&result)["rows"], json!([{ "n": 0 }]), "{url}");
+        for (name, pattern) in [("find", "o".repeat(999)), ("glob", "*a".repeat(25_000))] {
+            let result = gateway.call(name, json!({ "q": pattern })).await;
+            assert!(failure(&result).contains("at most 1000 bytes"), "{url}: {}", failure(&result));
+        }
+        assert_eq!(names(&gateway).await.len(), 3, "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_never_ends_leaves_nothing_behind() {
     let endless = "INSERT INTO t (name) WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT 'evil' || x FROM c";
     let tools = [

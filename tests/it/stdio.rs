@@ -177,6 +177,86 @@ async fn the_end_of_the_input_ends_it_after_what_runs() {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_for_the_client_ends_with_the_input() {
+    let yaml = r#"
+server: { http: { drain: 60s } }
+tools:
+  book:
+    description: Asks.
+    static: { steps: [{ ask: { guest: { form: { message: "Who?", fields: { name: { type: string } } } } } }], text: asked }
+"#;
+    let mut client = Client::start(yaml);
+    let mut hands = initialize("2025-11-25");
+    hands["params"]["capabilities"] = json!({ "elicitation": {} });
+    client.ask(&hands).await;
+    client.process.say(&legacy("tools/call", &json!({ "name": "book" }))).await;
+    assert_eq!(client.process.message().await["method"], "elicitation/create");
+    client.process.close_input();
+    assert_eq!(client.process.end(LATE).await.code(), Some(0));
+    let answer = client.process.message().await;
+    assert_eq!(answer["id"], 1, "{answer}");
+    failure(&answer["result"]);
+}
+
+#[tokio::test]
+async fn a_signal_after_the_end_of_the_input_ends_it_at_once() {
+    let stuck = Upstream::start(|_| vec![Step::Hang]).await;
+    for signal in ["TERM", "INT"] {
+        stuck.take();
+        let yaml = slow_config(&stuck.url(), "60s").replace("server: {", "server: { audit: { file: audit },");
+        let mut client = Client::start(&yaml);
+        client.process.say(&modern("tools/call", json!({ "name": "slow" }))).await;
+        until("the call runs", async || stuck.count() == 1).await;
+        client.process.close_input();
+        until("the end is seen", async || client.process.log().contains("input ended")).await;
+        client.process.signal(signal);
+        assert_eq!(client.process.end(LATE).await.code(), Some(0), "{}", client.process.log());
+        let audit = std::fs::read_to_string(client.folder.path().join("audit")).unwrap();
+        assert!(audit.contains("cancelled"), "{signal}: {audit}");
+    }
+}
+
+#[tokio::test]
+async fn those_who_listen_take_no_place_of_a_call() {
+    let yaml = "server: { http: { max_concurrent_calls: 1 } }\n\
+                tools: { hello: { description: H., static: { steps: [{ announce: tools }], text: hello } } }";
+    let mut client = Client::start(yaml);
+    for id in [json!("first"), json!("second")] {
+        let wanted = json!({ "notifications": { "toolsListChanged": true } });
+        let begun = client.ask(&modern_with_id(&id, "subscriptions/listen", wanted)).await;
+        assert_eq!(begun["method"], "notifications/subscriptions/acknowledged", "{begun}");
+    }
+    client.process.say(&modern_with_id(&json!(3), "tools/call", json!({ "name": "hello" }))).await;
+    let said =
+        [client.process.message().await, client.process.message().await, client.process.message().await];
+    assert!(said.iter().any(|m| m["id"] == 3 && text(&m["result"]) == "hello"), "{said:?}");
+    client.process.close_input();
+    assert_eq!(client.process.end(LATE).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_request_of_a_batch_can_be_cancelled_and_a_request_is_no_cancellation() {
+    let stuck = Upstream::start(|_| vec![Step::Hang]).await;
+    let mut client = Client::start(&slow_config(&stuck.url(), "60s"));
+    client.ask(&initialize("2025-03-26")).await;
+    let cancel =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 7 } });
+    let mut wrong = cancel.clone();
+    wrong["id"] = json!(8);
+    let answer = client.ask(&wrong).await;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(8), &json!(-32601)), "{answer}");
+    let mut slow = legacy("tools/call", &json!({ "name": "slow" }));
+    slow["id"] = json!(7);
+    client.process.say(&json!([slow, legacy("ping", &json!({}))])).await;
+    until("the call runs", async || stuck.count() == 1).await;
+    client.process.say(&cancel).await;
+    let answers = json!([{ "jsonrpc": "2.0", "id": 1, "result": {} }]);
+    let line = client.process.line().await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), answers);
+    until("the upstream sees it", async || stuck.left() == 1).await;
+}
+
+#[tokio::test]
 async fn sigterm_ends_it_too() {
     let api = slow_upstream(Duration::from_millis(600)).await;
     let mut client = Client::start(&slow_config(&api.url(), "60s"));

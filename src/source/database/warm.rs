@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Database, Pool};
+use sqlx::{Connection as _, Database, Pool};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::ending;
+use super::ending::{self, CANCEL};
 use crate::cores;
 use crate::source::SourceError;
 
@@ -27,6 +27,8 @@ struct Inner<D: Database, K: Send + 'static> {
     pool: Pool<D>,
     unsettled: Unsettled,
     places: Arc<Semaphore>,
+    /// As many connections again may be lost to work that does not end when it is given up.
+    lost: Arc<Semaphore>,
     /// How many connections are in use. A place may also be that of one that is only being made.
     in_use: AtomicUsize,
     /// The last to come is the first to go. Held for single operations only.
@@ -38,7 +40,8 @@ struct Inner<D: Database, K: Send + 'static> {
 pub(in crate::source) enum Unsettled {
     /// It is closed.
     Closed,
-    /// It goes to the pool, which waits until nothing runs on it, and what was known of it is forgotten.
+    /// It goes to the pool when nothing runs on it any more, and what was known of it is forgotten. Where that takes too long the pool
+    /// makes another one in its place.
     Returned,
 }
 
@@ -84,9 +87,10 @@ impl<D: Database, K: Send + 'static> std::fmt::Debug for Warm<D, K> {
 impl<D: Database, K: Send + 'static> Warm<D, K> {
     /// Of a pool.
     pub(in crate::source) fn of(pool: Pool<D>, unsettled: Unsettled) -> Self {
-        let places = Arc::new(Semaphore::new(pool.options().get_max_connections() as usize));
+        let semaphore = || Arc::new(Semaphore::new(pool.options().get_max_connections() as usize));
+        let (places, lost) = (semaphore(), semaphore());
         let idle = Mutex::new(Idle { links: Vec::new(), swept: false });
-        Self(Arc::new(Inner { pool, unsettled, places, in_use: AtomicUsize::new(0), idle }))
+        Self(Arc::new(Inner { pool, unsettled, places, lost, in_use: AtomicUsize::new(0), idle }))
     }
 
     /// Connections: open, idle.
@@ -207,11 +211,50 @@ impl<D: Database, K: Send + 'static> Drop for Held<D, K> {
         if Handle::try_current().is_ok() && self.settled {
             return self.warm.give_back(link);
         }
-        if self.warm.0.unsettled == Unsettled::Closed {
-            link.connection.close_on_drop();
+        match self.warm.0.unsettled {
+            Unsettled::Closed => {
+                link.connection.close_on_drop();
+                link.let_go();
+            }
+            Unsettled::Returned if Handle::try_current().is_ok() => {
+                crate::tasks::spawn(leave(Leaving(Some(link)), self.warm.0.lost.clone()));
+            }
+            Unsettled::Returned => link.let_go(),
         }
-        link.let_go();
     }
+}
+
+/// A connection on which something may still run.
+struct Leaving<D: Database, K: Send + 'static>(Option<Link<D, K>>);
+
+impl<D: Database, K: Send + 'static> Drop for Leaving<D, K> {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.take() {
+            link.let_go();
+        }
+    }
+}
+
+/// Gives a connection to the pool when nothing runs on it any more. What goes on although it was cut off keeps its connection to itself,
+/// and the pool may make another one, as long as not too many are lost in this way.
+async fn leave<D: Database, K: Send + 'static>(mut leaving: Leaving<D, K>, lost: Arc<Semaphore>) {
+    let Some(link) = &mut leaving.0 else { return };
+    // It answers after what runs on it.
+    if tokio::time::timeout(CANCEL, link.connection.ping()).await.is_ok() {
+        return;
+    }
+    let place = tokio::select! {
+        _ = link.connection.ping() => return,
+        place = lost.acquire_owned() => place,
+    };
+    let Some(link) = leaving.0.take() else { return };
+    tracing::warn!(
+        "a statement goes on although it was cut off, inside a single step of the database: another connection takes the place of its own"
+    );
+    let mut connection = link.connection.detach();
+    let _ = connection.ping().await;
+    drop(connection);
+    drop(place);
 }
 
 impl<D: Database, K: Send + 'static> Link<D, K> {
@@ -230,5 +273,59 @@ impl<D: Database, K: Send + 'static> Drop for Inner<D, K> {
         for (link, _) in idle.links.drain(..) {
             link.let_go();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::pool::PoolOptions;
+    use sqlx::sqlite::{Sqlite, SqliteConnectOptions};
+
+    use super::*;
+
+    /// A pool of one connection, on which comparing takes so long and looks at nothing meanwhile.
+    fn slow(takes: Duration) -> Warm<Sqlite, ()> {
+        let options = SqliteConnectOptions::new().in_memory(true).collation("slow", move |_, _| {
+            std::thread::sleep(takes);
+            std::cmp::Ordering::Equal
+        });
+        let pool = PoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(20));
+        Warm::of(pool.connect_lazy_with(options), Unsettled::Returned)
+    }
+
+    /// Compares, and gives up soon.
+    async fn give_up(warm: &Warm<Sqlite, ()>) {
+        let mut held = warm.acquire(|e| SourceError::Internal(e.to_string())).await.unwrap();
+        let slow = sqlx::query("SELECT 'a' = 'b' COLLATE slow").execute(held.connection().unwrap());
+        tokio::time::timeout(Duration::from_millis(50), slow).await.unwrap_err();
+    }
+
+    async fn answers(warm: &Warm<Sqlite, ()>) -> Duration {
+        let began = Instant::now();
+        let mut held = warm.acquire(|e| SourceError::Internal(e.to_string())).await.unwrap();
+        sqlx::query("SELECT 1").execute(held.connection().unwrap()).await.unwrap();
+        began.elapsed()
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_when_it_is_given_up_keeps_no_place_and_as_many_as_there_are_places_do_so() {
+        let takes = Duration::from_secs(9);
+        let (warm, began) = (slow(takes), Instant::now());
+        give_up(&warm).await;
+        let waited = answers(&warm).await;
+        assert!(waited >= CANCEL && waited < Duration::from_secs(5), "{waited:?}");
+        // One is lost; a second one has to end.
+        give_up(&warm).await;
+        answers(&warm).await;
+        assert!(began.elapsed() > takes, "{:?}", began.elapsed());
+        assert_eq!(warm.connections().0, 1);
+    }
+
+    #[tokio::test]
+    async fn what_ends_soon_keeps_its_connection() {
+        let warm = slow(Duration::from_millis(300));
+        give_up(&warm).await;
+        let waited = answers(&warm).await;
+        assert!(waited >= Duration::from_millis(200) && waited < CANCEL, "{waited:?}");
     }
 }

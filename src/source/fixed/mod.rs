@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::file::FileRef;
@@ -22,7 +23,7 @@ use crate::output::{Content, Outcome, Reply};
 use crate::params::{Arguments, Scope};
 use crate::source::SourceError;
 use crate::talk::{Change, Talk};
-use crate::template::Jinja;
+use crate::template::{self, Jinja, Unfilled};
 use steps::Step;
 
 /// Content ready to serve.
@@ -104,7 +105,7 @@ impl Fixed {
             (None, None, None, None, None, None, Some(template), 0) => {
                 let questions = config.questions().map(|name| name.value.as_str());
                 let known: Vec<&str> = names.iter().map(String::as_str).chain(questions).collect();
-                Made::Template(Jinja::compile(template, &known, &scope.owner, diagnostics)?)
+                Made::Template(Jinja::compile(template, scope.outside(), &known, &scope.owner, diagnostics)?)
             }
             (None, None, None, None, None, None, None, 1) => {
                 Made::Ready(Reply::Outcome(Outcome::new(vec![compile_content(&one, at, diagnostics)?])))
@@ -122,8 +123,13 @@ impl Fixed {
     /// Takes the steps, then gives the content. In a later round of the same request, steps that were taken are not taken again.
     ///
     /// # Errors
-    /// [`SourceError::Unanswered`] if a question has no answer.
-    pub async fn run(&self, arguments: &Arguments, talk: &Talk) -> Result<Reply, SourceError> {
+    /// [`SourceError::Unanswered`] if a question has no answer, [`SourceError::Timeout`] if its template was not filled by `deadline`.
+    pub async fn run(
+        &self,
+        arguments: &Arguments,
+        talk: &Talk,
+        deadline: Instant,
+    ) -> Result<Reply, SourceError> {
         let mut answers = Map::new();
         let first = steps::first(&self.steps, talk);
         for (index, step) in self.steps.iter().enumerate() {
@@ -139,7 +145,12 @@ impl Fixed {
                         answers.insert(name.clone(), value.clone());
                     }
                 }
-                let text = template.render(&answers).map_err(SourceError::Internal)?;
+                let (begun, template) = (Instant::now(), template.clone());
+                let text = template::filled(answers, deadline, move |values| template.render(values)).await;
+                let text = text.map_err(|unfilled| match unfilled {
+                    Unfilled::Late => SourceError::Timeout(deadline.saturating_duration_since(begun)),
+                    Unfilled::Failed(why) => SourceError::Internal(why),
+                })?;
                 Ok(Reply::Text { text, mime: None })
             }
         }

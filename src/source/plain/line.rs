@@ -71,7 +71,7 @@ impl Line {
                 Ok(response) => read(response).await.map_err(Failed::Source),
                 Err(mut failed) => Err(match failed.take_message() {
                     Some(unsent) => Failed::Unsent(unsent, failed.into_error()),
-                    None => Failed::Source(unanswered(&failed.into_error())),
+                    None => Failed::Source(lost(&failed.into_error())),
                 }),
             }
         };
@@ -134,6 +134,14 @@ fn drive(connection: &mut Option<Connection<Io, Full<Bytes>>>, cx: &mut Context<
 }
 
 /// A request that was sent and has no answer.
+fn lost(error: &hyper::Error) -> SourceError {
+    match unanswered(error) {
+        SourceError::Unavailable(text) => SourceError::Lost(text),
+        other => other,
+    }
+}
+
+/// A request that has no answer.
 pub(super) fn unanswered(error: &hyper::Error) -> SourceError {
     let text = format!("error sending request: client error (SendRequest): {}", chain(error));
     if error.is_parse() || error.is_parse_too_large() {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use reqwest::header::CONTENT_TYPE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,11 +11,11 @@ use tokio::time::Instant;
 use super::config::RestOpConfig;
 use super::multipart::Multipart;
 use super::pairs::Pairs;
-use super::plan::Method;
+use super::plan::{Method, RestPlan};
 use super::xml;
-use crate::diag::{Diagnostic, Span, Spanned};
+use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::output::Jq;
-use crate::params::Arguments;
+use crate::params::{Arguments, Scope};
 use crate::source::{OpCx, SourceError};
 use crate::template::{JsonTemplate, Template};
 
@@ -47,7 +48,12 @@ pub(super) enum Body {
 impl Body {
     /// The outer `None` is a mistake.
     #[allow(clippy::option_option, reason = "a mistake, and no body, are different things here")]
-    pub(super) fn compile(config: &RestOpConfig, method: Method, cx: &mut OpCx<'_>) -> Option<Option<Self>> {
+    pub(super) fn compile(
+        config: &RestOpConfig,
+        source: Option<&RestPlan>,
+        method: Method,
+        cx: &mut OpCx<'_>,
+    ) -> Option<Option<Self>> {
         match (places(config).as_slice(), method) {
             ([first, second, ..], _) => {
                 let message = "a request has one body: `json`, `form`, `multipart`, `text`, `xml` or `body`";
@@ -70,7 +76,11 @@ impl Body {
         } else if let Some(parts) = &config.multipart {
             Some(Self::Multipart(Multipart::compile(parts, scope, diagnostics)?))
         } else if let Some(text) = &config.text {
-            Some(Self::Text(Template::compile(text, scope, diagnostics)?))
+            let template = Template::compile(text, scope, diagnostics)?;
+            if !stays_text(&template, text, media_type(config, source), scope, diagnostics) {
+                return None;
+            }
+            Some(Self::Text(template))
         } else if let Some(written) = &config.xml {
             Some(Self::Xml(xml::compile(written, scope, diagnostics)?))
         } else if let Some(made) = &config.body {
@@ -125,6 +135,64 @@ impl Body {
 fn json(value: &Value) -> (Cow<'static, str>, Vec<u8>) {
     ("application/json".into(), value.to_string().into_bytes())
 }
+
+/// The media type that a text body is sent as, where the route or its source writes one, and the place in the route.
+fn media_type<'a>(config: &'a RestOpConfig, source: Option<&'a RestPlan>) -> Option<(&'a str, Option<Span>)> {
+    let own = config.headers.iter().find(|(name, _)| name.value.eq_ignore_ascii_case("content-type"));
+    if let Some((_, value)) = own {
+        return Some((value.as_str(), Some(value.span)));
+    }
+    let header = source?.headers.iter().find(|header| header.name == CONTENT_TYPE)?;
+    Some((header.value.to_str().ok()?, None))
+}
+
+/// Whether no argument of a text body can become a part of the syntax of what the text is sent as. Numbers and truth values never do.
+fn stays_text(
+    template: &Template,
+    text: &Spanned<String>,
+    media_type: Option<(&str, Option<Span>)>,
+    scope: &Scope,
+    diagnostics: &mut Diagnostics,
+) -> bool {
+    let Some((media_type, at)) = media_type else { return true };
+    let Some((syntax, help)) = syntax(media_type) else { return true };
+    let harmless = |index: usize| {
+        let types = scope.types(index);
+        !types.is_empty() && types.iter().all(|t| matches!(t.as_str(), "integer" | "number" | "boolean"))
+    };
+    let Some(index) = template.params().find(|index| !harmless(*index)) else { return true };
+    let name = scope.names().nth(index).unwrap_or_default();
+    let message = format!("`{{{name}}}` could become syntax of the {syntax} that this text is sent as");
+    let problem = Diagnostic::error("unsafe-text", message).within(text.span, format!("{{{name}}}"), "");
+    let problem = match at {
+        Some(at) => problem.at(at, "sent as this"),
+        None => problem,
+    };
+    diagnostics.push(problem.help(help));
+    false
+}
+
+/// What a text of this media type is written in, and how to write it so that arguments stay values.
+fn syntax(media_type: &str) -> Option<(&'static str, &'static str)> {
+    let name = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match name.as_str() {
+        "application/x-www-form-urlencoded" => {
+            Some(("form", "write it under `form:`, where an argument stays a value whatever is in it"))
+        }
+        "application/json" | "text/json" => Some(JSON_TEXT),
+        "application/xml" | "text/xml" => Some(XML_TEXT),
+        name if name.ends_with("+json") => Some(JSON_TEXT),
+        name if name.ends_with("+xml") => Some(XML_TEXT),
+        _ => None,
+    }
+}
+
+const JSON_TEXT: (&str, &str) = (
+    "JSON",
+    "write it under `json:`, where an argument stays a value whatever is in it; `body: { jq: … }` makes JSON of another form",
+);
+const XML_TEXT: (&str, &str) =
+    ("XML", "write it under `xml:`, where an argument stays text whatever is in it");
 
 /// Where each body that is written stands.
 fn places(config: &RestOpConfig) -> Vec<Span> {

@@ -71,8 +71,8 @@ impl SourceKind for Rest {
         plan::compile(config, cx)
     }
 
-    fn compile_op(config: &RestOpConfig, _: Option<&RestPlan>, cx: &mut OpCx<'_>) -> Option<RestOp> {
-        plan::compile_op(config, cx)
+    fn compile_op(config: &RestOpConfig, plan: Option<&RestPlan>, cx: &mut OpCx<'_>) -> Option<RestOp> {
+        plan::compile_op(config, plan, cx)
     }
 
     fn open(name: &str, plan: &RestPlan) -> Result<Self, OpenError> {

@@ -85,7 +85,8 @@ pub struct RestOpConfig {
     pub form: Option<Entries<ValueOr<ListConfig>>>,
     /// A body of fields and files (`multipart/form-data`). A field is as in `form`, without styles.
     pub multipart: Option<Entries<ValueOr<FileConfig>>>,
-    /// A plain text body: `text/plain`, unless a header `Content-Type` says otherwise.
+    /// A plain text body: `text/plain`, unless a header `Content-Type` says otherwise. As JSON, XML or a form it has no placeholders but
+    /// those of numbers and truth values: `json`, `xml` and `form` are for these.
     pub text: Option<Spanned<String>>,
     /// An XML body (`application/xml`, unless a header `Content-Type` says otherwise). Placeholders stand in text and in quoted
     /// attribute values, where an argument stays text whatever is in it.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::header::{HeaderMap, LINK};
 use serde_json::Value;
-use url::Url;
+use url::{Position, Url};
 
 use crate::source::SourceError;
 use crate::source::http::Answer;
@@ -87,7 +87,8 @@ impl Links {
         Self(rand::fill(&mut secret).ok().map(|()| hmac::Key::new(hmac::HMAC_SHA256, &secret)))
     }
 
-    /// A link as a value that a client may hold. It is good for calls whose own request is `own`, so for these arguments.
+    /// A link as a value that a client may hold: its path and query, as where the API is is nothing for clients. It is good for calls
+    /// whose own request is `own`, so for these arguments.
     pub fn close(
         &self,
         link: &str,
@@ -103,13 +104,15 @@ impl Links {
         let key = self.0.as_ref().ok_or_else(|| SourceError::Internal("no randomness".to_owned()))?;
         let tag = sign(key, &url, own);
         let tag = tag.as_ref().get(..TAG).unwrap_or_default();
-        Ok(Value::from(format!("{}{url}", URL_SAFE_NO_PAD.encode(tag))))
+        Ok(Value::from(format!("{}{}", URL_SAFE_NO_PAD.encode(tag), &url[Position::BeforePath..])))
     }
 
     /// The link in such a value; nothing if it is not of our making, or for another call.
     pub fn open(&self, value: &str, own: &Url) -> Option<Url> {
-        let (tag, url) = value.split_at_checked(TAG.div_ceil(3) * 4 - 2)?;
-        let url = Url::parse(url).ok()?;
+        let (tag, path) = value.split_at_checked(TAG.div_ceil(3) * 4 - 2)?;
+        // On the origin of the call's own request, which is that of every link.
+        let origin = own.origin().ascii_serialization();
+        let url = Url::parse(&format!("{origin}{}", path.starts_with('/').then_some(path)?)).ok()?;
         let given = URL_SAFE_NO_PAD.decode(tag).ok()?;
         let right = sign(self.0.as_ref()?, &url, own);
         let right = right.as_ref().get(..TAG)?;
@@ -259,6 +262,10 @@ mod tests {
         let value = links.close("?page=2", &own, &own, &scope).unwrap();
         let value = value.as_str().unwrap();
         assert_eq!(links.open(value, &own).unwrap().as_str(), "https://api.example/orders?page=2");
+        assert!(value.ends_with("/orders?page=2") && !value.contains("api.example"), "{value}");
+        let slashes = links.close("https://api.example//evil.example/x", &own, &own, &scope).unwrap();
+        let slashes = links.open(slashes.as_str().unwrap(), &own).unwrap();
+        assert_eq!(slashes.as_str(), "https://api.example//evil.example/x");
         assert_eq!(links.open(value, &other), None);
         assert_eq!(links.open(&value.replace("page=2", "page=3"), &own), None);
         assert_eq!(Links::new().open(value, &own), None);

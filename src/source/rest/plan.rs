@@ -237,7 +237,12 @@ pub(super) fn header(
     }
 }
 
-pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<RestOp> {
+/// `plan` is that of its source.
+pub(super) fn compile_op(
+    config: &RestOpConfig,
+    plan: Option<&RestPlan>,
+    cx: &mut OpCx<'_>,
+) -> Option<RestOp> {
     let (method, path) = method(config, cx.diagnostics)?;
     let template = PathTemplate::compile(path, cx.scope, cx.diagnostics);
     let query = Pairs::compile(&config.query, cx.scope, cx.diagnostics);
@@ -257,7 +262,7 @@ pub(super) fn compile_op(config: &RestOpConfig, cx: &mut OpCx<'_>) -> Option<Res
     let statuses = Statuses::compile(config, cx.scope, cx.diagnostics);
     let idempotency_key =
         config.idempotency_key.as_ref().map(|name| key_header(name, config, method, cx.diagnostics));
-    let body = Body::compile(config, method, cx);
+    let body = Body::compile(config, plan, method, cx);
     let page = page::compile(config, method, cx);
     let poll = poll::compile(config, cx);
     Some(RestOp {

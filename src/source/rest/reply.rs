@@ -21,6 +21,8 @@ const MAX_SENTENCE: usize = 1000;
 /// How deeply lists and objects of an answer may stand in each other. Readers of the client's side give up at 128, some of whose levels
 /// are those of the message around it.
 const MAX_DEPTH: usize = 100;
+/// The byte order mark.
+const MARK: char = '\u{feff}';
 /// The largest failed body that is searched for a message.
 const MAX_SEARCHED: usize = 64 << 10;
 
@@ -205,9 +207,13 @@ pub(super) fn content(
     if !textual {
         return Ok(Reply::Bytes { data: body, mime: kind.to_owned() });
     }
-    let Ok(text) = String::from_utf8(body.into()) else {
+    let Ok(mut text) = String::from_utf8(body.into()) else {
         return Err(SourceError::BadReply { reason: "text that is not UTF-8", detail: kind.to_owned() });
     };
+    // What some software puts before UTF-8 is no part of the text (RFC 8259 section 8.1).
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len_utf8());
+    }
     let valid = || serde_json::from_str::<serde::de::IgnoredAny>(&text).map(drop);
     match kind {
         "text/html" | "application/xhtml+xml" => {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::RequestBuilder;
-use reqwest::header::{AUTHORIZATION, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use tokio::time::Instant;
 use url::Url;
 
 use super::client::{Rest, Target, Way};
-use super::plan::RestOp;
+use super::plan::{Method, RestOp};
 use super::tokens::{Token, Tokens};
 use crate::params::Arguments;
 use crate::source::http::{self, Answer, Outgoing};
@@ -71,6 +71,10 @@ impl Rest {
         until: Instant,
     ) -> Result<Answer, SourceError> {
         let (mut request, mut hops) = (request, self.plan.follow_redirects);
+        // Without a body these say so (RFC 9110 section 8.6); some servers wait for the word, or refuse.
+        if request.body.is_none() && matches!(op.method, Method::Post | Method::Put | Method::Patch) {
+            request.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         loop {
             let again = (hops > 0).then(|| request.clone());
             let (max, left) = (self.plan.max_response.0, until.saturating_duration_since(Instant::now()));

@@ -1,6 +1,8 @@
 //! Paths. What an argument may not do to a URL (climb, add a segment, end the path) it cannot: it is
 //! encoded or the call is refused before anything is sent.
 
+use std::ops::Range;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
@@ -8,6 +10,7 @@ use crate::diag::{Diagnostic, Diagnostics, Span, Spanned};
 use crate::params::{Arguments, Scope};
 use crate::source::SourceError;
 use crate::template::Template;
+use crate::yaml::masked;
 
 /// Everything but RFC 3986's unreserved characters.
 pub(super) const ARGUMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -37,6 +40,9 @@ pub(super) fn encoded(text: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct PathTemplate {
     segments: Vec<Segment>,
+    /// The names of the arguments in each segment, for what is said of them.
+    #[serde(skip)]
+    names: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,7 +64,8 @@ impl PathTemplate {
     ) -> Option<Self> {
         let Some(inner) = path.value.strip_prefix('/') else {
             let problem = Diagnostic::error("bad-path", "a path starts with `/`").at(path.span, "");
-            diagnostics.push(problem.help(format!("write `/{}`", path.value)));
+            let written = scope.outside().of(path.span).is_empty();
+            diagnostics.push(problem.maybe_help(written.then(|| format!("write `/{}`", path.value))));
             return None;
         };
         if let Some(sign) = ['?', '#'].iter().find(|c| inner.contains(**c)) {
@@ -69,23 +76,41 @@ impl PathTemplate {
             );
             return None;
         }
-        let segments: Vec<_> =
-            inner.split('/').map(|s| Self::segment(s, path.span, scope, diagnostics)).collect();
-        segments.into_iter().collect::<Option<_>>().map(|segments| Self { segments })
+        let outside = scope.outside().of(path.span);
+        let mut start = path.value.len() - inner.len();
+        let mut segments = Vec::new();
+        for segment in inner.split('/') {
+            let end = start + segment.len();
+            let inside = outside.iter().map(|part| part.start.max(start)..part.end.min(end));
+            let parts = inside.filter(|part| part.start < part.end);
+            let parts: Vec<_> = parts.map(|part| part.start - start..part.end - start).collect();
+            segments.push(Self::segment(segment, &parts, path.span, scope, diagnostics));
+            start = end + 1;
+        }
+        let segments = segments.into_iter().collect::<Option<Vec<_>>>()?;
+        let names = segments.iter().map(|segment| segment.names(scope)).collect();
+        Some(Self { segments, names })
     }
 
-    fn segment(text: &str, span: Span, scope: &mut Scope, diagnostics: &mut Diagnostics) -> Option<Segment> {
-        let (text, many) = match several(text) {
+    /// One segment, of which `outside` came from `${…}`.
+    fn segment(
+        text: &str,
+        outside: &[Range<usize>],
+        span: Span,
+        scope: &mut Scope,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Segment> {
+        let (text, many) = match several(text).filter(|_| outside.is_empty()) {
             Some(name) => (format!("{{{name}}}"), true),
             None => (text.to_owned(), false),
         };
-        if text.split("*}").skip(1).any(|after| !after.starts_with('}')) {
+        if masked(&text, outside).split("*}").skip(1).any(|after| !after.starts_with('}')) {
             let message = "`{name*}` is a whole part of a path: nothing stands beside it up to the next `/`";
             diagnostics.push(Diagnostic::error("bad-path", message).within(span, "*}", ""));
             return None;
         }
         let spanned = Spanned::new(text, span);
-        let template = Template::compile(&spanned, scope, diagnostics)?;
+        let template = Template::compile_part(&spanned, outside, scope, diagnostics)?;
         for index in template.params() {
             let name = scope.names().nth(index).unwrap_or_default().to_owned();
             let whole = format!("{{{name}{}}}", if many { "*" } else { "" });
@@ -116,19 +141,19 @@ impl PathTemplate {
 
     /// Appends `/segment` for each segment.
     pub(super) fn write(&self, url: &mut String, arguments: &Arguments) -> Result<(), SourceError> {
-        for segment in &self.segments {
+        for (segment, names) in self.segments.iter().zip(&self.names) {
             url.push('/');
             match segment {
                 Segment::Text(text) => url.push_str(text),
                 Segment::Filled(template) => {
                     let filled = template.render(arguments).unwrap_or_default();
-                    check_segment(&filled)?;
+                    check_segment(&filled, names)?;
                     url.extend(utf8_percent_encode(&filled, ARGUMENT));
                 }
                 Segment::Many(template) => {
                     let filled = template.render(arguments).unwrap_or_default();
                     for (number, part) in filled.split('/').enumerate() {
-                        check_segment(part)?;
+                        check_segment(part, names)?;
                         url.push_str(if number == 0 { "" } else { "/" });
                         url.extend(utf8_percent_encode(part, ARGUMENT));
                     }
@@ -136,6 +161,16 @@ impl PathTemplate {
             }
         }
         Ok(())
+    }
+}
+
+impl Segment {
+    /// Its arguments by their names, as the beginning of a sentence.
+    fn names(&self, scope: &Scope) -> String {
+        let (Self::Filled(template) | Self::Many(template)) = self else { return String::new() };
+        let names = template.params().filter_map(|index| scope.names().nth(index));
+        let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+        format!("The argument{} {}", if names.len() == 1 { "" } else { "s" }, names.join(" and "))
     }
 }
 
@@ -178,9 +213,9 @@ fn several(text: &str) -> Option<&str> {
 }
 
 /// A filled segment that URL software would read as something else is refused.
-fn check_segment(text: &str) -> Result<(), SourceError> {
+fn check_segment(text: &str, names: &str) -> Result<(), SourceError> {
     let refused = |why: &str| {
-        Err(SourceError::Argument(format!("An argument cannot be used in the request's path: {why}.")))
+        Err(SourceError::Argument(format!("{names} cannot be used in the request's path: {why}.")))
     };
     match text {
         "" => refused("it is empty"),

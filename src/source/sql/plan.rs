@@ -182,6 +182,13 @@ fn session(
     sound.then_some(variables)
 }
 
+/// The word of a statement that SQLite refuses in every route.
+fn never(text: &str, engine: Engine) -> Option<&'static str> {
+    let first = text.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next()?;
+    let words = ["PRAGMA", "ATTACH", "DETACH", "VACUUM"].into_iter();
+    words.filter(|_| engine == Engine::Sqlite).find(|word| word.eq_ignore_ascii_case(first))
+}
+
 pub(super) fn compile_op(config: &SqlOpConfig, source: Option<&SqlPlan>, cx: &mut OpCx<'_>) -> Option<SqlOp> {
     let engine = source.map(|s| s.database.engine()).unwrap_or_default();
     let prepared = statement::prepare(&config.query, engine, cx.scope, cx.diagnostics)?;
@@ -193,6 +200,16 @@ pub(super) fn compile_op(config: &SqlOpConfig, source: Option<&SqlPlan>, cx: &mu
             .at(cx.source_at, "the source")
             .help("say `read_only: false` on the source if it may be written");
         cx.diagnostics.push(problem);
+        return None;
+    }
+    if let (true, Some(word)) = (source.is_some(), never(&prepared.text.whole, engine)) {
+        let message = format!("no route may run `{word}`, whether it reads or writes");
+        let help = match word {
+            "PRAGMA" => "read `pragma_table_info('table')` and its like; settings stand in the `init` script",
+            _ => "it belongs into the `init` script, or into the database's own tools",
+        };
+        cx.diagnostics
+            .push(Diagnostic::error("not-in-a-route", message).at(config.query.span, "").help(help));
         return None;
     }
     if !write && prepared.effect == Effect::Writes {

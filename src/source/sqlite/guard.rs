@@ -126,12 +126,20 @@ impl Guard {
     }
 }
 
-/// How long a value or a row may be from now on; a statement that meets a longer one fails.
+/// The longest pattern of LIKE and GLOB. SQLite compares a long one with each place of a long text, and looks at no deadline before it is
+/// through.
+pub(super) const LONGEST_PATTERN: c_int = 1_000;
+
+/// How long a value or a row may be from now on, and a pattern; a statement that meets a longer one fails.
 #[expect(unsafe_code, reason = "the driver has no way to set a limit")]
 pub(super) fn limit_length(handle: &mut LockedSqliteHandle<'_>, bytes: usize) {
     let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    let db = handle.as_raw_handle().as_ptr();
     // SAFETY: the connection is open, and nobody else uses it while its handle is locked.
-    unsafe { sqlite::sqlite3_limit(handle.as_raw_handle().as_ptr(), sqlite::SQLITE_LIMIT_LENGTH, bytes) };
+    unsafe {
+        sqlite::sqlite3_limit(db, sqlite::SQLITE_LIMIT_LENGTH, bytes);
+        sqlite::sqlite3_limit(db, sqlite::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_PATTERN);
+    }
 }
 
 /// The connection lets go of its guard.

@@ -49,7 +49,14 @@ impl SqlitePlan {
         let Ok(options) = SqliteConnectOptions::from_str(text) else {
             return refuse("this is not a SQLite URL", "write `sqlite:path/to/file.db` or `sqlite::memory:`");
         };
-        let memory = matches!(text.trim_start_matches("sqlite:").trim_start_matches("//"), ":memory:" | "");
+        let path = text.trim_start_matches("sqlite:").trim_start_matches("//");
+        if path.trim().is_empty() {
+            return refuse(
+                "this URL names no file",
+                "write `sqlite:path/to/file.db`, or `sqlite::memory:` for a database that is gone with the process",
+            );
+        }
+        let memory = path == ":memory:";
         let script = match init.map(|file| (file, file.text())) {
             Some((file, None)) => {
                 let message = "this file is not UTF-8 text";

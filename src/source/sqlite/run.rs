@@ -12,14 +12,14 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
 use sqlx::{AssertSqlSafe, Either, Executor as _, Pool, SqliteConnection};
 
-use super::guard::Guard;
+use super::guard::{Guard, LONGEST_PATTERN};
 use super::watch::Watch;
 use super::{SqlitePlan, fill, row};
 use crate::output::json_len;
 use crate::source::SourceError;
 use crate::source::database::ending;
 use crate::source::database::warm::{Held, Unsettled, Warm};
-use crate::source::database::{Access, Answer, Bind, Statement};
+use crate::source::database::{Access, Answer, Bind, Statement, quiet};
 
 /// Rows that are read before they are asked for: fewer than the driver's own 50, as each may be as long as the longest.
 const ROWS_AHEAD: usize = 16;
@@ -56,11 +56,11 @@ impl Sqlite {
             }
             // One connection that is never closed is the database.
             None => {
-                let options = SqliteConnectOptions::new().in_memory(true).row_buffer_size(ROWS_AHEAD);
+                let options = quiet(SqliteConnectOptions::new().in_memory(true).row_buffer_size(ROWS_AHEAD));
                 (one().idle_timeout(None).max_lifetime(None).connect_lazy_with(options), None)
             }
         };
-        // What was given up may still run for a moment; the pool waits for its end.
+        // What was given up may still run for a moment.
         let warm = write.is_some().then(|| Warm::of(read.clone(), Unsettled::Returned));
         Self { plan: plan.clone(), read, warm, write, ready: Arc::default() }
     }
@@ -195,10 +195,8 @@ async fn let_write(connection: &mut SqliteConnection, writes: bool) -> Result<()
 }
 
 pub(super) fn options(file: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(file)
-        .busy_timeout(Duration::from_secs(3))
-        .row_buffer_size(ROWS_AHEAD)
+    let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(3));
+    quiet(options.row_buffer_size(ROWS_AHEAD))
 }
 
 pub(super) async fn acquire(pool: &Pool<sqlx::Sqlite>) -> Result<PoolConnection<sqlx::Sqlite>, SourceError> {
@@ -322,6 +320,9 @@ fn bind<'q>(
     })
 }
 
+/// What SQLite says of a pattern that is longer than its limit.
+const PATTERN_TOO_LONG: &str = "LIKE or GLOB pattern too complex";
+
 /// SQLite's error codes: <https://www.sqlite.org/rescode.html>
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` hands the error over")]
 pub(super) fn fault(error: sqlx::Error) -> SourceError {
@@ -337,6 +338,13 @@ pub(super) fn fault(error: sqlx::Error) -> SourceError {
         // What the guard says of functions has the code of any error.
         Some(1) if error.as_database_error().is_some_and(|e| e.message().starts_with("not authorized")) => {
             SourceError::Refused(text)
+        }
+        // And what LIKE says of its pattern.
+        Some(1) if error.as_database_error().is_some_and(|e| e.message() == PATTERN_TOO_LONG) => {
+            let message = format!(
+                "The text that is searched for is too long: a pattern of LIKE or GLOB has at most {LONGEST_PATTERN} bytes."
+            );
+            SourceError::Argument(message)
         }
         // BUSY, LOCKED, NOMEM, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB
         Some(5 | 6 | 7 | 10 | 11 | 13 | 14 | 26) => SourceError::Unavailable(text),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::error;
 
-use super::super::RotatingFile;
+use super::super::rotated::RotatedFile;
 
 /// Lines that wait for the disk. Beyond, calls go on and their lines are lost.
 const WAITING: u64 = 8192;
@@ -19,7 +19,7 @@ const KEPT: usize = 1 << 20;
 
 /// Where lines are written to.
 pub(super) enum Out {
-    File(RotatingFile),
+    File(RotatedFile),
     Stderr,
 }
 
@@ -158,7 +158,7 @@ impl Out {
     fn put(&mut self, lines: &[u8], missing: &mut u64) -> io::Result<()> {
         let (written, result) = match self {
             Self::File(file) => file.write_lines(lines),
-            Self::Stderr => super::super::write_as_far(&mut io::stderr().lock(), lines),
+            Self::Stderr => super::super::rotated::write_as_far(&mut io::stderr().lock(), lines),
         };
         *missing += lines.get(written..).map_or(0, ends);
         result
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     fn file(path: &Path) -> Out {
-        Out::File(RotatingFile::open(path, 1 << 20, 1).unwrap())
+        Out::File(RotatedFile::open(path, 1 << 20, 1).unwrap())
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
     fn lines_that_the_disk_refuses_are_counted_and_what_comes_later_is_written() {
         let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
         let mut missing = 0;
-        let mut out = Out::File(RotatingFile::of(full, 1 << 20));
+        let mut out = Out::File(RotatedFile::of(full, 1 << 20));
         assert!(out.put(b"a\nb\n", &mut missing).is_err());
         assert!(out.put_missing(&mut missing).is_err());
         assert_eq!(missing, 2);

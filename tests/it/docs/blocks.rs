@@ -158,12 +158,15 @@ pub(super) fn report(checked: &Checked) -> String {
     diag::render(&checked.diagnostics, &checked.sources, Format::Text { colour: false })
 }
 
-/// Variables that a text uses, each with a value that is an address and can be a secret.
+/// Variables that a text uses, each with a value that is an address and can be a secret, or a password that can stand in a URL.
 pub(super) fn environment(text: &str) -> Environment {
     let names = text.split("${").skip(1).filter_map(|rest| rest.split(['}', ':']).next());
     let given: HashMap<String, String> = names
         .filter(|name| text.contains(&format!("${{{name}}}")))
-        .map(|name| (name.to_owned(), "http://127.0.0.1:9000".to_owned()))
+        .map(|name| {
+            let value = if name.ends_with("PASSWORD") { "secret" } else { "http://127.0.0.1:9000" };
+            (name.to_owned(), value.to_owned())
+        })
         .collect();
     Environment { process: false, given }
 }

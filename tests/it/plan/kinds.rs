@@ -341,6 +341,30 @@ fn policies_are_told_as_what_they_are() {
             "compatible",
             "the limit of calls changed from `120/m` at `120` a burst for each caller to `60/m` at `60` a burst for each caller (lowered)",
         ),
+        (
+            "rate_limit: { rate: 60/m, burst: 2 }",
+            "rate_limit: { rate: 30/m }",
+            "loosening",
+            "the limit of calls changed from `60/m` at `2` a burst for each caller to `30/m` at `30` a burst for each caller (lowered, and raised for calls at once)",
+        ),
+        (
+            "rate_limit: { rate: 60/m }",
+            "rate_limit: { rate: 60/m, burst: 2 }",
+            "compatible",
+            "the limit of calls changed from `60/m` at `60` a burst for each caller to `60/m` at `2` a burst for each caller (lowered)",
+        ),
+        (
+            "rate_limit: { rate: 30/m }",
+            "rate_limit: { rate: 60/m }",
+            "loosening",
+            "the limit of calls changed from `30/m` at `30` a burst for each caller to `60/m` at `60` a burst for each caller (raised)",
+        ),
+        (
+            "rate_limit: { rate: 30/m }",
+            "rate_limit: { rate: 60/m, burst: 5 }",
+            "loosening",
+            "the limit of calls changed from `30/m` at `30` a burst for each caller to `60/m` at `5` a burst for each caller (raised, and lowered for calls at once)",
+        ),
         ("rate_limit: { rate: 120/m }", "", "loosening", "calls are no longer limited"),
         ("", "rate_limit: { rate: 1/s }", "compatible", "calls are limited to `1/s`"),
         (

@@ -51,7 +51,9 @@ impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let again = matches!(
             error,
-            SourceError::Unavailable(_) | SourceError::BadReply { reason: http::BROKE_OFF, .. }
+            SourceError::Unavailable(_)
+                | SourceError::Lost(_)
+                | SourceError::BadReply { reason: http::BROKE_OFF, .. }
         );
         Self { error, again, after: None }
     }
