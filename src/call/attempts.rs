@@ -193,7 +193,7 @@ impl Fetch<'_> {
     fn told(&self, failed: Failed) -> CallError {
         let source = self.route.plan.op.source().unwrap_or("static");
         match failed {
-            Failed::Source(error) => CallError::source(error, source, self.route.plan.op.idempotent()),
+            Failed::Source(error) => CallError::source(error, source, self.route.plan.repeats),
             Failed::Guard(refusal) => CallError::refused(refusal, &format!("The source `{source}`")),
             Failed::Places(refusal) => CallError::refused(refusal, &format!("`{}`", self.route.plan.name)),
         }

@@ -63,8 +63,11 @@ pub struct OutputPlan {
     pub select: Option<Jq>,
     /// The text form.
     pub format: FormatConfig,
-    /// Rows at the most.
+    /// Rows that are read at the most.
     pub max_rows: usize,
+    /// Items of a result that is a list, at the most.
+    #[serde(skip)]
+    pub max_items: usize,
     /// Bytes at the most.
     pub max_bytes: usize,
     /// What is kept back.
@@ -111,6 +114,7 @@ impl OutputConfig {
             select: select.and_then(|s| Jq::compile(s, diagnostics)),
             format: self.format.or(defaults.format).unwrap_or_default(),
             max_rows: rows.map_or(200, |r| r.value as usize),
+            max_items: rows.map_or(200, |r| r.value as usize),
             max_bytes: bytes.map_or(64 << 10, |b| b.value.0).min(tokens),
             redact: self.paths(defaults, diagnostics),
             schema: schema.and_then(|s| OutputSchema::compile(s, diagnostics)),

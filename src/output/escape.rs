@@ -25,7 +25,8 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
 /// Writes as much as has room; gives how long that is, and what is left.
 fn fill<'a>(piece: &mut [u8; PIECE], text: &'a [u8]) -> (usize, &'a [u8]) {
     let (mut at, mut rest) = (0, text);
-    while at < PIECE - BLOCK * LONGEST {
+    // Room for all of a block as marks, and for the move after the last of them.
+    while at < PIECE - BLOCK * (LONGEST + 1) {
         let Some((block, after)) = rest.split_first_chunk::<BLOCK>() else { break };
         let (mut marks, mut done) = (all_marks(*block), 0);
         // Whole, as that is one move; what comes next is written over what does not belong there.
@@ -109,6 +110,11 @@ mod tests {
                 // Around the end of a piece.
                 texts.push(format!("{}{}", "x".repeat(PIECE - 40 + at), mark.repeat(at)));
                 texts.push(mark.repeat(PIECE / 8 + at));
+                // The end of a piece within a block of nearly all marks, with others after it.
+                for marks in 12..=BLOCK {
+                    let before = "x".repeat(PIECE - BLOCK * LONGEST - 70 + at);
+                    texts.push(format!("\"\"{before}{}A{}", mark.repeat(marks), "B\"C".repeat(20)));
+                }
             }
         }
         for text in texts {

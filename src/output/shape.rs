@@ -54,13 +54,11 @@ pub async fn shape(reply: Reply, plan: &Arc<OutputPlan>, deadline: Instant) -> R
     match (reply, &plan.select) {
         // Apart, so that replies without one carry none of it.
         (reply, Some(select)) => Box::pin(selected(select, reply, plan, deadline)).await,
-        (reply, None) => {
-            // The items of a long list are counted.
-            let at_once = |text: &str| text.len() <= LITTLE || !is_list(text);
-            let passes = matches!(&reply, Reply::Json(text) if at_once(text) && passes(text, plan));
-            let little = passes || is_little(&reply);
-            done(little, plan, deadline, |plan| shaped(reply, plan)).await
+        // The items of a long list are counted, which is work.
+        (Reply::Json(text), None) if (text.len() <= LITTLE || !is_list(&text)) && passes(&text, plan) => {
+            Ok(passed(text))
         }
+        (reply, None) => done(is_little(&reply), plan, deadline, |plan| shaped(reply, plan)).await,
     }
 }
 
@@ -91,8 +89,8 @@ fn is_list(text: &str) -> bool {
 /// Whether a JSON text is a list of more items than are shown.
 fn is_long(text: &str, plan: &OutputPlan) -> bool {
     // A list of so many has as many bytes at least, and a comma between each two.
-    let list = text.len() > plan.max_rows.saturating_mul(2) && is_list(text);
-    list && serde_json::from_str::<Vec<IgnoredAny>>(text).is_ok_and(|items| items.len() > plan.max_rows)
+    let list = text.len() > plan.max_items.saturating_mul(2) && is_list(text);
+    list && serde_json::from_str::<Vec<IgnoredAny>>(text).is_ok_and(|items| items.len() > plan.max_items)
 }
 
 /// Shapes what a program chooses from a reply.
@@ -184,13 +182,13 @@ fn check(value: &Value, plan: &OutputPlan) -> Result<(), ShapeError> {
 }
 
 fn value_outcome(value: Value, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
-    let long = value.as_array().is_some_and(|items| items.len() > plan.max_rows);
+    let long = value.as_array().is_some_and(|items| items.len() > plan.max_items);
     if !long && cut::json_len(&value) <= plan.max_bytes {
         return finished(&value, false, plan);
     }
     check(&value, plan)?;
     let max = plan.max_bytes;
-    let value = cut::cut_value(value, max, plan.max_rows).ok_or(ShapeError::TooLarge { max })?;
+    let value = cut::cut_value(value, max, plan.max_items).ok_or(ShapeError::TooLarge { max })?;
     // Less than the schema wants of a list is as good as nothing.
     check(&value, plan).map_err(|_| ShapeError::TooLarge { max })?;
     finished(&value, true, plan)
@@ -314,7 +312,15 @@ mod tests {
     use super::*;
 
     fn plan(format: FormatConfig) -> OutputPlan {
-        OutputPlan { select: None, format, max_rows: 3, max_bytes: 1000, redact: Vec::new(), schema: None }
+        OutputPlan {
+            select: None,
+            format,
+            max_rows: 3,
+            max_items: 3,
+            max_bytes: 1000,
+            redact: Vec::new(),
+            schema: None,
+        }
     }
 
     fn shape(reply: Reply, plan: &OutputPlan) -> Result<Outcome, ShapeError> {
@@ -403,7 +409,7 @@ mod tests {
         }
         // Little that a program makes large.
         let made = with(select("[range(100000)]", &mut diagnostics));
-        let plan = OutputPlan { max_rows: 100_000, ..made };
+        let plan = OutputPlan { max_items: 100_000, ..made };
         assert!(!diagnostics.has_errors());
         let (made, made_at_once) = at_once(Reply::Value(json!(1)), &plan).await;
         assert_eq!((made.unwrap().structured.unwrap().len(), made_at_once), (588_891, false));

@@ -1,7 +1,7 @@
 //! Schemas that lead back into themselves in several ways at once: what a value costs them doubles and more with each of its levels, so
 //! it is known before a value is checked how much that is.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -11,30 +11,19 @@ const CHECKED: f64 = (1 << 22) as f64;
 const TOLD: f64 = (1 << 10) as f64;
 
 /// Keywords whose schemas look at the same value.
-const SAME: [&str; 8] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "not", "dependentSchemas"];
-/// Keywords whose schemas look at what is in it, where one part may have to do with several of them.
-const WITHIN: [&str; 9] = [
-    "properties",
-    "patternProperties",
-    "additionalProperties",
-    "unevaluatedProperties",
-    "prefixItems",
-    "items",
-    "additionalItems",
-    "contains",
-    "unevaluatedItems",
-];
-/// Those of them that have a schema for each part.
-const EACH: [&str; 3] = ["properties", "prefixItems", "items"];
+const SAME: [&str; 9] =
+    ["allOf", "anyOf", "oneOf", "if", "then", "else", "not", "dependentSchemas", "dependencies"];
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
+/// Keywords with which the library keeps no note of what it has checked already.
+const UNNOTED: [&str; 4] = ["unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "$recursiveRef"];
 
 /// How a schema that leads back into itself grows with the levels of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Branching {
-    /// How many ways lead back.
-    ways: f64,
-    /// How many levels of a value the shortest of them goes down.
-    levels: f64,
+    /// By how much, with each level.
+    growth: f64,
+    /// Whether that is so where it is only asked if a value fits, as the library keeps no note of what it has checked.
+    always: bool,
 }
 
 impl Branching {
@@ -48,21 +37,22 @@ impl Branching {
             .filter(|(at, to)| found.returns(at, to))
             .map(|(at, _)| at.clone())
             .collect();
-        let mut walk = Walk { found: &found, turning: &turning, steps: 0 };
         let targets: HashSet<&String> =
             found.references.iter().filter(|(at, _)| turning.contains(at)).map(|(_, to)| to).collect();
-        let (mut ways, mut levels) = (0_u32, u32::MAX);
-        for target in targets {
-            let seen = schema.pointer(target).map(|node| walk.look(node, target, 0)).unwrap_or_default();
-            ways = ways.max(seen.ways);
-            levels = levels.min(seen.levels.unwrap_or(u32::MAX));
-        }
-        (ways > 1).then(|| Self { ways: ways.into(), levels: f64::from(levels.clamp(1, 1000)) })
+        let growth = targets.into_iter().filter_map(|target| {
+            let mut walk = Walk { found: &found, turning: &turning, steps: 0, stack: vec![target] };
+            let ways = walk.look(schema.pointer(target)?, target, false);
+            let levels = ways.levels.unwrap_or(1).max(1);
+            Some(f64::from(ways.all()).powf(1.0 / f64::from(levels)))
+        });
+        let growth = growth.fold(1.0, f64::max);
+        let always = UNNOTED.iter().any(|name| has(schema, name));
+        (growth > 1.0).then_some(Self { growth, always })
     }
 
     /// Whether it takes no more than may be to see if a value fits.
     pub(super) fn can_check(&self, value: &Value) -> bool {
-        self.left(value, 0, CHECKED).is_some()
+        !self.always || self.left(value, 0, CHECKED).is_some()
     }
 
     /// Whether it takes no more than may be to tell why a value does not fit.
@@ -71,8 +61,8 @@ impl Branching {
     }
 
     /// What is left of a number of looks when each value has been looked at in all the ways that lead to it.
-    fn left(&self, value: &Value, level: u32, looks: f64) -> Option<f64> {
-        let left = looks - self.ways.powf((f64::from(level) / self.levels).floor());
+    fn left(&self, value: &Value, level: i32, looks: f64) -> Option<f64> {
+        let left = looks - self.growth.powi(level);
         if left < 0.0 {
             return None;
         }
@@ -83,6 +73,15 @@ impl Branching {
             }
             _ => Some(left),
         }
+    }
+}
+
+/// Whether a keyword stands somewhere in a schema.
+fn has(schema: &Value, name: &str) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(key, value)| key == name || has(value, name)),
+        Value::Array(items) => items.iter().any(|item| has(item, name)),
+        _ => false,
     }
 }
 
@@ -168,92 +167,151 @@ fn anchor(node: &Value, name: &str, at: &str) -> Option<String> {
     }
 }
 
-/// In how many ways references that lead back are come to from a place, and how many levels of a value down the nearest is.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    ways: u32,
+/// In how many ways references that lead back are come to from a place, by what of the value they look at, and how many levels of it down
+/// the nearest is.
+#[derive(Clone, Default)]
+struct Ways {
+    /// The value itself.
+    itself: u32,
+    /// The items of a list.
+    items: u32,
+    /// A member of an object, by its name.
+    named: HashMap<String, u32>,
+    /// Any other member.
+    others: u32,
     levels: Option<u32>,
 }
 
-impl Seen {
-    fn and(self, other: Self) -> Self {
-        Self { ways: self.ways.saturating_add(other.ways), levels: self.nearest(other) }
+impl Ways {
+    /// Both look at the same value.
+    fn and(mut self, other: Self) -> Self {
+        for (name, ways) in other.named {
+            let sum = self.named.entry(name).or_default();
+            *sum = sum.saturating_add(ways);
+        }
+        Self {
+            itself: self.itself.saturating_add(other.itself),
+            items: self.items.saturating_add(other.items),
+            named: self.named,
+            others: self.others.saturating_add(other.others),
+            levels: [self.levels, other.levels].into_iter().flatten().min(),
+        }
     }
 
-    /// The same where only one of both has to do with a value.
-    fn or(self, other: Self) -> Self {
-        Self { ways: self.ways.max(other.ways), levels: self.nearest(other) }
+    /// A value is a list or an object, and each of its parts one of them.
+    fn all(&self) -> u32 {
+        let named = self.named.values().copied().max().unwrap_or(0);
+        let below = self.items.max(named.saturating_add(self.others));
+        self.itself.saturating_add(below)
     }
 
-    fn nearest(self, other: Self) -> Option<u32> {
-        [self.levels, other.levels].into_iter().flatten().min()
-    }
-
-    fn deeper(self) -> Self {
-        Self { levels: self.levels.map(|levels| levels + 1), ..self }
+    /// Those of a schema that looks at a part of the value, as the part says.
+    fn of_part(self, part: impl FnOnce(&mut Self, u32)) -> Self {
+        let mut ways = Self { levels: self.levels.map(|levels| levels + 1), ..Self::default() };
+        part(&mut ways, self.all());
+        ways
     }
 }
 
 /// The most schemas that are looked at; one that has more is taken for one with many ways.
-const STEPS: usize = 100_000;
-/// How deeply references that do not lead back may stand in each other.
-const DEPTH: usize = 200;
+const STEPS: usize = 20_000;
+/// How deeply references may stand in each other.
+const DEPTH: usize = 100;
 
 struct Walk<'a> {
     found: &'a Found<'a>,
     turning: &'a HashSet<String>,
     steps: usize,
+    /// What was followed to come here.
+    stack: Vec<&'a str>,
 }
 
-impl Walk<'_> {
-    fn look(&mut self, node: &Value, at: &str, depth: usize) -> Seen {
+impl<'a> Walk<'a> {
+    /// The ways from a place; `down` if it looks at a part of the value that the target looks at.
+    fn look(&mut self, node: &'a Value, at: &str, down: bool) -> Ways {
         self.steps += 1;
-        let Value::Object(members) = node else { return Seen::default() };
-        if self.steps > STEPS || depth > DEPTH {
-            return Seen { ways: 16, levels: Some(1) };
+        let Value::Object(members) = node else { return Ways::default() };
+        if self.steps > STEPS || self.stack.len() > DEPTH {
+            return Ways { itself: 16, levels: Some(0), ..Ways::default() };
         }
-        let mut seen = Seen::default();
-        if self.turning.contains(at) {
-            seen = Seen { ways: 1, levels: Some(0) };
-        } else {
-            let found = self.found;
-            for target in found.target(at) {
-                if let Some(node) = found.schema.pointer(target) {
-                    seen = seen.and(self.look(node, target, depth + 1));
-                }
+        let mut ways = Ways::default();
+        let found = self.found;
+        for target in found.target(at) {
+            // On the way down it is the next turn; before that it is a part of this one.
+            if self.turning.contains(at) && (down || self.stack.contains(&target)) {
+                ways =
+                    ways.and(Ways { itself: u32::from(down), levels: down.then_some(0), ..Ways::default() });
+            } else if let Some(node) = found.schema.pointer(target) {
+                self.stack.push(target);
+                ways = ways.and(self.look(node, target, down));
+                self.stack.pop();
             }
         }
         for name in SAME {
-            seen = seen.and(self.member(members, name, at, depth, false));
+            for (part, node) in parts(members, name) {
+                ways = ways.and(self.look(node, &format!("{}{part}", below(at, name)), down));
+            }
         }
-        for name in WITHIN {
-            seen = seen.and(self.member(members, name, at, depth, EACH.contains(&name)).deeper());
-        }
-        seen
+        ways.and(self.members(members, at)).and(self.items(members, at))
     }
 
-    /// The schemas of a keyword; `each` if there is one for each part.
-    fn member(
-        &mut self,
-        members: &Map<String, Value>,
-        name: &str,
-        at: &str,
-        depth: usize,
-        each: bool,
-    ) -> Seen {
-        let Some(value) = members.get(name) else { return Seen::default() };
-        let at = below(at, name);
-        let join = |all: Seen, one: Seen| if each { all.or(one) } else { all.and(one) };
-        let several = matches!(name, "properties" | "patternProperties" | "dependentSchemas");
-        match value {
-            Value::Array(items) => items.iter().enumerate().fold(Seen::default(), |all, (index, item)| {
-                join(all, self.look(item, &format!("{at}/{index}"), depth + 1))
-            }),
-            Value::Object(named) if several => named.iter().fold(Seen::default(), |all, (name, node)| {
-                join(all, self.look(node, &below(&at, name), depth + 1))
-            }),
-            node => self.look(node, &at, depth + 1),
+    fn members(&mut self, members: &'a Map<String, Value>, at: &str) -> Ways {
+        let mut ways = Ways::default();
+        for (name, node) in members.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let one = self.look(node, &below(&below(at, "properties"), name), true);
+            ways = ways.and(one.of_part(|ways, all| {
+                ways.named.insert(name.clone(), all);
+            }));
         }
+        let patterns =
+            parts(members, "patternProperties").map(|(part, node)| ("patternProperties", part, node));
+        let rest = ["additionalProperties", "unevaluatedProperties"]
+            .into_iter()
+            .filter_map(|name| Some((name, String::new(), members.get(name)?)));
+        for (name, part, node) in patterns.chain(rest) {
+            let one = self.look(node, &format!("{}{part}", below(at, name)), true);
+            ways = ways.and(one.of_part(|ways, all| ways.others = all));
+        }
+        ways
+    }
+
+    fn items(&mut self, members: &'a Map<String, Value>, at: &str) -> Ways {
+        let (mut ways, mut most) = (Ways::default(), 0);
+        for name in ["prefixItems", "items", "additionalItems"] {
+            for (part, node) in parts(members, name) {
+                let one = self.look(node, &format!("{}{part}", below(at, name)), true);
+                let one = one.of_part(|ways, all| ways.items = all);
+                // Each item is one of them.
+                most = most.max(one.items);
+                ways = ways.and(one);
+            }
+        }
+        ways.items = most;
+        for name in ["contains", "unevaluatedItems"] {
+            if let Some(node) = members.get(name) {
+                let one = self.look(node, &below(at, name), true);
+                ways = ways.and(one.of_part(|ways, all| ways.items = all));
+            }
+        }
+        ways
+    }
+}
+
+/// The schemas of a keyword, and where they stand in it.
+fn parts<'a>(
+    members: &'a Map<String, Value>,
+    name: &str,
+) -> Box<dyn Iterator<Item = (String, &'a Value)> + 'a> {
+    let named = matches!(name, "patternProperties" | "dependentSchemas" | "dependencies");
+    match members.get(name) {
+        Some(Value::Array(items)) => {
+            Box::new(items.iter().enumerate().map(|(index, item)| (format!("/{index}"), item)))
+        }
+        Some(Value::Object(schemas)) if named => {
+            Box::new(schemas.iter().map(|(name, node)| (below("", name), node)))
+        }
+        Some(node) => Box::new(std::iter::once((String::new(), node))),
+        None => Box::new(std::iter::empty()),
     }
 }
 
@@ -264,7 +322,7 @@ mod tests {
     use super::*;
 
     /// A filter as tools have it: all of, one of, or a comparison.
-    pub(in crate::params) fn filters() -> Value {
+    fn filters() -> Value {
         let of = |name: &str| {
             let args = json!({ "type": "array", "items": { "$ref": "#/$defs/f" } });
             json!({ "type": "object", "properties": { "op": { "const": name }, "args": args }, "required": ["op", "args"] })
@@ -286,13 +344,15 @@ mod tests {
     fn ways_that_lead_back_are_counted_where_they_look_at_the_same_value() {
         let node = |more: Value| json!({ "$defs": { "n": more }, "$ref": "#/$defs/n" });
         let back = || json!({ "$ref": "#/$defs/n" });
+        let named = |name: &str| json!({ "properties": { name: { "items": back() } }, "required": [name] });
+        let three = |to: &str| json!({ "anyOf": [{ "$ref": to }, { "$ref": to }, { "$ref": to }] });
         for (schema, expected) in [
-            (filters(), Some((2.0, 2.0))),
+            (filters(), Some(2_f64.sqrt())),
             (
                 json!({ "type": "object", "properties": { "a": { "anyOf": [{ "type": "string" }, { "type": "null" }] } } }),
                 None,
             ),
-            // A tree has one way to each of its parts.
+            // A tree has one way to each of its parts, also where its nodes are of several kinds.
             (
                 node(
                     json!({ "properties": { "left": back(), "right": back(), "all": { "items": back() } } }),
@@ -300,14 +360,19 @@ mod tests {
                 None,
             ),
             (node(json!({ "anyOf": [{ "items": back() }, { "type": "null" }] })), None),
-            (node(json!({ "anyOf": [{ "items": back() }, { "items": back() }] })), Some((2.0, 1.0))),
+            (node(json!({ "anyOf": [{ "items": back() }, { "additionalProperties": back() }] })), None),
+            (
+                node(json!({ "oneOf": [named("and"), named("or"), { "properties": { "not": back() } }] })),
+                None,
+            ),
+            (node(json!({ "anyOf": [{ "items": back() }, { "items": back() }] })), Some(2.0)),
             (
                 node(json!({ "allOf": [{ "properties": { "a": back() } }], "additionalProperties": back() })),
-                Some((2.0, 1.0)),
+                Some(2.0),
             ),
             (
-                json!({ "oneOf": [{ "items": { "$ref": "#" } }, { "additionalProperties": { "$ref": "#" } }, { "contains": { "$ref": "#" } }] }),
-                Some((3.0, 1.0)),
+                json!({ "oneOf": [{ "items": { "$ref": "#" } }, { "contains": { "$ref": "#" } }, { "items": { "$ref": "#" } }] }),
+                Some(3.0),
             ),
             // By another one, and by names.
             (
@@ -315,29 +380,42 @@ mod tests {
                     "a": { "$anchor": "a", "properties": { "x": { "$ref": "#b" } } },
                     "b": { "$anchor": "b", "anyOf": [{ "items": { "$ref": "#a" } }, { "items": { "$ref": "#a" } }] },
                 } }),
-                Some((2.0, 1.0)),
+                Some(2.0),
+            ),
+            // Three times three times three for each level.
+            (
+                json!({ "$ref": "#/$defs/a", "$defs": {
+                    "a": three("#/$defs/b"),
+                    "b": three("#/$defs/c"),
+                    "c": { "anyOf": [{ "items": { "$ref": "#/$defs/a" } }, { "items": { "$ref": "#/$defs/a" } }, { "items": { "$ref": "#/$defs/a" } }] },
+                } }),
+                Some(27.0),
             ),
             (
                 json!({ "$defs": { "a": { "type": "string" } }, "anyOf": [{ "$ref": "#/$defs/a" }, { "$ref": "#/$defs/a" }] }),
                 None,
             ),
         ] {
-            let found = Branching::of(&schema).map(|found| (found.ways, found.levels));
-            assert_eq!(found, expected, "{schema}");
+            let found = Branching::of(&schema).map(|found| found.growth);
+            let same = found
+                .zip(expected)
+                .map_or(found == expected, |(found, expected)| (found - expected).abs() < 1e-9);
+            assert!(same, "{found:?} is not {expected:?}: {schema}");
         }
     }
 
     #[test]
-    fn a_value_is_checked_and_told_about_as_far_as_that_can_be_borne() {
+    fn a_value_is_told_about_as_far_as_that_can_be_borne() {
         let branching = Branching::of(&filters()).unwrap();
         let nested = |deep: usize| {
             let leaf = json!({ "field": "a", "eq": "b" });
             json!({ "filter": (0..deep).fold(leaf, |inner, _| json!({ "op": "and", "args": [inner] })) })
         };
-        let at = |can: &dyn Fn(&Value) -> bool| (0..60).take_while(|deep| can(&nested(*deep))).count();
-        assert_eq!((at(&|v| branching.can_tell(v)), at(&|v| branching.can_check(v))), (7, 19));
-        let wide =
-            json!({ "filter": { "op": "or", "args": vec![json!({ "field": "a", "eq": "b" }); 10_000] } });
-        assert!(branching.can_check(&wide) && !branching.can_tell(&wide));
+        let told = (0..60).take_while(|deep| branching.can_tell(&nested(*deep))).count();
+        assert!((5..10).contains(&told), "{told}");
+        let noted =
+            json!({ "unevaluatedProperties": false, "$defs": filters()["$defs"], "$ref": "#/$defs/f" });
+        let branching = Branching::of(&noted).unwrap();
+        assert!(branching.can_check(&nested(10)) && !branching.can_check(&nested(60)));
     }
 }

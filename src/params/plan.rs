@@ -128,6 +128,8 @@ pub struct Scope {
     /// What the names belong to, for messages: `tool get_order`.
     pub owner: String,
     params: Vec<(String, Vec<String>, bool)>,
+    /// Which of them are pinned.
+    pinned: Vec<bool>,
     used: Vec<bool>,
     outside: Outside,
 }
@@ -137,13 +139,15 @@ impl Scope {
     #[must_use]
     pub fn new(owner: String, params: &ParamsPlan) -> Self {
         let list = params.params.iter();
+        let pinned = list.clone().map(|p| p.fixed.is_some());
         let params: Vec<_> = list
             .map(|p| {
                 let always = p.required || p.default.is_some() || p.hidden();
                 (p.name.clone(), p.types.clone(), always)
             })
             .collect();
-        Self { owner, used: vec![false; params.len()], params, outside: Outside::default() }
+        let pinned = pinned.collect();
+        Self { owner, used: vec![false; params.len()], params, pinned, outside: Outside::default() }
     }
 
     /// Says which parts of the texts are values of `${…}`, in which nothing is a name.
@@ -183,6 +187,12 @@ impl Scope {
     #[must_use]
     pub fn types(&self, index: usize) -> &[String] {
         self.params.get(index).map_or(&[], |p| p.1.as_slice())
+    }
+
+    /// Whether its value stands in the configuration, so that no caller gives it.
+    #[must_use]
+    pub fn is_pinned(&self, index: usize) -> bool {
+        self.pinned.get(index).is_some_and(|pinned| *pinned)
     }
 
     /// Whether a call always has a value for it.

@@ -58,6 +58,9 @@ pub struct RoutePlan {
     pub policy: Arc<PolicyPlan>,
     /// What the person is asked before it runs.
     pub confirm: Option<ConfirmPlan>,
+    /// Whether the same call may be made again whatever came of it: by its operation, by the word of its author, or as it only reads.
+    #[serde(skip)]
+    pub repeats: bool,
 }
 
 impl RoutePlan {
@@ -150,8 +153,9 @@ pub(super) fn compile_route(
     if fixed && output.max_bytes.is_none() {
         output_plan.max_bytes = usize::MAX;
     }
-    if fixed && output.max_rows.is_none() {
-        output_plan.max_rows = usize::MAX;
+    // Lists that no model reads are as long as they are, too, and so is what clients know by its place.
+    if (fixed || noun != Noun::Tool) && output.max_rows.is_none() {
+        output_plan.max_items = usize::MAX;
     }
     let fits = match (&op, noun) {
         (Some(OpPlan::Fixed(fixed)), Noun::Resource | Noun::Completion) => fixed.fits_resource(),
@@ -199,11 +203,13 @@ pub(super) fn compile_route(
         }
         policy_plan.retry = None;
     }
+    let op = op?;
     Some(RoutePlan {
         noun,
         name: name.to_owned(),
         params,
-        op: op?,
+        repeats: noun != Noun::Tool || op.idempotent(),
+        op,
         output: Arc::new(output_plan),
         policy: Arc::new(policy_plan),
         confirm,

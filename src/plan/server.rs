@@ -301,6 +301,8 @@ fn check_apart(
     diagnostics: &mut Diagnostics,
 ) {
     let (Some(http), Some(at), Some(written)) = (http, at, admin(config)) else { return };
+    // One that is not written is mostly that of `--listen`.
+    let Some(listen) = &config.server.http.listen else { return };
     let all = |address: SocketAddr| address.ip().is_unspecified() && http.is_ipv4() == at.is_ipv4();
     if http.port() != at.port() || at.port() == 0 || !(http.ip() == at.ip() || all(http) || all(at)) {
         return;
@@ -308,10 +310,7 @@ fn check_apart(
     let message = "this is the address on which MCP is served";
     let problem = Diagnostic::error("taken-address", message).at(written.span, "");
     let help = "give it another port: it is apart so that those who call never reach it";
-    diagnostics.push(match &config.server.http.listen {
-        Some(listen) => problem.at(listen.span, "MCP").help(help),
-        None => problem.help(help).help("without `server.http.listen` MCP is served on `127.0.0.1:8080`"),
-    });
+    diagnostics.push(problem.at(listen.span, "MCP").help(help));
 }
 
 /// Warns of an address beyond loopback on which nobody can prove who they are.

@@ -88,8 +88,9 @@ pub(super) fn compile_tool(
         confirm: tool.confirm.as_ref(),
         declared: tool.input_schema.is_none().then_some(&tool.params),
     };
-    let route = route::compile_route(parts, config, sources, diagnostics)?;
+    let mut route = route::compile_route(parts, config, sources, diagnostics)?;
     let written = &tool.annotations;
+    route.repeats |= [written.read_only, written.idempotent].contains(&Some(true));
     let reads = written.read_only.unwrap_or(route.op.reads_only());
     let annotations = [
         reads,

@@ -118,7 +118,9 @@ async fn check(request: &Request<Incoming>, peer: &Peer, live: &Live) -> Result<
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "`Content-Type` is application/json");
     }
     // RFC 9110, section 15.5.16: nothing is unpacked here.
-    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+    let plain =
+        |coding: &HeaderValue| coding.is_empty() || coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(plain) {
         return refused(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "a body comes as it is here, without a `Content-Encoding`",

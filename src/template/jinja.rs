@@ -84,8 +84,18 @@ impl Jinja {
     /// # Errors
     /// The template's own error, for the log.
     pub fn render(&self, values: &serde_json::Map<String, serde_json::Value>) -> Result<String, String> {
-        let template = self.environment.get_template(NAME).map_err(|e| e.to_string())?;
-        let mut text = Bounded::default();
+        let less;
+        let environment = match bounds::fuel(values, FUEL) {
+            FUEL => &*self.environment,
+            fuel => {
+                let mut environment = Environment::clone(&self.environment);
+                environment.set_fuel(Some(fuel));
+                less = environment;
+                &less
+            }
+        };
+        let template = environment.get_template(NAME).map_err(|e| e.to_string())?;
+        let mut text = Bounded::begin();
         let values = minijinja::value::Serde(values);
         template.render_captured_to(values, &mut text).map_err(|e| detailed(&e))?;
         text.text()

@@ -9,14 +9,18 @@ enum At {
     Text,
     Raw,
     Comment,
-    /// Between the braces, up to this end.
-    Code(&'static str),
+    /// Between the braces, up to this end, so many brackets deep: within those it is no end.
+    Code(&'static str, usize),
     /// In a quoted text between the braces.
-    Quoted(&'static str, char),
+    Quoted(&'static str, usize, char),
 }
 
 /// The template with `outside` written so that it is read as text; nothing if a part of it stands where only code can.
 pub(super) fn source(text: &str, outside: &[Range<usize>]) -> Option<String> {
+    // Of another text with the same place.
+    if outside.iter().any(|part| text.get(part.clone()).is_none()) {
+        return Some(text.to_owned());
+    }
     let mut out = String::with_capacity(text.len());
     let mut at = At::Text;
     let mut from = 0;
@@ -36,8 +40,8 @@ pub(super) fn source(text: &str, outside: &[Range<usize>]) -> Option<String> {
             }
             At::Comment => {}
             At::Quoted(..) => out.push_str(&quoted(value)),
-            At::Code(_) if is_plain(value) => out.push_str(value),
-            At::Code(_) => return None,
+            At::Code(..) if is_plain(value) => out.push_str(value),
+            At::Code(..) => return None,
         }
         from = part.end;
     }
@@ -73,23 +77,27 @@ fn walk(own: &str, mut at: At) -> At {
     while let Some(first) = rest.chars().next() {
         let mut taken = first.len_utf8();
         match at {
-            At::Text if rest.starts_with("{{") => (at, taken) = (At::Code("}}"), 2),
+            At::Text if rest.starts_with("{{") => (at, taken) = (At::Code("}}", 0), 2),
             At::Text if rest.starts_with("{#") => (at, taken) = (At::Comment, 2),
             At::Text if rest.starts_with("{%") => {
-                at = if tag(rest) == "raw" { At::Raw } else { At::Code("%}") };
+                at = if tag(rest) == "raw" { At::Raw } else { At::Code("%}", 0) };
                 taken = if at == At::Raw { rest.find("%}").map_or(2, |end| end + 2) } else { 2 };
             }
             At::Raw if rest.starts_with("{%") && tag(rest) == "endraw" => {
                 (at, taken) = (At::Text, rest.find("%}").map_or(2, |end| end + 2));
             }
             At::Comment if rest.starts_with("#}") => (at, taken) = (At::Text, 2),
-            At::Code(end) if rest.starts_with(end) => (at, taken) = (At::Text, end.len()),
-            At::Code(end) if matches!(first, '"' | '\'') => at = At::Quoted(end, first),
+            At::Code(end, 0) if rest.starts_with(end) => (at, taken) = (At::Text, end.len()),
+            At::Code(end, deep) if matches!(first, '"' | '\'') => at = At::Quoted(end, deep, first),
+            At::Code(end, deep) if matches!(first, '(' | '[' | '{') => at = At::Code(end, deep + 1),
+            At::Code(end, deep) if matches!(first, ')' | ']' | '}') => {
+                at = At::Code(end, deep.saturating_sub(1))
+            }
             At::Quoted(..) if first == '\\' => {
                 taken += rest.get(1..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
             }
-            At::Quoted(end, quote) if first == quote => at = At::Code(end),
-            At::Text | At::Raw | At::Comment | At::Code(_) | At::Quoted(..) => {}
+            At::Quoted(end, deep, quote) if first == quote => at = At::Code(end, deep),
+            At::Text | At::Raw | At::Comment | At::Code(..) | At::Quoted(..) => {}
         }
         rest = rest.get(taken..).unwrap_or("");
     }
@@ -125,6 +133,7 @@ mod tests {
             for (before, after) in [
                 ("a ", "{{ x }}"), ("{{ x }}", " b"), ("{", "} b"), ("{% raw %}{{ x }}", "{% endraw %}b"),
                 ("{{ \"", "\" }}"), ("{{ '|", "' }}"), ("{{ \"it's \" }}", " b"),
+                ("{{ {'a': {'b': 'x'}}['a']['b'] ~ '", "' }}"), ("{% if x == {'a': ['%}']}['a'][0] %}{% endif %}", " b"),
             ] {
                 let template = format!("{before}${after}");
                 let plain = rendered(&template, "VALUE").unwrap();

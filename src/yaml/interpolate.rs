@@ -94,7 +94,7 @@ impl Walk<'_> {
     }
 }
 
-/// The expanded text and which parts of it were substituted.
+/// The expanded text and which parts of it came from outside.
 fn expand(
     text: &str,
     keys: [&str; 2],
@@ -125,7 +125,9 @@ fn expand(
         let (name, after) = inner.split_at(close);
         let whole = name.len() + 3 == text.len();
         let value = resolve(name, Slot { keys, before: &out, whole }, span, environment)?;
-        parts.push(out.len()..out.len() + value.len());
+        // Nothing of a default: it stands in the file itself.
+        let written = name.split_once(":-").is_some_and(|(_, default)| default == value);
+        parts.push(out.len()..out.len() + if written { 0 } else { value.len() });
         out.push_str(&value);
         rest = after.get(1..).unwrap_or("");
     }
@@ -227,7 +229,7 @@ mod tests {
     #[test]
     fn what_came_from_outside_is_known() {
         let parts = |text: &str| expand(text, ["", ""], Span::default(), &mut Fixed).unwrap().1;
-        assert_eq!(parts("x${A}y${B:-fall back}"), [1..9, 10..19]);
+        assert_eq!(parts("x${A}y${B:-fall back}"), [1..9, 10..10]);
         assert_eq!(parts("${EMPTY}"), [0..0]);
         assert!(parts("$${A} {x}").is_empty());
     }

@@ -41,7 +41,8 @@ impl Outside {
 /// text, so that places in it are places in the text.
 #[must_use]
 pub fn masked<'a>(text: &'a str, parts: &[Range<usize>]) -> Cow<'a, str> {
-    if parts.is_empty() {
+    // What does not fit is of another text: an alias with another value, where values are stood in for.
+    if parts.is_empty() || parts.iter().any(|part| text.get(part.clone()).is_none()) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

@@ -11,7 +11,9 @@ const JINJA: &str = "{{ nope }}{% if %}{# 'it\"s' | x";
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for (name, value) in [("key", KEY), ("odd", ODD), ("jinja", JINJA), ("name", "s")] {
+    for (name, value) in
+        [("key", KEY), ("odd", ODD), ("jinja", JINJA), ("name", "s"), ("xml", "</n><a b='1'>&")]
+    {
         std::fs::write(folder.path().join(name), value).unwrap();
     }
     folder
@@ -32,6 +34,10 @@ tools:
       headers: { X-Key: "${file:key}" }
       query: { q: "${file:odd}-{s}" }
       json: { a: "${file:odd}", b: "{s}", c: ["{{${file:key}}}"] }
+  tagged:
+    description: Sends XML.
+    params: { s: { type: string } }
+    rest: { source: api, post: /xml, xml: "<o k='${file:xml}'><n>{s}</n>${file:xml}</o>" }
   canned:
     description: Fills.
     params: { s: { type: string } }
@@ -51,6 +57,12 @@ prompts:
     assert_eq!(seen.header("x-key").unwrap(), KEY);
     let body: Value = serde_json::from_slice(&seen.body).unwrap();
     assert_eq!(body, json!({ "a": ODD, "b": "hello", "c": [format!("{{{KEY}}}")] }));
+
+    gateway.call("tagged", json!({ "s": "<hello>" })).await;
+    let [seen] = &api.take()[..] else { panic!("one request") };
+    let value = "&lt;/n&gt;&lt;a b=&apos;1&apos;&gt;&amp;";
+    let body = format!("<o k='{value}'><n>&lt;hello&gt;</n>{value}</o>");
+    assert_eq!(String::from_utf8_lossy(&seen.body), body);
 
     let refused = gateway.call("send", json!({ "s": "" })).await;
     let said = refused["content"][0]["text"].as_str().unwrap();

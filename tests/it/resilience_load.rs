@@ -109,7 +109,8 @@ async fn load(gateway: &Gateway, met: &Met, client: u32) {
             met.good[tool].fetch_add(1, Ordering::Relaxed);
         } else {
             let told = failure(&result);
-            let known = ["cannot be reached right now", "broke off", "left alone"];
+            let known =
+                ["cannot be reached right now", "ended before it answered", "broke off", "left alone"];
             assert!(known.iter().any(|k| told.contains(k)), "{told}");
             met.bad[tool].fetch_add(1, Ordering::Relaxed);
         }

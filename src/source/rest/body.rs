@@ -158,7 +158,8 @@ fn stays_text(
     let Some((syntax, help)) = syntax(media_type) else { return true };
     let harmless = |index: usize| {
         let types = scope.types(index);
-        !types.is_empty() && types.iter().all(|t| matches!(t.as_str(), "integer" | "number" | "boolean"))
+        let figures = |t: &String| matches!(t.as_str(), "integer" | "number" | "boolean");
+        scope.is_pinned(index) || !types.is_empty() && types.iter().all(figures)
     };
     let Some(index) = template.params().find(|index| !harmless(*index)) else { return true };
     let name = scope.names().nth(index).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! XML bodies: a well-formed template, whose placeholders stand only where an argument can be written as text.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use quick_xml::events::Event;
 
@@ -21,7 +22,9 @@ pub(super) fn compile(
     scope: &mut Scope,
     diagnostics: &mut Diagnostics,
 ) -> Option<Template> {
-    let template = Template::compile(text, scope, diagnostics)?;
+    let given = scope.outside().of(text.span);
+    let (written, given) = with_escaped(text, &given);
+    let template = Template::compile_part(&written, &given, scope, diagnostics)?;
     if !template.always_full(text, scope, diagnostics) {
         return None;
     }
@@ -42,7 +45,10 @@ pub(super) fn compile(
     }
     if let Err(error) = table::xml(&filled) {
         let why = match error {
-            SourceError::BadReply { reason, detail } if detail.is_empty() => reason.to_owned(),
+            // What is shown of the body might be what came from outside.
+            SourceError::BadReply { reason, detail } if detail.is_empty() || !given.is_empty() => {
+                reason.to_owned()
+            }
             SourceError::BadReply { reason, detail } => format!("{reason}: {}", without_stand_ins(&detail)),
             other => other.to_string(),
         };
@@ -51,6 +57,21 @@ pub(super) fn compile(
         return None;
     }
     Some(template)
+}
+
+/// The text with what `${…}` gave as XML writes it, and where that stands now: a value is no syntax.
+fn with_escaped(text: &Spanned<String>, given: &[Range<usize>]) -> (Spanned<String>, Vec<Range<usize>>) {
+    let (mut out, mut parts, mut from) = (String::with_capacity(text.value.len()), Vec::new(), 0);
+    for part in given {
+        let Some(value) = text.value.get(part.clone()) else { return (text.clone(), Vec::new()) };
+        out.push_str(text.value.get(from..part.start).unwrap_or_default());
+        let begin = out.len();
+        out.push_str(&escaped(value.into()));
+        parts.push(begin..out.len());
+        from = part.end;
+    }
+    out.push_str(text.value.get(from..).unwrap_or_default());
+    (Spanned::new(out, text.span), parts)
 }
 
 fn without_stand_ins(text: &str) -> String {
