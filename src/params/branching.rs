@@ -31,12 +31,15 @@ impl Branching {
     pub(super) fn of(schema: &Value) -> Option<Self> {
         let mut found = Found { schema, references: Vec::new() };
         found.collect(schema, "");
-        let turning: HashSet<String> = found
-            .references
-            .iter()
-            .filter(|(at, to)| found.returns(at, to))
-            .map(|(at, _)| at.clone())
-            .collect();
+        if found.references.is_empty() {
+            return None;
+        }
+        // Those that one who follows them can come to again.
+        let reach = found.reach();
+        let returns =
+            |at: &str, to: &str| reach.get(to).is_some_and(|all| all.iter().any(|target| is_in(at, target)));
+        let turning: HashSet<String> =
+            found.references.iter().filter(|(at, to)| returns(at, to)).map(|(at, _)| at.clone()).collect();
         let targets: HashSet<&String> =
             found.references.iter().filter(|(at, _)| turning.contains(at)).map(|(_, to)| to).collect();
         let growth = targets.into_iter().filter_map(|target| {
@@ -121,19 +124,23 @@ impl Found<'_> {
         anchor(self.schema, &name, "").unwrap_or_default()
     }
 
-    /// Whether one who follows a reference can come to it again.
-    fn returns(&self, at: &str, to: &str) -> bool {
-        let (mut seen, mut next) = (HashSet::new(), vec![to]);
-        while let Some(target) = next.pop() {
-            if is_in(at, target) {
-                return true;
-            }
-            if seen.insert(target) {
-                let inside = self.references.iter().filter(|(at, _)| is_in(at, target));
-                next.extend(inside.map(|(_, to)| to.as_str()));
-            }
+    /// All that can be reached from each place that is referred to, itself among it.
+    fn reach(&self) -> HashMap<&str, HashSet<&str>> {
+        let mut inside: HashMap<&str, HashSet<&str>> = HashMap::new();
+        let targets: HashSet<&str> = self.references.iter().map(|(_, to)| to.as_str()).collect();
+        for target in targets.iter().copied() {
+            let within = self.references.iter().filter(|(at, _)| is_in(at, target));
+            inside.insert(target, within.map(|(_, to)| to.as_str()).collect());
         }
-        false
+        let from = |target| {
+            let (mut seen, mut next): (HashSet<&str>, Vec<&str>) = (HashSet::from([target]), vec![target]);
+            while let Some(target) = next.pop() {
+                let more = inside.get(target).into_iter().flatten().copied();
+                next.extend(more.filter(|to| seen.insert(*to)));
+            }
+            seen
+        };
+        targets.iter().map(|target| (*target, from(target))).collect()
     }
 
     fn target(&self, at: &str) -> impl Iterator<Item = &str> {

@@ -258,12 +258,18 @@ pub fn compile(
         schema.insert("required".to_owned(), Value::Array(required));
     }
     schema.insert("additionalProperties".to_owned(), json!(false));
+    let schema = Value::Object(schema);
+    for param in &mut params {
+        // One may refer to another.
+        param.secret |=
+            schema["properties"].get(&param.name).is_some_and(|own| secrets::within(own, &schema));
+    }
     let at = config.iter().next().map(|(n, _)| n.span).unwrap_or_default();
     sound &= check_defaults(config, &params, diagnostics);
     if !sound {
         return None;
     }
-    let schema = match validator(&Value::Object(schema), owner) {
+    let schema = match validator(&schema, owner) {
         Ok(schema) => schema,
         Err((message, path)) => {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();

@@ -33,9 +33,6 @@ struct Open {
 
 impl RotatedFile {
     pub(super) fn open(path: &Path, max_size: u64, keep: usize) -> io::Result<Self> {
-        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)?;
-        }
         let file = at_its_end(path)?;
         let size = file.metadata()?.len();
         let (path, looked) = (path.to_owned(), Instant::now());
@@ -70,7 +67,11 @@ impl RotatedFile {
     }
 }
 
+/// The file at a place, made with its folder if it is not there.
 fn at_its_end(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
     OpenOptions::new().create(true).append(true).open(path)
 }
 
@@ -302,6 +303,14 @@ mod tests {
         std::fs::write(folder.path().join("log.2"), "a1\n").unwrap();
         log.write_all(b"c\n").unwrap();
         assert_eq!(read(folder.path()), after(&[("log", "c\n")]));
+        // With its folder.
+        let elsewhere = folder.path().join("gone/log");
+        let mut other = RotatedFile::open(&elsewhere, 100, 3).unwrap();
+        std::fs::remove_dir_all(folder.path().join("gone")).unwrap();
+        later(&other);
+        other.write_all(b"x\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "x\n");
+        std::fs::remove_dir_all(folder.path().join("gone")).unwrap();
         // With room in it, within the time.
         std::fs::remove_file(&path).unwrap();
         log.write_all(b"d\n").unwrap();
