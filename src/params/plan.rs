@@ -261,8 +261,8 @@ pub fn compile(
     let schema = Value::Object(schema);
     for param in &mut params {
         // One may refer to another.
-        param.secret |=
-            schema["properties"].get(&param.name).is_some_and(|own| secrets::within(own, &schema));
+        let own = schema.get("properties").and_then(|all| all.get(&param.name));
+        param.secret |= own.is_some_and(|own| secrets::within(own, &schema));
     }
     let at = config.iter().next().map(|(n, _)| n.span).unwrap_or_default();
     sound &= check_defaults(config, &params, diagnostics);

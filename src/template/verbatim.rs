@@ -91,7 +91,7 @@ fn walk(own: &str, mut at: At) -> At {
             At::Code(end, deep) if matches!(first, '"' | '\'') => at = At::Quoted(end, deep, first),
             At::Code(end, deep) if matches!(first, '(' | '[' | '{') => at = At::Code(end, deep + 1),
             At::Code(end, deep) if matches!(first, ')' | ']' | '}') => {
-                at = At::Code(end, deep.saturating_sub(1))
+                at = At::Code(end, deep.saturating_sub(1));
             }
             At::Quoted(..) if first == '\\' => {
                 taken += rest.get(1..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
