@@ -7,7 +7,7 @@ use base64::Engine as _;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
-use super::RpcError;
+use super::{MODERN, RpcError};
 use crate::plan::HeaderParam;
 
 /// A header is given more than once, or is not visible ASCII.
@@ -26,14 +26,42 @@ pub trait Headers: Sync {
     fn list(&self, name: &str) -> Option<String>;
 }
 
-pub(super) fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcError> {
-    match headers.one(name) {
-        Ok(Some(value)) => Ok(value),
-        Ok(None) => Err(RpcError::header_mismatch(format!("the header `{name}` is missing"))),
-        Err(Malformed) => {
-            Err(RpcError::header_mismatch(format!("the header `{name}` is given twice or is malformed")))
-        }
+const VERSION: &str = "mcp-protocol-version";
+const METHOD: &str = "mcp-method";
+const OTHER_VERSION: &str = "`MCP-Protocol-Version` differs from the body's protocol version";
+const OTHER_METHOD: &str = "`Mcp-Method` differs from the body's method";
+
+/// A header that may be absent.
+fn given<'a>(headers: &'a dyn Headers, name: &str) -> Result<Option<&'a str>, RpcError> {
+    headers.one(name).map_err(|Malformed| {
+        RpcError::header_mismatch(format!("the header `{name}` is given twice or is malformed"))
+    })
+}
+
+fn required<'a>(headers: &'a dyn Headers, name: &str) -> Result<&'a str, RpcError> {
+    let missing = || RpcError::header_mismatch(format!("the header `{name}` is missing"));
+    given(headers, name)?.ok_or_else(missing)
+}
+
+/// Checks the headers of a notification, as far as there are any: which ones it needs is not defined (2026-07-28,
+/// transports/streamable-http), and clients in use send it without `Mcp-Method`. Gives the version that they say.
+///
+/// # Errors
+/// -32020 on the first that is malformed or different.
+pub(super) fn check_notification<'a>(
+    headers: &'a dyn Headers,
+    version: Option<&str>,
+    method: &str,
+) -> Result<Option<&'a str>, RpcError> {
+    let said = given(headers, VERSION)?;
+    if said.is_some_and(|said| version.is_some_and(|version| said != version)) {
+        return Err(RpcError::header_mismatch(OTHER_VERSION));
     }
+    // Of a version that is not spoken nothing else is known.
+    if said.is_none_or(|said| said == MODERN) && given(headers, METHOD)?.is_some_and(|said| said != method) {
+        return Err(RpcError::header_mismatch(OTHER_METHOD));
+    }
+    Ok(said)
 }
 
 /// `=?base64?…?=` decoded; anything without both marks is itself. `None` if the marked part is not strict base64.
@@ -55,13 +83,11 @@ pub(super) fn check(
     method: &str,
     name: Option<&str>,
 ) -> Result<(), RpcError> {
-    if required(headers, "mcp-protocol-version")? != version {
-        return Err(RpcError::header_mismatch(
-            "`MCP-Protocol-Version` differs from the body's protocol version",
-        ));
+    if required(headers, VERSION)? != version {
+        return Err(RpcError::header_mismatch(OTHER_VERSION));
     }
-    if required(headers, "mcp-method")? != method {
-        return Err(RpcError::header_mismatch("`Mcp-Method` differs from the body's method"));
+    if required(headers, METHOD)? != method {
+        return Err(RpcError::header_mismatch(OTHER_METHOD));
     }
     if let Some(name) = name {
         let value = required(headers, "mcp-name")?;

@@ -49,7 +49,8 @@ fn check(name: &str, message: &Message<'_>, cx: &Context<'_>) -> Result<(), RpcE
     Ok(())
 }
 
-/// What holds for every notification over HTTP: the checks of a request, but it may come without an envelope.
+/// What holds for every notification over HTTP: what it says of version and method is spoken here and the same everywhere. It may leave
+/// out the envelope and headers.
 pub(super) fn check_notification(
     name: &str,
     message: &Message<'_>,
@@ -57,24 +58,16 @@ pub(super) fn check_notification(
 ) -> Result<(), RpcError> {
     let version = match message.params.meta.as_ref().and_then(|m| m.protocol_version) {
         Some(version) => {
-            let version = jsonrpc::string(Some(version), "").ok().flatten();
             let wrong = || RpcError::envelope("`io.modelcontextprotocol/protocolVersion` is a string");
-            let version = version.ok_or_else(wrong)?;
-            headers::check(headers, &version, name, None)?;
-            version
+            Some(jsonrpc::string(Some(version), "").ok().flatten().ok_or_else(wrong)?)
         }
-        None => {
-            let version = headers::required(headers, "mcp-protocol-version")?;
-            if version == MODERN {
-                headers::check(headers, version, name, None)?;
-            }
-            version.into()
-        }
+        None => None,
     };
-    if version != MODERN {
-        return Err(RpcError::unsupported_version(&version));
+    let said = headers::check_notification(headers, version.as_deref(), name)?;
+    match version.as_deref().or(said) {
+        Some(version) if version != MODERN => Err(RpcError::unsupported_version(version)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether there is anything to listen for.
