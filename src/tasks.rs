@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -48,6 +48,14 @@ pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         // Never closed.
         Err(_) => timeout(PATIENCE, PLACES.acquire()).await.ok().and_then(Result::ok),
     };
+    placed(place, work).await
+}
+
+/// Does work on a thread where none wait; its place is kept until it is done, whoever waits for it.
+async fn placed<T: Send + 'static>(
+    place: Option<SemaphorePermit<'static>>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let work = move || {
         let done = work();
         drop(place);
@@ -69,21 +77,21 @@ pub async fn lasting<T: Send + 'static>(
     until: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    let place = timeout_at(until, LASTING.acquire()).await.ok()?.ok()?;
-    let work = move || {
-        let done = work();
-        drop(place);
-        done
-    };
-    match timeout_at(until, spawn_blocking(work)).await.ok()? {
-        Ok(done) => Some(done),
-        Err(failed) => resume_unwind(failed.try_into_panic().ok()?),
-    }
+    lasting_in(&LASTING, until, work).await
+}
+
+async fn lasting_in<T: Send + 'static>(
+    places: &'static Semaphore,
+    until: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let place = timeout_at(until, places.acquire()).await.ok()?.ok()?;
+    timeout_at(until, placed(Some(place), work)).await.ok()
 }
 
 /// Lets nothing begin that is done apart, until it is dropped.
 #[cfg(test)]
-pub(crate) async fn occupied() -> tokio::sync::SemaphorePermit<'static> {
+pub(crate) async fn occupied() -> SemaphorePermit<'static> {
     PLACES.acquire_many(u32::try_from(cores()).unwrap()).await.unwrap()
 }
 
@@ -103,16 +111,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_outlasts_its_caller_keeps_its_place_until_it_is_done() {
+        // Of its own, as other tests use those of all.
+        static PLACES: Semaphore = Semaphore::const_new(2);
         let (say, said) = std::sync::mpsc::channel::<()>();
         let said = std::sync::Arc::new(std::sync::Mutex::new(said));
         let soon = || Instant::now() + Duration::from_millis(20);
-        for _ in 0..cores() {
+        let lasting_until = |until, work: Box<dyn FnOnce() -> i32 + Send>| lasting_in(&PLACES, until, work);
+        for _ in 0..2 {
             let said = said.clone();
-            assert_eq!(lasting(soon(), move || said.lock().unwrap().recv().is_ok()).await, None);
+            let waiting = Box::new(move || i32::from(said.lock().unwrap().recv().is_ok()));
+            assert_eq!(lasting_until(soon(), waiting).await, None);
         }
-        assert_eq!(lasting(soon(), || 1).await, None, "there was room for one more");
+        assert_eq!(lasting_until(soon(), Box::new(|| 1)).await, None, "there was room for one more");
         drop(say);
-        assert_eq!(lasting(Instant::now() + Duration::from_secs(60), || 2).await, Some(2));
+        let later = Instant::now() + Duration::from_secs(60);
+        assert_eq!(lasting_until(later, Box::new(|| 2)).await, Some(2));
     }
 
     #[tokio::test]

@@ -214,16 +214,12 @@ impl CallError {
                 "Nothing was found for these arguments. Check them, or look for others.",
                 "",
             ),
-            SourceError::Unavailable(_) => {
-                let message = format!("The {party} cannot be reached right now. Try again in a moment.");
-                Self::new(Code::Unavailable, message, detail)
-            }
-            SourceError::Lost(_) if again => {
-                let message = format!("The {party} cannot be reached right now. Try again in a moment.");
-                Self::new(Code::Unavailable, message, detail)
-            }
-            SourceError::Lost(_) => {
+            SourceError::Lost(_) if !again => {
                 let message = format!("The connection to the {party} ended before it answered. {UNSURE}");
+                Self::new(Code::Unavailable, message, detail)
+            }
+            SourceError::Unavailable(_) | SourceError::Lost(_) => {
+                let message = format!("The {party} cannot be reached right now. Try again in a moment.");
                 Self::new(Code::Unavailable, message, detail)
             }
             SourceError::Busy(limit) => {

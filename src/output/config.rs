@@ -110,11 +110,12 @@ impl OutputConfig {
         }
         let tokens = tokens.map_or(usize::MAX, |t| (t.value as usize).saturating_mul(BYTES_PER_TOKEN));
         let schema = self.schema.as_ref().or(defaults.schema.as_ref());
+        let max_rows = rows.map_or(200, |r| r.value as usize);
         OutputPlan {
             select: select.and_then(|s| Jq::compile(s, diagnostics)),
             format: self.format.or(defaults.format).unwrap_or_default(),
-            max_rows: rows.map_or(200, |r| r.value as usize),
-            max_items: rows.map_or(200, |r| r.value as usize),
+            max_rows,
+            max_items: max_rows,
             max_bytes: bytes.map_or(64 << 10, |b| b.value.0).min(tokens),
             redact: self.paths(defaults, diagnostics),
             schema: schema.and_then(|s| OutputSchema::compile(s, diagnostics)),

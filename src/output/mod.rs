@@ -32,7 +32,7 @@ pub use next::{NEXT, mark, marked, values};
 pub use path::JsonPath;
 pub use schema::OutputSchema;
 pub use shape::{ShapeError, shape};
-pub use sound::sound;
+pub use sound::{DEEPEST, sound};
 
 use std::time::Duration;
 

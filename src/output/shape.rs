@@ -11,11 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use super::jq::{Jq, JqError};
 use super::listed::{self, Listed};
 use super::weight::is_little;
-use super::{Content, FormatConfig, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next, sound, text};
+use super::{
+    Content, DEEPEST, FormatConfig, NEXT, Outcome, OutputPlan, Reply, Rows, cut, format, next, sound, text,
+};
 use crate::tasks::{self, LITTLE};
-
-/// How deeply lists and objects of a text may stand in each other to be chosen from.
-const DEEPEST: usize = 100;
 
 /// Why a reply could not be shaped.
 #[derive(Debug, Error)]

@@ -2,6 +2,9 @@
 
 use super::marks::{self, first_mark};
 
+/// How deeply lists and objects of an answer may stand in each other. Readers of the client's side give up at 128, some of whose levels
+/// are those of the message around it.
+pub const DEEPEST: usize = 100;
 /// How many bytes of a string are passed over together.
 const TOGETHER: usize = 16;
 

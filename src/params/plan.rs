@@ -139,14 +139,13 @@ impl Scope {
     #[must_use]
     pub fn new(owner: String, params: &ParamsPlan) -> Self {
         let list = params.params.iter();
-        let pinned = list.clone().map(|p| p.fixed.is_some());
+        let pinned = list.clone().map(|p| p.fixed.is_some()).collect();
         let params: Vec<_> = list
             .map(|p| {
                 let always = p.required || p.default.is_some() || p.hidden();
                 (p.name.clone(), p.types.clone(), always)
             })
             .collect();
-        let pinned = pinned.collect();
         Self { owner, used: vec![false; params.len()], params, pinned, outside: Outside::default() }
     }
 
@@ -232,7 +231,6 @@ pub fn compile(
         if let (true, Some(kind)) = (types.is_empty(), from.as_ref().and_then(|f| f.field.kind())) {
             types.push(kind.to_owned());
         }
-        let secret = schema.iter().any(|(key, value)| secrets::keyword(key, value, &Value::Null));
         if !hidden {
             properties.insert(name.value.clone(), Value::Object(schema));
             if is_required {
@@ -246,7 +244,8 @@ pub fn compile(
             fixed,
             from: from.map(Box::new),
             types,
-            secret,
+            // Known once all are there, as one may refer to another.
+            secret: false,
         });
     }
     let mut schema = Map::new();
@@ -260,9 +259,8 @@ pub fn compile(
     schema.insert("additionalProperties".to_owned(), json!(false));
     let schema = Value::Object(schema);
     for param in &mut params {
-        // One may refer to another.
         let own = schema.get("properties").and_then(|all| all.get(&param.name));
-        param.secret |= own.is_some_and(|own| secrets::within(own, &schema));
+        param.secret = own.is_some_and(|own| secrets::within(own, &schema));
     }
     let at = config.iter().next().map(|(n, _)| n.span).unwrap_or_default();
     sound &= check_defaults(config, &params, diagnostics);

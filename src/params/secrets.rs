@@ -5,12 +5,7 @@ use serde_json::Value;
 /// The most references that are followed from one to the next.
 const STEPS: usize = 1000;
 
-/// Whether a keyword of a schema, in the `whole` one that its references are about, says that a value or a part of it is a secret.
-pub(super) fn keyword(key: &str, value: &Value, whole: &Value) -> bool {
-    Search { whole, followed: Vec::new() }.keyword(key, value)
-}
-
-/// Whether a schema says so somewhere.
+/// Whether a schema, in the `whole` one that its references are about, says somewhere that a value or a part of it is a secret.
 pub(super) fn within(schema: &Value, whole: &Value) -> bool {
     Search { whole, followed: Vec::new() }.schema(schema)
 }
@@ -20,7 +15,7 @@ pub(super) fn beside(whole: &Value) -> bool {
     let members = whole.as_object().into_iter().flatten();
     let mut others =
         members.filter(|(key, _)| !matches!(key.as_str(), "properties" | "$defs" | "definitions"));
-    others.any(|(key, value)| keyword(key, value, whole))
+    others.any(|(key, value)| Search { whole, followed: Vec::new() }.keyword(key, value))
 }
 
 struct Search<'a> {

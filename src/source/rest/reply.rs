@@ -7,7 +7,7 @@ use super::config::RestOpConfig;
 use super::plan::{Method, RestOp};
 use super::table;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
-use crate::output::{Reply, deeper_than, sound};
+use crate::output::{DEEPEST, Reply, deeper_than, sound};
 use crate::params::{Arguments, Scope};
 use crate::source::http::{self, Answer};
 use crate::source::mask::Mask;
@@ -18,9 +18,6 @@ use crate::template::Template;
 const MAX_WORDS: usize = 300;
 /// The most characters of a configured sentence once it is filled.
 const MAX_SENTENCE: usize = 1000;
-/// How deeply lists and objects of an answer may stand in each other. Readers of the client's side give up at 128, some of whose levels
-/// are those of the message around it.
-const MAX_DEPTH: usize = 100;
 /// The byte order mark.
 const MARK: char = '\u{feff}';
 /// The largest failed body that is searched for a message.
@@ -220,11 +217,11 @@ pub(super) fn content(
             let detail = mask.excerpt(text.as_bytes());
             Err(SourceError::BadReply { reason: "an HTML page instead of data", detail })
         }
-        _ if (is_json || kind.is_empty()) && sound(&text, MAX_DEPTH) => Ok(Reply::Json(text)),
+        _ if (is_json || kind.is_empty()) && sound(&text, DEEPEST) => Ok(Reply::Json(text)),
         // It says what is wrong.
         _ if is_json => match valid() {
-            Ok(()) if deeper_than(&text, MAX_DEPTH) => {
-                let detail = format!("more than {MAX_DEPTH} levels");
+            Ok(()) if deeper_than(&text, DEEPEST) => {
+                let detail = format!("more than {DEEPEST} levels");
                 Err(SourceError::BadReply { reason: "JSON that is too deeply nested", detail })
             }
             Ok(()) => Ok(Reply::Json(text)),
@@ -235,7 +232,7 @@ pub(super) fn content(
         "text/csv" if !headless => table::csv(&text, max_rows).map(Reply::Rows),
         "text/xml" | "application/xml" => table::xml(&text).map(Reply::Value),
         _ if kind.ends_with("+xml") && !kind.starts_with("image/") => table::xml(&text).map(Reply::Value),
-        "" if valid().is_ok() && !deeper_than(&text, MAX_DEPTH) => Ok(Reply::Json(text)),
+        "" if valid().is_ok() && !deeper_than(&text, DEEPEST) => Ok(Reply::Json(text)),
         _ => Ok(Reply::Text { text, mime: (!kind.is_empty()).then(|| kind.to_owned()) }),
     }
 }
